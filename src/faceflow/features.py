@@ -1,0 +1,145 @@
+"""What a face network says about faces: one embedding and a grid of patch embeddings each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from faceflow.arrays import Float32, Floats, Int64, require_finite, unit
+from faceflow.errors import InputError
+
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceFeatures:
+    """Features of N faces from one network.
+
+    Attributes:
+        embedding: (N, D) float32, unit rows; stage 1 compares these by cosine.
+        patches: (N, R, C) float32, unit rows (a patch of zeros stays zero), row-major over
+            the grid: patch ``r`` lies at row ``r // w``, column ``r % w``.
+        norms: (N, R) float32, the length each patch had before it was made unit, so that
+            ``patches * norms[..., None]`` is the network's own feature map. Pooling to a
+            coarser grid and projecting patches through the last layer both need it.
+        pooled: (N, C) float32, the unit mean of the raw patches; the centre that APC
+            weighting compares patches with.
+        grid: (h, w) with h * w = R.
+
+    The constructor checks shapes and refuses NaN and infinity; it does not copy.
+    """
+
+    embedding: Float32
+    patches: Float32
+    norms: Float32
+    pooled: Float32
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        n = self.embedding.shape[0] if self.embedding.ndim == 2 else -1
+        r = self.grid[0] * self.grid[1]
+        c = self.patches.shape[-1] if self.patches.ndim == 3 else -1
+        expected = {
+            "embedding": (n, self.embedding.shape[-1] if self.embedding.ndim else 0),
+            "patches": (n, r, c),
+            "norms": (n, r),
+            "pooled": (n, c),
+        }
+        for name, shape in expected.items():
+            values = getattr(self, name)
+            if values.shape != shape or values.dtype != np.float32:
+                raise InputError(
+                    f"{name} has shape {values.shape} and type {values.dtype}",
+                    why=f"N={n} faces on a {self.grid[0]}x{self.grid[1]} grid need {shape} float32",
+                )
+            require_finite(name, values)
+
+    @classmethod
+    def from_maps(cls, embedding: Floats, maps: Floats) -> FaceFeatures:
+        """Build features from a network's raw outputs.
+
+        Args:
+            embedding: (N, D), any length.
+            maps: (N, C, h, w), the raw spatial feature map.
+
+        Raises:
+            InputError: the shapes disagree, or a value is NaN or infinite.
+        """
+        if maps.ndim != 4:
+            raise InputError(f"maps has shape {maps.shape}", why="(N, C, h, w) is needed")
+        n, c, h, w = maps.shape
+        raw = np.ascontiguousarray(maps.reshape(n, c, h * w).transpose(0, 2, 1), dtype=np.float32)
+        require_finite("embedding", embedding)
+        return cls._from_raw(unit(embedding), raw, (h, w))
+
+    @classmethod
+    def _from_raw(cls, embedding: Float32, raw: Float32, grid: Grid) -> FaceFeatures:
+        return cls(
+            embedding=embedding,
+            patches=unit(raw),
+            norms=np.linalg.norm(raw.astype(np.float64), axis=-1).astype(np.float32),
+            pooled=unit(raw.mean(axis=1, dtype=np.float64)),
+            grid=grid,
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[FaceFeatures]) -> FaceFeatures:
+        """Stack features along the face axis; all parts must share grid, C and D."""
+        if not parts:
+            raise InputError("cannot concatenate an empty list of features")
+        if len({(p.grid, p.patches.shape[1:], p.embedding.shape[1]) for p in parts}) > 1:
+            raise InputError("features differ in grid, patch size or embedding size")
+        return cls(
+            embedding=np.concatenate([p.embedding for p in parts]),
+            patches=np.concatenate([p.patches for p in parts]),
+            norms=np.concatenate([p.norms for p in parts]),
+            pooled=np.concatenate([p.pooled for p in parts]),
+            grid=parts[0].grid,
+        )
+
+    def __len__(self) -> int:
+        return int(self.embedding.shape[0])
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Int64) -> FaceFeatures:
+        """Select faces; the face axis is always kept, so ``features[3]`` holds one face."""
+        rows = [index] if isinstance(index, (int, np.integer)) else index
+        return FaceFeatures(
+            self.embedding[rows],
+            self.patches[rows],
+            self.norms[rows],
+            self.pooled[rows],
+            self.grid,
+        )
+
+    def __iter__(self) -> Iterator[FaceFeatures]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def raw_patches(self) -> Float32:
+        """(N, R, C) the network's feature map before the patches were made unit."""
+        return self.patches * self.norms[..., None]
+
+    def regrid(self, grid: Grid) -> FaceFeatures:
+        """Average the raw feature map over blocks, e.g. from 8x8 to 4x4.
+
+        Embedding and pooled centre stay as they are.
+
+        Raises:
+            InputError: ``grid`` does not divide the present grid.
+        """
+        if grid == self.grid:
+            return self
+        (h, w), (new_h, new_w) = self.grid, grid
+        if new_h < 1 or new_w < 1 or h % new_h or w % new_w:
+            raise InputError(
+                f"a {h}x{w} grid cannot be pooled to {new_h}x{new_w}",
+                todo=f"choose a grid whose sides divide {h} and {w}",
+            )
+        n, _, c = self.patches.shape
+        blocks = self.raw_patches.reshape(n, new_h, h // new_h, new_w, w // new_w, c)
+        pooled = self._from_raw(
+            self.embedding, blocks.mean(axis=(2, 4)).reshape(n, new_h * new_w, c), grid
+        )
+        return FaceFeatures(pooled.embedding, pooled.patches, pooled.norms, self.pooled, grid)
