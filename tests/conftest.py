@@ -1,0 +1,88 @@
+"""Fixtures shared by all tests: reference data, pulled weights, random features."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from faceflow.errors import WeightsError
+from faceflow.features import FaceFeatures
+
+if TYPE_CHECKING:
+    from faceflow.analyzer import FaceAnalyzer
+    from faceflow.detection import Detector
+    from faceflow.networks import FaceNetwork
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The research data beside the checkout (or $FACEFLOW_SHARED); absent for most users."""
+    default = Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(os.environ.get("FACEFLOW_SHARED", default))
+    if not (folder / "golden").is_dir():
+        pytest.skip(f"no reference data at {folder} (set FACEFLOW_SHARED to its folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared_dir: Path) -> Path:
+    return shared_dir / "golden"
+
+
+@pytest.fixture(scope="session")
+def default_network() -> FaceNetwork:
+    from faceflow.networks import load_network
+
+    try:
+        return load_network()
+    except WeightsError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def detector() -> Detector:
+    from faceflow.detection import load_detector
+
+    try:
+        return load_detector()
+    except WeightsError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def analyzer(default_network: FaceNetwork, detector: Detector) -> FaceAnalyzer:
+    from faceflow.analyzer import FaceAnalyzer
+
+    return FaceAnalyzer(default_network, detector)
+
+
+@pytest.fixture
+def random_features() -> Callable[..., FaceFeatures]:
+    """Make features of N faces with the default network's shapes from a seed."""
+
+    def make(
+        n: int,
+        *,
+        seed: int = 0,
+        grid: tuple[int, int] = (8, 8),
+        channels: int = 128,
+        size: int = 256,
+    ) -> FaceFeatures:
+        rng = np.random.default_rng(seed)
+        common = rng.standard_normal((1, channels, *grid))
+        maps = common + rng.standard_normal((n, channels, *grid))
+        return FaceFeatures.from_maps(rng.standard_normal((n, size)), maps)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _leave_no_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A user's own faceflow settings must not steer the tests."""
+    monkeypatch.delenv("FACEFLOW_GALLERY", raising=False)
+    yield
