@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +82,7 @@ def random_features() -> Callable[..., FaceFeatures]:
 
 
 @pytest.fixture(autouse=True)
-def _leave_no_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _leave_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's own faceflow settings must not steer the tests."""
     monkeypatch.delenv("FACEFLOW_GALLERY", raising=False)
-    yield
+    return
