@@ -72,6 +72,7 @@ class FaceFeatures:
         n, c, h, w = maps.shape
         raw = np.ascontiguousarray(maps.reshape(n, c, h * w).transpose(0, 2, 1), dtype=np.float32)
         require_finite("embedding", embedding)
+        require_finite("maps", raw)
         return cls._from_raw(unit(embedding), raw, (h, w))
 
     @classmethod

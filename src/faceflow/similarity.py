@@ -1,0 +1,57 @@
+"""EMD similarity of one query face to a batch of gallery faces, and the final score."""
+
+from __future__ import annotations
+
+from faceflow.arrays import Float64
+from faceflow.errors import InputError
+from faceflow.features import FaceFeatures
+from faceflow.transport import Plan, Sinkhorn, Solver
+from faceflow.weighting import weigh
+
+
+def emd_similarity(
+    query: FaceFeatures,
+    gallery: FaceFeatures,
+    *,
+    weighting: str = "apc",
+    solver: Solver | None = None,
+    flow: bool = False,
+) -> Plan:
+    """Optimal transport between the patches of one query and those of N gallery faces.
+
+    Args:
+        query: features of one face.
+        gallery: features of N faces from the same network, on the same grid; N may be 0.
+        weighting: uniform, apc or sc, see :mod:`faceflow.weighting`.
+        solver: how to solve; default :class:`faceflow.transport.Sinkhorn`.
+        flow: keep the flows (N, R, S) for an explanation.
+
+    Returns:
+        One entry per gallery face; ``similarity`` lies in [-1, 1] (paper equation 1 with
+        cosine similarity in place of the cost).
+    """
+    if query.grid != gallery.grid:
+        raise InputError(
+            f"the query's grid is {query.grid}, the gallery's {gallery.grid}",
+            todo="bring both to one grid with regrid()",
+        )
+    u, v = weigh(weighting, query, gallery)
+    solve = solver if solver is not None else Sinkhorn()
+    return solve(query.patches[0], gallery.patches, u, v, flow=flow)
+
+
+def mix(emd: Float64, cosine: Float64, alpha: float) -> Float64:
+    """The final score, paper equation 9: ``alpha * emd + (1 - alpha) * cosine``.
+
+    ``alpha`` 0 keeps stage 1's order, 1 uses the transport alone. The published code takes a
+    negative alpha to mean the plain sum; that is half the score at alpha 0.5 and orders
+    alike, so here alpha must lie in [0, 1].
+    """
+    check_alpha(alpha)
+    return alpha * emd + (1 - alpha) * cosine
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise :class:`InputError` unless alpha lies in [0, 1]."""
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha}", why="it must lie between 0 and 1")

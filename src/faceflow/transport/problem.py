@@ -1,0 +1,110 @@
+"""Checks shared by all solvers, so that every backend refuses the same input in the same words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from faceflow.arrays import Bools, Float64, Floats
+from faceflow.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """N checked transport problems that share one query.
+
+    Attributes:
+        cosine: (N, R, S) float64.
+        u: (N, R) float64, query weights, each row scaled to sum 1 (or all zero).
+        v: (N, S) float64, gallery weights, likewise.
+        invalid: (N,) True where a cosine or weight is NaN or infinite.
+        no_mass: (N,) True where one side has no weight at all.
+    """
+
+    cosine: Float64
+    u: Float64
+    v: Float64
+    invalid: Bools
+    no_mass: Bools
+
+
+def pose(cosine: Floats, u: Floats, v: Floats) -> Problem:
+    """Check shapes and weights and scale the weights to sum 1 on both sides.
+
+    Args:
+        cosine: (N, R, S) similarity of query patch i to gallery patch j.
+        u: (N, R), or (R,) shared by all pairs; not negative.
+        v: (N, S), or (S,) shared by all pairs; not negative.
+
+    Raises:
+        InputError: shapes disagree or a weight is negative.
+    """
+    if cosine.ndim != 3 or 0 in cosine.shape[1:]:
+        raise InputError(
+            f"cosine has shape {cosine.shape}", why="(N, R, S) with R and S at least 1 is needed"
+        )
+    n, r, s = cosine.shape
+    wide = np.asarray(cosine, dtype=np.float64)
+    rows, columns = _weights("u", u, n, r), _weights("v", v, n, s)
+    finite = _all_finite(wide.reshape(n, r * s)) & _all_finite(rows) & _all_finite(columns)
+    empty: Bools = (rows.max(axis=1) <= 0) | (columns.max(axis=1) <= 0)
+    return Problem(wide, _scaled(rows), _scaled(columns), ~finite, finite & empty)
+
+
+def patch_cosine(query_patches: Floats, gallery_patches: Floats) -> Float64:
+    """(N, R, S) cosine of every query patch with every patch of N gallery faces.
+
+    Each face is multiplied on its own, so that a value never depends on its neighbours in
+    the batch, not even in the last bit.
+
+    Args:
+        query_patches: (R, C), unit rows.
+        gallery_patches: (N, S, C), unit rows.
+    """
+    if (
+        query_patches.ndim != 2
+        or gallery_patches.ndim != 3
+        or query_patches.shape[1] != gallery_patches.shape[2]
+    ):
+        raise InputError(
+            f"query patches {query_patches.shape} do not go with gallery patches "
+            f"{gallery_patches.shape}",
+            why="(R, C) and (N, S, C) with one C are needed",
+        )
+    query = np.asarray(query_patches, dtype=np.float64)
+    cosine = np.empty((len(gallery_patches), len(query), gallery_patches.shape[1]))
+    for n, face in enumerate(gallery_patches):
+        # A NaN patch marks its own pair as invalid later on; it is no fault of the product.
+        with np.errstate(invalid="ignore"):
+            np.matmul(query, np.asarray(face, dtype=np.float64).T, out=cosine[n])
+    return cosine
+
+
+def _all_finite(rows: Float64) -> Bools:
+    return np.asarray(np.isfinite(rows).all(axis=1), dtype=np.bool_)
+
+
+def _scaled(weights: Float64) -> Float64:
+    """Scale rows to sum 1; by the largest first, so that denormal weights do not divide to inf."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        top = weights.max(axis=1, keepdims=True)
+        shares = weights / top
+        return np.asarray(np.where(top > 0, shares / shares.sum(axis=1, keepdims=True), 0.0))
+
+
+def _weights(name: str, weights: Floats, n: int, size: int) -> Float64:
+    wide = np.asarray(weights, dtype=np.float64)
+    if wide.ndim == 1:
+        wide = np.broadcast_to(wide, (n, len(wide)))
+    if wide.shape != (n, size):
+        raise InputError(
+            f"weights {name} have shape {np.shape(weights)}", why=f"({n}, {size}) is needed"
+        )
+    if (wide < 0).any():
+        pair, patch = (int(i) for i in np.argwhere(wide < 0)[0])
+        raise InputError(
+            f"weight {name}[{pair}, {patch}] is negative ({wide[pair, patch]:g})",
+            todo="clip the weights at zero first: mass cannot be negative",
+        )
+    return wide

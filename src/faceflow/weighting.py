@@ -1,0 +1,83 @@
+"""How much each patch counts: from two faces' features to transport weights u and v.
+
+Definitions follow the paper's code (``utils/emd.py``), with the query's weights first:
+
+    uniform   u_i = 1 / R
+    apc       u_i = ReLU(<q_i, mean patch of g>)    patches that look like the other face
+    sc        u_i = sum_j (1 - <q_i, g_j>)          patches that differ from the other face
+
+Both sides are scaled to sum 1. Where a rule leaves a side without any weight (APC with only
+negative products, SC between identical patches) nothing is preferred, so that side is
+uniform; the published code returns NaN there and scores the pair 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from faceflow.arrays import Float32, Float64
+from faceflow.errors import InputError
+from faceflow.features import FaceFeatures
+from faceflow.transport.problem import patch_cosine
+
+Weights = tuple[Float32, Float32]
+
+
+def weigh(weighting: str, query: FaceFeatures, gallery: FaceFeatures) -> Weights:
+    """Transport weights for one query against N gallery faces.
+
+    Args:
+        weighting: a name from :data:`WEIGHTINGS`.
+        query: features of one face.
+        gallery: features of N faces on the same kind of grid.
+
+    Returns:
+        u: (N, R) float32 weights of the query's patches, one row per gallery face, sum 1.
+        v: (N, S) float32 weights of each gallery face's patches, sum 1.
+
+    Raises:
+        InputError: an unknown name (the message lists the known), or more than one query.
+    """
+    rule = WEIGHTINGS.get(weighting)
+    if rule is None:
+        raise InputError(
+            f"there is no weighting {weighting!r}", todo=f"choose one of {', '.join(WEIGHTINGS)}"
+        )
+    if len(query) != 1:
+        raise InputError(f"weights are for one query face, got {len(query)}")
+    u, v = rule(query, gallery)
+    return _normalise(u), _normalise(v)
+
+
+def _uniform(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Float64]:
+    n = len(gallery)
+    return np.ones((n, query.patches.shape[1])), np.ones((n, gallery.patches.shape[1]))
+
+
+def _apc(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Float64]:
+    # einsum without optimize sums in a fixed order per element: no dependence on the batch.
+    u = np.einsum("rc,nc->nr", query.patches[0], gallery.pooled, dtype=np.float64)
+    v = np.einsum("nsc,c->ns", gallery.patches, query.pooled[0], dtype=np.float64)
+    return np.maximum(u, 0), np.maximum(v, 0)
+
+
+def _sc(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Float64]:
+    # Rounding can make 1 - cosine of equal patches slightly negative; weights may not be.
+    difference = np.maximum(1 - patch_cosine(query.patches[0], gallery.patches), 0)
+    return difference.sum(axis=2), difference.sum(axis=1)
+
+
+WEIGHTINGS: Mapping[str, Callable[[FaceFeatures, FaceFeatures], tuple[Float64, Float64]]] = {
+    "uniform": _uniform,
+    "apc": _apc,
+    "sc": _sc,
+}
+
+
+def _normalise(weights: Float64) -> Float32:
+    total = weights.sum(axis=1, keepdims=True)
+    uniform = np.full_like(weights, 1 / weights.shape[1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, weights / total, uniform).astype(np.float32)

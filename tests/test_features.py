@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from faceflow.errors import FaceflowError, InputError
+from faceflow.features import FaceFeatures
+
+Make = Callable[..., FaceFeatures]
+
+
+def test_patches_are_row_major_and_give_the_map_back() -> None:
+    maps = np.random.default_rng(0).standard_normal((2, 5, 3, 4))
+    features = FaceFeatures.from_maps(np.ones((2, 6)), maps)
+    assert features.grid == (3, 4)
+    np.testing.assert_allclose(features.raw_patches[1, 1 * 4 + 2], maps[1, :, 1, 2], rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(features.patches, axis=2), 1, atol=1e-6)
+    mean = maps.mean(axis=(2, 3))
+    expected = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    np.testing.assert_allclose(features.pooled, expected, atol=1e-6)
+
+
+def test_regrid_averages_the_raw_map() -> None:
+    maps = np.random.default_rng(1).standard_normal((3, 5, 8, 8))
+    features = FaceFeatures.from_maps(np.ones((3, 6)), maps)
+    coarse = features.regrid((4, 4))
+    expected = maps.reshape(3, 5, 4, 2, 4, 2).mean(axis=(3, 5)).reshape(3, 5, 16)
+    np.testing.assert_allclose(coarse.raw_patches.transpose(0, 2, 1), expected, atol=1e-5)
+    np.testing.assert_array_equal(coarse.pooled, features.pooled)
+    assert features.regrid((8, 8)) is features
+    with pytest.raises(InputError, match="cannot be pooled"):
+        features.regrid((3, 3))
+
+
+def test_indexing_keeps_the_face_axis_and_concatenate_undoes_it(random_features: Make) -> None:
+    features = random_features(5)
+    assert len(features[2]) == 1
+    assert len(features[[0, 4]]) == 2
+    again = FaceFeatures.concatenate(list(features))
+    np.testing.assert_array_equal(again.patches, features.patches)
+    with pytest.raises(InputError, match="differ"):
+        FaceFeatures.concatenate([features, random_features(1, grid=(4, 4))])
+    with pytest.raises(InputError, match="empty"):
+        FaceFeatures.concatenate([])
+
+
+def test_zero_patches_stay_zero() -> None:
+    features = FaceFeatures.from_maps(np.ones((1, 2)), np.zeros((1, 3, 2, 2)))
+    assert not features.patches.any()
+    assert not features.pooled.any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_is_refused_where_it_enters(bad: float) -> None:
+    maps = np.ones((1, 3, 2, 2))
+    with pytest.raises(InputError, match="embedding holds NaN or infinity"):
+        FaceFeatures.from_maps(np.array([[1.0, bad]]), maps)
+    maps[0, 1, 1, 0] = bad
+    with pytest.raises(InputError, match="NaN or infinity"):
+        FaceFeatures.from_maps(np.ones((1, 2)), maps)
+
+
+def test_wrong_shapes_are_named(random_features: Make) -> None:
+    f = random_features(2)
+    with pytest.raises(InputError, match="patches has shape"):
+        FaceFeatures(f.embedding, f.patches[:, :3], f.norms, f.pooled, f.grid)
+    with pytest.raises(InputError, match="N, C, h, w"):
+        FaceFeatures.from_maps(np.ones((1, 2)), np.ones((1, 3)))
+
+
+def test_an_error_reads_as_plain_sentences() -> None:
+    error = FaceflowError("The gallery is damaged", why="page 3 is torn", todo="restore a copy.")
+    assert str(error) == "The gallery is damaged. page 3 is torn. restore a copy."
