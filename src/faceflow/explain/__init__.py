@@ -1,0 +1,28 @@
+"""Why a match scored what it scored: numbers, pictures, a page and JSON.
+
+Example:
+    >>> from faceflow.explain import explain_pair, flow_picture, to_json  # doctest: +SKIP
+    >>> explanation = explain_pair(query, match, weighting="apc", alpha=0.3)  # doctest: +SKIP
+    >>> flow_picture(query_crop, match_crop, explanation).save("flow.png")  # doctest: +SKIP
+"""
+
+from faceflow.explain.as_json import to_json
+from faceflow.explain.explanation import Explanation, explain_pair
+from faceflow.explain.page import PageRow, html_page
+from faceflow.explain.panels import contribution_heatmap, rebuild, weight_heatmap
+from faceflow.explain.picture import Part, flow_picture
+from faceflow.explain.words import Caption
+
+__all__ = [
+    "Caption",
+    "Explanation",
+    "PageRow",
+    "Part",
+    "contribution_heatmap",
+    "explain_pair",
+    "flow_picture",
+    "html_page",
+    "rebuild",
+    "to_json",
+    "weight_heatmap",
+]

@@ -1,0 +1,219 @@
+"""Why two faces scored what they scored: every number behind the flow picture.
+
+Definitions (F the flow, S the cosine of patches, both R x S; paper appendix S3, equation 10):
+
+    contribution of query patch i      sum_j F_ij S_ij       they add up to the EMD similarity
+    contribution of gallery patch j    sum_i F_ij S_ij       likewise
+    best match of query patch i        argmax_j F_ij
+    strength of query patch i          max_j F_ij
+    brightness of query patch i        (strength - min strength) / (max strength - min strength)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from faceflow.arrays import Bools, Float64, Floats, Int64
+from faceflow.errors import InputError
+from faceflow.features import FaceFeatures, Grid
+from faceflow.similarity import mix
+from faceflow.transport import Sinkhorn, Solver, Status
+from faceflow.transport.problem import patch_cosine
+from faceflow.weighting import weigh
+
+# Numbers closer together than this share of the largest count as one: stretching rounding
+# noise over the whole range of brightness would show a pattern that is not there. Weights
+# come in float32, whose rounding stays below it.
+EVEN = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """One query face against one gallery face.
+
+    Both faces lie on ``grid`` (h, w); patch r is the cell in row ``r // w``, column ``r % w``,
+    R = h * w. The query comes first on every axis.
+
+    Attributes:
+        flow: (R, R) float64, mass moved from query patch i to gallery patch j. Rows sum to
+            ``u`` within the solver's tolerance, columns to ``v``.
+        cosines: (R, R) float64, cosine of query patch i with gallery patch j.
+        u: (R,) float64, weight of each query patch; sums to 1, or all 0.
+        v: (R,) float64, weight of each gallery patch; likewise.
+        grid: (h, w).
+        query_contributions: (R,) float64; summed from first to last they are ``emd`` to the
+            last bit (``query_contributions.sum() == emd``).
+        gallery_contributions: (R,) float64; their sum is ``emd`` up to rounding (1e-12).
+        best_match: (R,) int64, the gallery patch that receives patch i's largest flow (the
+            first of equals), or -1 where patch i has no mass to move.
+        brightness: (R,) float64 in [0, 1], equation 10. Where all strengths are equal (one
+            patch, or a flow without any preference) equation 10 divides by zero; there is no
+            weak cell then, and all are 1. Where nothing moves at all, all are 0.
+        emd: EMD similarity, in [-1, 1].
+        cosine: cosine of the two embeddings (stage 1).
+        score: ``alpha * emd + (1 - alpha) * cosine`` (equation 9).
+        alpha: share of the EMD similarity in the score.
+        weighting: name of the rule behind ``u`` and ``v``.
+        status: how the solve ended; never INVALID.
+        iterations: Sinkhorn iterations spent.
+        marginal_error: L1 distance of the flow's row sums from ``u``.
+        solver: the solver's name and options, e.g. ``{"name": "Sinkhorn", "epsilon": 0.05}``.
+    """
+
+    flow: Float64
+    cosines: Float64
+    u: Float64
+    v: Float64
+    grid: Grid
+    query_contributions: Float64
+    gallery_contributions: Float64
+    best_match: Int64
+    brightness: Float64
+    emd: float
+    cosine: float
+    score: float
+    alpha: float
+    weighting: str
+    status: Status
+    iterations: int
+    marginal_error: float
+    solver: Mapping[str, str | int | float | bool]
+
+    @property
+    def score_parts(self) -> tuple[float, float]:
+        """What the EMD similarity and the cosine add to the score; their sum is the score."""
+        return self.alpha * self.emd, (1 - self.alpha) * self.cosine
+
+    @property
+    def nearby_mass(self) -> float:
+        """Share of the moved mass that lands on its own cell or one of the 8 cells around it.
+
+        On aligned faces eyes lie where eyes lie, so a match that agrees with anatomy is near
+        1; mass spread evenly over an 8x8 grid gives 0.12. 0 when nothing moves.
+        """
+        total = float(self.flow.sum())
+        return float(self.flow[nearby(self.grid)].sum()) / total if total > 0 else 0.0
+
+
+def explain_pair(
+    query: FaceFeatures,
+    gallery: FaceFeatures,
+    *,
+    weighting: str,
+    alpha: float,
+    solver: Solver | None = None,
+) -> Explanation:
+    """Compare two faces as stage 2 does and keep every number.
+
+    Args:
+        query: features of one face.
+        gallery: features of one face from the same network, on the same grid (pool both with
+            ``regrid`` first to explain a match on a coarser grid).
+        weighting: uniform, apc or sc, see :mod:`faceflow.weighting`.
+        alpha: share of the EMD similarity in the score, 0 to 1. The transport is explained
+            for 0 too, though it does not count then.
+        solver: how to solve; default :class:`faceflow.transport.Sinkhorn`.
+
+    Returns:
+        The explanation. Its ``emd`` is the sum of its contributions; with the NumPy solver
+        that is the very number :func:`faceflow.similarity.emd_similarity` gives, with a
+        solver of less precision it differs by that solver's rounding.
+
+    Raises:
+        InputError: more than one face on a side, faces of two networks or grids, an unknown
+            weighting, alpha out of range, or a solver that returns no finite flow.
+    """
+    if len(query) != 1 or len(gallery) != 1:
+        raise InputError(
+            f"an explanation is for one face on each side, got {len(query)} and {len(gallery)}",
+            todo="pick one with features[i]",
+        )
+    if query.grid != gallery.grid:
+        raise InputError(
+            f"the query's grid is {query.grid}, the gallery's {gallery.grid}",
+            todo="bring both to one grid with regrid()",
+        )
+    if query.embedding.shape != gallery.embedding.shape:
+        raise InputError("the two faces come from different networks")
+    cosine = np.dot(query.embedding[0].astype(np.float64), gallery.embedding[0].astype(np.float64))
+    solve = solver if solver is not None else Sinkhorn()
+    u, v = weigh(weighting, query, gallery)
+    plan = solve(query.patches[0], gallery.patches, u, v, flow=True)
+    cosines = patch_cosine(query.patches[0], gallery.patches)[0]
+    if plan.flow is None or not np.isfinite(plan.flow).all():
+        raise InputError(
+            f"the solver {type(solve).__name__} returned no finite flow",
+            why=f"it reports {Status(int(plan.status[0])).name}",
+        )
+
+    flow = np.asarray(plan.flow[0], dtype=np.float64)
+    moved = flow * cosines
+    # The order in which the solver sums (faceflow.transport.numpy_sinkhorn): patches first.
+    contributions = moved.sum(axis=1)
+    emd = float(contributions.sum())
+    return Explanation(
+        flow=flow,
+        cosines=cosines,
+        u=_shares(u[0]),
+        v=_shares(v[0]),
+        grid=query.grid,
+        query_contributions=contributions,
+        gallery_contributions=moved.sum(axis=0),
+        best_match=best_match(flow),
+        brightness=brightness(flow),
+        emd=emd,
+        cosine=float(cosine),
+        score=float(mix(np.array([emd]), np.array([cosine]), alpha)[0]),
+        alpha=float(alpha),
+        weighting=weighting,
+        status=Status(int(plan.status[0])),
+        iterations=int(plan.iterations[0]),
+        marginal_error=float(plan.marginal_error[0]),
+        solver=_describe(solve),
+    )
+
+
+def best_match(flow: Floats) -> Int64:
+    """(R,) index of each row's largest entry, the first of equals; -1 for a row of zeros."""
+    return np.where(flow.max(axis=1) > 0, flow.argmax(axis=1), -1).astype(np.int64)
+
+
+def brightness(flow: Floats) -> Float64:
+    """(R,) equation 10; see :class:`Explanation` for flows without a strongest cell."""
+    strength = np.asarray(flow, dtype=np.float64).max(axis=1)
+    low, high = strength.min(), strength.max()
+    if high <= 0:
+        return np.zeros_like(strength)
+    if even(strength):
+        return np.ones_like(strength)
+    return np.asarray((strength - low) / (high - low), dtype=np.float64)
+
+
+def even(values: Float64) -> bool:
+    """Whether numbers that are not negative are all the same, up to rounding noise."""
+    return bool(np.ptp(values) <= EVEN * values.max())
+
+
+def nearby(grid: Grid) -> Bools:
+    """(R, R) bool: whether cell j is cell i or one of the 8 cells around it."""
+    row, column = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
+    rows, columns = np.abs(row[:, None] - row), np.abs(column[:, None] - column)
+    return np.asarray((rows <= 1) & (columns <= 1), dtype=np.bool_)
+
+
+def _shares(weights: Floats) -> Float64:
+    wide = np.asarray(weights, dtype=np.float64)
+    total = wide.sum()
+    return wide / total if total > 0 else wide
+
+
+def _describe(solver: Solver) -> dict[str, str | int | float | bool]:
+    options: dict[str, str | int | float | bool] = {"name": type(solver).__name__}
+    # A solver that is not a dataclass is named, but its options are not known.
+    for name in getattr(type(solver), "__dataclass_fields__", {}):
+        value = getattr(solver, name)
+        options[name] = value if isinstance(value, str | int | float) else str(value)
+    return options
