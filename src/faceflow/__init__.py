@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from faceflow.explain import explain_pair
     from faceflow.features import FaceFeatures
     from faceflow.gallery import Gallery
-    from faceflow.identify import Matches, identify
+    from faceflow.identification import Matches, identify
     from faceflow.matching import MatchOptions
     from faceflow.transport import Sinkhorn
-    from faceflow.verify import verify
+    from faceflow.verification import verify
 
 _HOME = {
     "Face": "faceflow.analyzer",
@@ -29,11 +29,11 @@ _HOME = {
     "FaceflowError": "faceflow.errors",
     "Gallery": "faceflow.gallery",
     "MatchOptions": "faceflow.matching",
-    "Matches": "faceflow.identify",
+    "Matches": "faceflow.identification",
     "Sinkhorn": "faceflow.transport",
     "explain_pair": "faceflow.explain",
-    "identify": "faceflow.identify",
-    "verify": "faceflow.verify",
+    "identify": "faceflow.identification",
+    "verify": "faceflow.verification",
 }
 
 __all__ = [

@@ -11,11 +11,11 @@ import pytest
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery
-from faceflow.identify import Matches, identify
+from faceflow.identification import Matches, identify
 from faceflow.matching import MatchOptions
 from faceflow.similarity import emd_similarity
 from faceflow.transport import Sinkhorn
-from faceflow.verify import verify
+from faceflow.verification import verify
 from faceflow.weighting import WEIGHTINGS
 
 Make = Callable[..., FaceFeatures]
