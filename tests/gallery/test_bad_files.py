@@ -91,6 +91,31 @@ def test_a_gallery_overwritten_in_the_middle(full: Path) -> None:
         gallery.check()
 
 
+def test_faces_that_went_missing_are_noticed(full: Path) -> None:
+    """A page that claims to hold fewer rows than it does is no error to SQLite."""
+    raw = bytearray(full.read_bytes())
+    size = int.from_bytes(raw[16:18], "big")
+    connection = sqlite3.connect(full)
+    root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'face'").fetchone()
+    connection.close()
+    at = (root[0] - 1) * size
+    assert raw[at] == 5, "an inner page, which names its last leaf at offset 8"
+    start = (int.from_bytes(raw[at + 8 : at + 12], "big") - 1) * size
+    rows = int.from_bytes(raw[start + 3 : start + 5], "big")
+    assert raw[start] == 13
+    assert rows > 1
+    raw[start + 3 : start + 5] = (rows - 1).to_bytes(2, "big")
+    with Gallery.open(full, readonly=True) as gallery:
+        query = gallery.features([25])
+    full.write_bytes(raw)
+    with Gallery.open(full, readonly=True) as gallery:
+        for _ in range(2):
+            with pytest.raises(GalleryError, match="damaged: 23 of 24 faces can be read"):
+                gallery.search(query, k=3)
+        with pytest.raises(GalleryError, match="damaged"):
+            gallery.check()
+
+
 def test_a_damaged_face_can_be_removed(full: Path) -> None:
     with Gallery.open(full, readonly=True) as gallery:
         vector = gallery.features([9]).embedding.tobytes()

@@ -8,14 +8,18 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery
+from faceflow.gallery.identity import make_header
 from faceflow.gallery.layout import closing_pad, local_bytes, minimum_local, page_size
+from faceflow.gallery.records import FaceRecord
+from faceflow.gallery.sqlite_store import SqliteStore
+from faceflow.gallery.store import StoredFace
 
 Make = Callable[..., list[Enrolment]]
 
@@ -115,46 +119,72 @@ def test_an_old_name_is_gone_after_rename_and_merge(gallery: Gallery, enrolments
     assert_gone(gallery.path, {"renamed": old.encode(), "merged": merged.encode()})
 
 
-def test_nothing_stays_behind_after_many_changes(
-    gallery: Gallery, enrolments: Make, make_features: Callable[..., FaceFeatures]
-) -> None:
-    """Page splits and merges leave stale copies unless the layout prevents it."""
-    rng = random.Random(1)
-    items = unique_people(enrolments(240, people=240, crops=True))
-    # Names, sources and pictures of many lengths move rows about the most.
-    items = [
-        replace(
-            item,
-            person=item.person[: rng.randrange(8, 25)],
-            source=item.source * rng.randrange(1, 5),
-            crop=None if i % 3 == 0 else np.asarray(item.crop)[: rng.randrange(32, 64)],
-        )
-        for i, item in enumerate(items)
-    ]
+def test_nothing_stays_behind_after_many_changes(tmp_path: Path) -> None:
+    """Page splits and merges leave stale copies unless the layout prevents it.
+
+    Without writing the table of names anew, two to six of these 1,500 names stay behind.
+    """
+    rng, numbers = random.Random(1), np.random.default_rng(1)
+    header = make_header(
+        network_name="n",
+        digest="d",
+        embedding_size=4,
+        grid=(1, 1),
+        channels=4,
+        codec="int8",
+        thumbnails=True,
+    )
+    path = tmp_path / "x.faceflow"
+    SqliteStore.create(path, header)
+    store = SqliteStore(path)
     # What is looked for is what is in the files, not whether a power cut would keep it.
-    gallery._store._session._connection.execute("PRAGMA synchronous = OFF")  # type: ignore[attr-defined]
-    gone: dict[str, bytes] = {}
-    alive: dict[int, str] = {}
-    for start in range(0, 240, 60):
-        report = gallery.enroll(items[start : start + 60], batch=9)
-        alive |= {i: items[i - 1].person for i in report.face_ids}
-        for face_id in rng.sample(sorted(alive), len(alive) // 2):
-            name = alive.pop(face_id)
-            found = secrets(gallery, [face_id])
-            del found[f"box {face_id}"]
-            gone |= found | {f"name {face_id}": name.encode()}
-            if face_id % 2:
-                assert gallery.remove_face(face_id).erased
-            else:
-                assert gallery.remove_person(name).erased
-        for face_id in rng.sample(sorted(alive), 10):
-            gone[f"name {face_id} {start}"] = alive[face_id].encode()
-            alive[face_id] = hashlib.md5(alive[face_id].encode()).hexdigest()[:20]
-            old = gallery.record(face_id).person
-            assert gallery.rename(old, alive[face_id]).erased
-    assert len(gallery) == len(alive) > 50
-    gallery.check()
-    assert_gone(gallery.path, gone)
+    store._session._connection.execute("PRAGMA synchronous = OFF")
+    alive: dict[int, StoredFace] = {}
+    gone: list[StoredFace] = []
+    for turn in range(3):
+        for start in range(0, 600, 50):
+            faces = []
+            for i in range(start, start + 50):
+                text = hashlib.sha256(f"{turn}/{i}".encode()).hexdigest()
+                # Rows of many lengths move one another about the most.
+                record = FaceRecord(
+                    face_id=0,
+                    person=(text * 4)[: rng.randrange(8, 190)],
+                    source=text[::-1][:8] * rng.randrange(1, 20),
+                    content_hash=text,
+                    box=None,
+                    score=1.0,
+                    created=datetime.now(UTC),
+                )
+                vector = numbers.standard_normal(4).astype(np.float32)
+                picture = numbers.bytes(rng.randrange(100, 1500))
+                faces.append(StoredFace(record, vector, numbers.bytes(24), picture))
+            for face, added in zip(faces, store.add(faces), strict=True):
+                assert added.face_id is not None
+                alive[added.face_id] = face
+        leaving = rng.sample(sorted(alive), len(alive) * 2 // 3)
+        for start in range(0, len(leaving), 100):
+            assert store.remove_faces(leaving[start : start + 100]).erased
+        gone += [alive.pop(face_id) for face_id in leaving]
+    assert store.face_ids().tolist() == sorted(alive)
+    store.check()
+    store.close()
+    pieces = Pieces(path)
+    left = [
+        what
+        for face in gone
+        for what, secret in {
+            "name": face.record.person.encode(),
+            "source": face.record.source.encode(),
+            "hash": bytes.fromhex(face.record.content_hash),
+            "embedding": face.embedding.tobytes(),
+            "patches": face.payload,
+            "thumbnail": face.thumbnail or b"",
+        }.items()
+        if pieces.hold(secret)
+    ]
+    assert len(gone) > 1500
+    assert left == []
 
 
 def test_killed_before_the_log_was_erased(
@@ -211,22 +241,21 @@ def test_page_sizes() -> None:
 
 
 def test_the_layout_holds_in_the_file(gallery: Gallery, enrolments: Make) -> None:
-    """No leaf of the face table holds more than padding: looked up in the b-tree pages."""
-    items = unique_people(enrolments(60, crops=True))
+    """No b-tree page holds the beginning of anything but names and hashes."""
+    items = [
+        replace(item, source=item.source * (1 + i % 11), crop=None if i % 5 == 0 else item.crop)
+        for i, item in enumerate(unique_people(enrolments(120, crops=True)))
+    ]
     gallery.enroll(items)
+    found = secrets(gallery, range(1, 121))
     gallery.close()
     raw = gallery.path.read_bytes()
     size = int.from_bytes(raw[16:18], "big")
-    leaves = [
-        page
-        for page in (raw[i : i + size] for i in range(size, len(raw), size))
-        if page[0] == 13 and page.count(bytes(minimum_local(size) - 20)) >= 1
-    ]
-    assert len(leaves) >= 60 // 8
-    with Gallery.open(gallery.path, readonly=True) as again:
-        found = secrets(again, range(1, 61))
-    for page in leaves:
-        runs = {page[i : i + 8] for i in range(size - 7)}
-        for what, secret in found.items():
-            if "box" not in what:
-                assert secret[:8] not in runs, what
+    # A leaf of a table with row ids begins with 13, an overflow page with the next one's number.
+    leaves = [raw[i : i + size] for i in range(size, len(raw), size) if raw[i] == 13]
+    runs = {page[i : i + 8] for page in leaves for i in range(size - 7)}
+    names = {item.person.encode()[:8] for item in items}
+    assert names <= runs
+    for what, secret in found.items():
+        if "box" not in what and "thumbnail" not in what:
+            assert secret[:8] not in runs, what

@@ -149,6 +149,8 @@ def test_import_does_not_overwrite(filled: Gallery, exported: Path) -> None:
     with pytest.raises(GalleryError, match="exists already"):
         Gallery.import_from(exported, filled.path)
     assert len(filled) == before
+    with pytest.raises(GalleryError, match="there is no folder"):
+        Gallery.import_from(exported, filled.path.parent / "nowhere" / "x.faceflow")
 
 
 def reseal(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:

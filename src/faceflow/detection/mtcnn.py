@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from faceflow.arrays import Float32, Float64, UInt8
-from faceflow.detection.area import AreaSampler
+from faceflow.detection.area import MAX_PIXELS, AreaSampler
 from faceflow.detection.detector import Detection, require_image
 from faceflow.detection.nms import suppress
 from faceflow.detection.sessions import Graphs
@@ -24,8 +24,12 @@ _CELL = 12  # the first network sees squares of 12 pixels,
 _STRIDE = 2  # one every 2 pixels
 
 # The second look. On the 265 masked faces of ROF it finds 55 of the 68 the first one misses.
-_MARGIN = 0.25  # of the longer side, on all four sides
+_MARGIN = 0.25  # of the side it lies along
 _LOW = 0.4
+_LARGEST = int(MAX_PIXELS / (1 + 2 * _MARGIN) ** 2)
+
+_Found = tuple[Float64, Float64, Float32]
+"""Boxes (N, 4) in MTCNN's own counting, landmarks (N, 5, 2) and scores (N,)."""
 
 
 class MtcnnDetector:
@@ -65,8 +69,8 @@ class MtcnnDetector:
             raise InputError(f"thresholds are {thresholds}", todo="give three between 0 and 1")
         if not 0 < factor < 1:
             raise InputError(f"factor is {factor}", todo="give a ratio between 0 and 1")
-        if max_pixels < _CELL**2:
-            raise InputError(f"max_pixels is {max_pixels}", todo="give at least 144")
+        if not _CELL**2 <= max_pixels <= _LARGEST:
+            raise InputError(f"max_pixels is {max_pixels}", todo=f"give 144 to {_LARGEST}")
         self._graphs = Graphs(graphs, threads, self.name)
         self.min_face = min_face
         self.thresholds = thresholds
@@ -77,38 +81,34 @@ class MtcnnDetector:
     def detect(self, image: UInt8) -> list[Detection]:
         """Faces of one photo, best score first; see :class:`faceflow.detection.Detector`."""
         require_image(image)
-        found = self._detect(image, self.thresholds)
-        if found or not self.retry:
-            return found
-        margin = round(_MARGIN * max(image.shape[:2]))
-        framed = cv2.copyMakeBorder(image, *[margin] * 4, cv2.BORDER_CONSTANT)
-        low = (_LOW, _LOW, _LOW)
-        found = self._detect(np.asarray(framed, dtype=np.uint8), low)
-        limit = np.tile(image.shape[1::-1], 2)
-        moved = [
-            Detection(np.clip(f.box - margin, 0, limit), f.landmarks - margin, f.score)
-            for f in found
-        ]
-        return [f for f in moved if f.size > 0]
-
-    def _detect(self, image: UInt8, thresholds: tuple[float, float, float]) -> list[Detection]:
         height, width = image.shape[:2]
         shrink = min(1.0, float(np.sqrt(self.max_pixels / (height * width))))
         if shrink < 1.0:
             size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        found = self._look(image, self.thresholds)
+        margin = np.zeros(2)
+        if self.retry and not len(found[2]):
+            x, y = (round(_MARGIN * side) for side in image.shape[1::-1])
+            framed = cv2.copyMakeBorder(image, y, y, x, x, cv2.BORDER_CONSTANT)
+            found = self._look(np.asarray(framed, dtype=np.uint8), (_LOW, _LOW, _LOW))
+            margin = np.array([x, y], dtype=np.float64)
         ratio = np.array([width / image.shape[1], height / image.shape[0]])
-        sampler = AreaSampler(image)
-        squares = self._propose(sampler, thresholds[0])
-        boxes, landmarks, scores = self._refine(sampler, squares, thresholds)
+        boxes, landmarks, scores = found
         # x0, y0 count pixels from 1, x1, y1 name the last pixel inside: 0-based edges.
-        edges = np.stack([boxes[:, :2] - 1, boxes[:, 2:]], axis=1) * ratio
-        edges = np.clip(edges, 0, [width, height])
+        edges = np.stack([boxes[:, :2] - 1, boxes[:, 2:]], axis=1)
+        edges = np.clip((edges - margin) * ratio, 0, [width, height])
+        landmarks = (landmarks - margin) * ratio
         return [
-            Detection(edge.ravel(), points * ratio, float(score))
+            Detection(edge.ravel(), points, float(score))
             for edge, points, score in zip(edges, landmarks, scores, strict=True)
             if (edge[0] < edge[1]).all()
         ]
+
+    def _look(self, image: UInt8, thresholds: tuple[float, float, float]) -> _Found:
+        """The cascade over one image of at most AreaSampler's size."""
+        sampler = AreaSampler(image)
+        return self._refine(sampler, self._propose(sampler, thresholds[0]), thresholds)
 
     def _propose(self, sampler: AreaSampler, threshold: float) -> Float64:
         """(N, 4) squares the first network finds at any scale."""
@@ -143,8 +143,10 @@ class MtcnnDetector:
         )
         return table[suppress(table, table[:, 4], 0.5)]
 
-    def _refine(self, sampler: AreaSampler, boxes: Float64) -> tuple[Float64, Float64, Float32]:
-        """Boxes (N, 4), landmarks (N, 5, 2) and scores (N,) of what passes the last two."""
+    def _refine(
+        self, sampler: AreaSampler, boxes: Float64, thresholds: tuple[float, float, float]
+    ) -> _Found:
+        """What of the boxes (N, 4) passes the last two networks."""
         boxes, crops = _crop(sampler, boxes, 24)
         score, offsets = self._graphs.run("rnet", ["score", "box"], crops)
         kept = np.nonzero(score > thresholds[1])[0]

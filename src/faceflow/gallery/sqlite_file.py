@@ -36,6 +36,9 @@ SCHEMA = (
 )
 """The face table's columns follow :mod:`faceflow.gallery.layout`."""
 
+# What systems say where there are no hard links (FAT, some network drives).
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
 RESTORE = "restore a copy of the file, or import a former export"
 
 
@@ -51,10 +54,6 @@ def create_file(path: Path, page_size: int, fill: Callable[[sqlite3.Connection],
         fill: writes the first rows; runs inside one transaction.
     """
     refuse_taken(path)
-    if not path.parent.is_dir():
-        raise GalleryError(
-            f"cannot create {path}: there is no folder {path.parent}", todo="create the folder"
-        )
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.new"
     try:
         with translated(path):
@@ -83,10 +82,9 @@ def publish(partial: Path, path: Path) -> None:
         try:
             os.link(partial, path)
         except OSError as error:
-            if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}:
+            if error.errno not in _NO_LINKS:
                 raise
-            # No hard links on this file system (FAT, some network drives): a rename is as
-            # whole, it only cannot refuse a name taken in the same instant.
+            # A rename is as whole, it only cannot refuse a name taken in the same instant.
             refuse_taken(path)
             partial.rename(path)
         sync(path.parent)
@@ -312,6 +310,10 @@ def refuse_taken(path: Path) -> None:
         taken = path.exists() or path.is_symlink()
     if taken:
         raise _taken(path)
+    if not path.parent.is_dir():
+        raise GalleryError(
+            f"cannot create {path}: there is no folder {path.parent}", todo="create the folder"
+        )
     if log_exists(path):
         # SQLite would replay the old gallery's log into the new file.
         raise GalleryError(

@@ -263,11 +263,11 @@ class SqliteStore:
     def check(self) -> None:
         """SQLite's own check, every checksum, and the tables against each other."""
         with self.snapshot(), self._session.reading() as connection:
-            verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if verdict != "ok" or connection.execute("PRAGMA foreign_key_check").fetchone():
-                raise GalleryError(
-                    f"{self.path} is damaged", why=str(verdict), todo=sqlite_file.RESTORE
-                )
+            verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            if connection.execute("PRAGMA foreign_key_check").fetchone():
+                verdict = "a face belongs to nobody"
+            if verdict != "ok":
+                raise GalleryError(f"{self.path} is damaged", why=verdict, todo=sqlite_file.RESTORE)
             photos = {
                 (content.hex(), person): face
                 for content, person, face in connection.execute("SELECT * FROM photo")

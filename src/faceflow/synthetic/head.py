@@ -131,7 +131,9 @@ def build_head(who: Identity, photo: Variation) -> Head:
 
     hair, bulk = _hair_cover(who, grid)
     front = np.clip(cosine * 1.6, 0, 1).astype(np.float32)[None]
-    z = (depth[:, None] * plan[None]).astype(np.float32) + _relief(who, photo, grid, chin) * front
+    z = (depth[:, None] * plan[None]).astype(np.float32) + (
+        _relief(who, photo, grid, chin) * front * (1 - 0.85 * hair)  # hair lies over wrinkles
+    )
     # Hair stands off the head: push the surface out around the whole plan.
     swell = 1 + (0.025 + 0.30 * volume) * bulk
     return Head(

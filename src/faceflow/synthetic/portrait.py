@@ -84,7 +84,7 @@ def _placement(photo: Variation, side: int) -> Float64:
     unit = UNIT * photo.scale * side / 256
     roll = np.deg2rad(photo.roll)
     turned = unit * np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
-    centre = np.array(CENTRE) * side / 256 + unit * np.array(photo.shift)
+    centre = (np.array(CENTRE) + 0.5) * side / 256 - 0.5 + unit * np.array(photo.shift)
     # The head turns about a point near the middle of the face.
     offset = centre - turned @ np.array([0.0, 0.12])
     return np.vstack([np.column_stack([turned, offset]), [0, 0, 1]])
