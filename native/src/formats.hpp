@@ -23,29 +23,33 @@ inline std::uint16_t to_bf16(float x) {
   return static_cast<std::uint16_t>((b + 0x7fffu + ((b >> 16) & 1u)) >> 16);
 }
 
-// Quantise one patch to -127..127 by its largest value; returns 1 / length of the result, so
-// that codes times it are a unit patch. 0 for a zero patch, NaN where a value is not finite.
-inline float quantise(const float* x, Index n, signed char* codes) {
-  float top = 0.0f, finite = 0.0f;
-  for (Index c = 0; c < n; ++c) {
-    const float size = x[c] < 0 ? -x[c] : x[c];
-    top = size > top ? size : top;
-    finite += x[c] * 0.0f;
-  }
-  if (!(finite == 0.0f)) {
-    for (Index c = 0; c < n; ++c) codes[c] = 0;
-    return finite;
-  }
-  const double step = top > 0 ? 127.0 / static_cast<double>(top) : 0.0;
-  std::int64_t squares = 0;
-  for (Index c = 0; c < n; ++c) {
-    const double magic = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
-    const double rounded = (static_cast<double>(x[c]) * step + magic) - magic;
-    const int code = static_cast<int>(rounded);
-    codes[c] = static_cast<signed char>(code);
-    squares += code * code;
-  }
+// 1 / length from a sum of squares of codes; 0 for a zero patch.
+inline float inverse_root(std::int32_t squares) {
   return squares ? 1.0f / sqrtf(static_cast<float>(squares)) : 0.0f;
+}
+
+// Quantise one patch to -127..127 by its largest value, in float32 arithmetic (the same as
+// transport/codes.py); returns 1 / length of the result, so that codes times it are a unit
+// patch. 0 for a zero patch, NaN where a value is not finite.
+inline float quantise(const float* x, Index n, signed char* codes) {
+  std::uint32_t largest = 0;  // magnitudes order like their bits, NaN above infinity above all
+  for (Index c = 0; c < n; ++c) {
+    const std::uint32_t size = bits_of(x[c]) & 0x7fffffffu;
+    largest = size > largest ? size : largest;
+  }
+  const float top = float_of(largest);
+  if (largest >= 0x7f800000u || top < 1e-30f) {
+    for (Index c = 0; c < n; ++c) codes[c] = 0;
+    return largest >= 0x7f800000u ? float_of(0x7fc00000u) : 0.0f;
+  }
+  const float step = 127.0f / top;
+  for (Index c = 0; c < n; ++c) {
+    const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+    codes[c] = static_cast<signed char>(static_cast<int>((x[c] * step + magic) - magic));
+  }
+  std::int32_t squares = 0;  // at most 2048 * 127^2
+  for (Index c = 0; c < n; ++c) squares += codes[c] * codes[c];
+  return inverse_root(squares);
 }
 
 inline std::int32_t sum_codes(Bytes row, Index n) {
@@ -59,13 +63,14 @@ inline float inverse_length(Bytes row, Index n) {
     const std::int32_t x = static_cast<signed char>(row[c]);
     sum += x * x;
   }
-  return sum ? 1.0f / sqrtf(static_cast<float>(sum)) : 0.0f;
+  return inverse_root(sum);
 }
 
 // What each format states:
 //   Op             the product
 //   direct         gallery bytes are words as they are; otherwise widened into scratch rows
 //   integer        raw sums are int32 and need scales
+//   widen          one gallery patch to a scratch row; returns 1 / length where integer
 //   encode         one query (or pooled) patch to `depth` words' worth of bytes; returns scale
 struct FloatFormat {
   using Op = Float32Op;
@@ -77,7 +82,7 @@ struct FloatFormat {
     std::memcpy(out, x, static_cast<std::size_t>(n) * 4);
     return 1.0f;
   }
-  static void widen(Bytes, Index, unsigned char*) {}
+  static float widen(Bytes, Index, unsigned char*) { return 1.0f; }
 };
 
 struct WideBf16Format {
@@ -91,7 +96,7 @@ struct WideBf16Format {
     }
     return 1.0f;
   }
-  static void widen(Bytes row, Index n, unsigned char* out) {
+  static float widen(Bytes row, Index n, unsigned char* out) {
     Index c = 0;
     for (; c + W <= n; c += W) widen_bf16(row + 2 * c, out + 4 * c);
     for (; c < n; ++c) {
@@ -100,6 +105,7 @@ struct WideBf16Format {
       const std::uint32_t b = static_cast<std::uint32_t>(x) << 16;
       std::memcpy(out + 4 * c, &b, 4);
     }
+    return 1.0f;
   }
 };
 
@@ -117,13 +123,19 @@ struct Int16Format {  // int8 codes, multiplied as int16 pairs
     }
     return scale;
   }
-  static void widen(Bytes row, Index n, unsigned char* out) {
+  static float widen(Bytes row, Index n, unsigned char* out) {
+    I squares = izero();
     Index c = 0;
-    for (; c + W <= n; c += W) widen_i8(row + c, out + 2 * c);
+    for (; c + 2 * W <= n; c += 2 * W) squares = widen_i8(row + c, out + 2 * c, squares);
+    std::int32_t lanes[W], sum = 0;
+    ist(lanes, squares);
+    for (int l = 0; l < W; ++l) sum += lanes[l];
     for (; c < n; ++c) {
       const std::int16_t x = static_cast<signed char>(row[c]);
       std::memcpy(out + 2 * c, &x, 2);
+      sum += x * x;
     }
+    return inverse_root(sum);
   }
 };
 
@@ -135,7 +147,7 @@ struct Vnni8Format {  // the query moved up by 128, because vpdpbusd wants one s
   static float encode(const float* x, Index n, unsigned char* out) {
     return quantise(x, n, reinterpret_cast<signed char*>(out));
   }
-  static void widen(Bytes, Index, unsigned char*) {}
+  static float widen(Bytes, Index, unsigned char*) { return 1.0f; }
 };
 #endif
 
@@ -151,7 +163,7 @@ struct Bf16Format {
     }
     return 1.0f;
   }
-  static void widen(Bytes, Index, unsigned char*) {}
+  static float widen(Bytes, Index, unsigned char*) { return 1.0f; }
 };
 #endif
 

@@ -26,7 +26,9 @@ struct Int16Op {
   static Acc zero() { return izero(); }
   static Acc load(const float* p) { return ildu(p); }
   static void store(float* p, Acc a) { ist(p, a); }
-  static Acc madd(Acc acc, I q, I g) { return madd16(acc, q, g); }
+  static Acc madd(Acc acc, I q, I g) {
+    return madd16_tile(acc, q, g);
+  }
 };
 #if defined(FACEFLOW_VNNI)
 struct Vnni8Op {

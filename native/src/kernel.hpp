@@ -37,7 +37,7 @@ struct Solver {
   const int R, S, C;
   const int vectors;  // of query patches
   const Index Rp;     // query patches, padded to sixteen lanes
-  const Index Sp;     // gallery patches, padded to four
+  const Index Sp;     // gallery patches, padded to four; vectors of them to W
   const int full;     // whole words of a gallery patch that can be read in place
   const int depth;    // words of a packed patch
   const Index row;    // bytes of a widened gallery patch
@@ -47,7 +47,7 @@ struct Solver {
   float *M, *K, *r, *t, *next, *c, *u, *v, *top, *mask;
   float* gallery_scale;  // (Sp)
   std::int32_t* gallery_sum;
-  unsigned char *wide, *tail, *code, *pooled_code;
+  unsigned char *wide, *tail, *code, *pooled_code, *rows_to_pack;
   float* pooled_row;
   double *uw, *vw, *stable;
   float pooled_scale = 1.0f;
@@ -60,7 +60,7 @@ struct Solver {
         C(static_cast<int>(j.C)),
         vectors((R + W - 1) / W),
         Rp(round_up(R, 16)),
-        Sp(round_up(S, 4)),
+        Sp(round_up(S, W > 4 ? W : 4)),
         full(Format::direct ? C / group : (C + group - 1) / group),
         depth((C + group - 1) / group),
         // One cache line more than needed: rows a power of two apart would share cache sets.
@@ -83,6 +83,7 @@ struct Solver {
     tail = s.take<unsigned char>(4 * Sp);
     code = s.take<unsigned char>(row);
     pooled_code = s.take<unsigned char>(row);
+    rows_to_pack = s.take<unsigned char>(row * PV * W);
     pooled_row = s.take<float>(Rp);
     uw = s.take<double>(R);
     vw = s.take<double>(S);
@@ -94,19 +95,27 @@ struct Solver {
 
   void pack(std::int64_t b) {
     const float* query = job.query + b * job.query_face;
-    std::memset(packed, 0, static_cast<std::size_t>(depth * Rp) * 4);
     for (int i = 0; i < Rp; ++i) query_scale[i] = 0.0f;
-    for (int i = 0; i < R; ++i) {
-      std::memset(code, 0, static_cast<std::size_t>(row));
-      query_scale[i] = Format::encode(query + i * job.query_patch, C, code);
-      if (Format::offset) {
-        for (int x = 0; x < C; ++x) code[x] = static_cast<unsigned char>(code[x] + Format::offset);
+    std::uint32_t* to = packed;
+    for (int first = 0; first < vectors; first += PV) {
+      const int lanes = (vectors - first < PV ? vectors - first : PV) * W;
+      // The panel's patches as rows of words first, then turned to word by word.
+      for (int l = 0; l < lanes; ++l) {
+        const int i = first * W + l;
+        unsigned char* line = rows_to_pack + l * row;
+        std::memset(line, 0, static_cast<std::size_t>(row));
+        if (i >= R) continue;
+        query_scale[i] = Format::encode(query + i * job.query_patch, C, line);
+        if (Format::offset) {
+          for (int x = 0; x < C; ++x) line[x] = static_cast<unsigned char>(line[x] + Format::offset);
+        }
       }
-      const int vector = i / W, first = vector / PV * PV;
-      const int nv = vectors - first < PV ? vectors - first : PV;
-      std::uint32_t* lane =
-          packed + static_cast<Index>(first) * depth * W + (vector - first) * W + i % W;
-      for (int w = 0; w < depth; ++w) std::memcpy(lane + static_cast<Index>(w) * nv * W, code + 4 * w, 4);
+      for (int w = 0; w < depth; ++w) {
+        for (int l = 0; l < lanes; ++l) {
+          std::memcpy(to + l, rows_to_pack + l * row + 4 * w, 4);
+        }
+        to += lanes;
+      }
     }
     for (int i = 0; i < Rp; ++i) mask[i] = i < R ? 1.0f : 0.0f;
     if (job.weighting == Weighting::apc) {
@@ -132,7 +141,7 @@ struct Solver {
     }
     for (int j = 0; j < S; ++j) {
       unsigned char* to = wide + j * row;
-      Format::widen(from + j * job.gallery_patch, C, to);
+      gallery_scale[j] = Format::widen(from + j * job.gallery_patch, C, to);
       for (Index x = static_cast<Index>(C) * Format::wide; x < 4 * depth; ++x) to[x] = 0;
     }
     *stride = row;
@@ -161,15 +170,17 @@ struct Solver {
 
   // int32 sums to cosines: out[j][i] = (sum - 128 * codes of j) * scale_i * scale_j
   void rescale(float* out, int count, const float* scales, const std::int32_t* sums) const {
-    for (int j = 0; j < count; ++j) {
-      const F scale = set1(scales[j]);
-      std::int32_t shift = -Format::offset * sums[j];
-      const I minus = word(reinterpret_cast<Bytes>(&shift));
-      for (int n = 0; n < vectors; ++n) {
-        float* at = out + j * Rp + n * W;
+    for (int n = 0; n < vectors; ++n) {
+      const F query = ld(query_scale + n * W);
+      float* at = out + n * W;
+      for (int j = 0; j < count; ++j) {
         I sum = ildu(at);
-        if (Format::offset) sum = iadd(sum, minus);
-        st(at, mul(mul(to_float(sum), ld(query_scale + n * W)), scale));
+        if (Format::offset) {
+          const std::int32_t shift = -Format::offset * sums[j];
+          sum = iadd(sum, word(reinterpret_cast<Bytes>(&shift)));
+        }
+        st(at, mul(mul(to_float(sum), query), set1(scales[j])));
+        at += Rp;
       }
     }
   }
@@ -180,8 +191,11 @@ struct Solver {
     if (Format::integer) {
       for (int j = 0; j < S; ++j) {
         const Bytes patch = from + j * job.gallery_patch;
-        gallery_scale[j] = job.scales ? job.scales[number * job.scales_face + j]
-                                      : inverse_length(patch, C);
+        if (job.scales) {
+          gallery_scale[j] = job.scales[number * job.scales_face + j];
+        } else if (Format::direct) {
+          gallery_scale[j] = inverse_length(patch, C);
+        }
         gallery_sum[j] = Format::offset ? sum_codes(patch, C) : 0;
       }
       rescale(M, S, gallery_scale, gallery_sum);
@@ -334,7 +348,7 @@ struct Solver {
 
   // Float32 scaling; false when float32 was not enough after all.
   bool scale(std::int64_t p) {
-    Scaling s{M, K, Rp, S, vectors, r, t, next, c, u, v, top};
+    Scaling s{M, K, Rp, S, vectors, static_cast<int>(Sp), r, t, next, c, u, v, top};
     if (!s.start(job.epsilon)) {
       write_nothing(p, faceflow::INVALID);
       return true;

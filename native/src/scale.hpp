@@ -52,33 +52,30 @@ inline void dot4(const float* k, Index stride, const float* x, int vectors, floa
 
 // Sum over the lanes of vectors given one by one, in the sixteen-lane order.
 struct LaneSum {
-  F acc[H];
-  int next = 0;
+  F acc[4][H];
   LaneSum() {
-    for (int h = 0; h < H; ++h) acc[h] = set1(0.0f);
-  }
-  void take(F x) {
-    for (int h = 0; h < H; ++h) {
-      if (h == next) acc[h] = add(acc[h], x);
+    for (int j = 0; j < 4; ++j) {
+      for (int h = 0; h < H; ++h) acc[j][h] = set1(0.0f);
     }
-    next = (next + 1) % H;
+  }
+  void take(int group, F x) {
+    for (int h = 0; h < H; ++h) {
+      if (h == group) acc[0][h] = add(acc[0][h], x);
+    }
   }
   float total() const {
-    F rows[4][H];
-    for (int j = 0; j < 4; ++j) {
-      for (int h = 0; h < H; ++h) rows[j][h] = acc[h];
-    }
     float out[4];
-    reduce4(rows, out);
+    reduce4(acc, out);
     return out[0];
   }
 };
 
 struct Scaling {
-  const float* S;  // (rows, stride) cosines; rows padded with zeros to a multiple of four
+  const float* S;  // (padded, stride) cosines; padding rows are zero
   float* K;        // the same shape
   Index stride;
   int rows, vectors;  // gallery patches, vectors of query patches
+  int padded;         // rows up to a multiple of sixteen: K there is 1, v and c are 0
   float* r;
   float* t;     // K c
   float* next;  // K c of the coming iteration
@@ -104,7 +101,7 @@ struct Scaling {
       st(t + n * W, sum);
       finite = fma(sum, set1(0.0f), finite);
     }
-    for (int j = rows; j % 4; ++j) {
+    for (int j = rows; j < padded; ++j) {
       for (int n = 0; n < vectors; ++n) st(K + j * stride + n * W, set1(1.0f));
     }
     bool all = true;
@@ -114,29 +111,38 @@ struct Scaling {
     return all;
   }
 
+  // out = K c for NB vectors of query patches from n on; even and odd j are summed apart, so
+  // that short sums do not wait for each other.
+  template <int NB>
+  void weighted_rows(int n, float* out) const {
+    F acc[2][NB];
+    for (int b = 0; b < NB; ++b) acc[0][b] = acc[1][b] = set1(0.0f);
+    const float* at = K + n * W;
+    for (int j = 0; j < padded; j += 2) {
+      const F even = set1(c[j]), odd = set1(c[j + 1]);
+      for (int b = 0; b < NB; ++b) acc[0][b] = fma(ld(at + b * W), even, acc[0][b]);
+      at += stride;
+      for (int b = 0; b < NB; ++b) acc[1][b] = fma(ld(at + b * W), odd, acc[1][b]);
+      at += stride;
+    }
+    for (int b = 0; b < NB; ++b) st(out + (n + b) * W, add(acc[0][b], acc[1][b]));
+  }
+
   // One update of r, then c; returns the L1 error of the row marginals.
   float iterate() {
-    for (int n = 0; n < vectors; ++n) {
-      st(r + n * W, divide(ld(u + n * W), ld(t + n * W)));
-      st(next + n * W, set1(0.0f));
+    for (int n = 0; n < vectors; ++n) st(r + n * W, divide(ld(u + n * W), ld(t + n * W)));
+    for (int j = 0; j < padded; j += 4) dot4(K + j * stride, stride, r, vectors, c + j);
+    for (int j = 0; j < padded; j += W) st(c + j, divide(ld(v + j), ld(c + j)));
+    int n = 0;
+    for (; n + 4 <= vectors; n += 4) weighted_rows<4>(n, next);
+    if (n + 2 <= vectors) {
+      weighted_rows<2>(n, next);
+      n += 2;
     }
-    for (int j = 0; j < rows; j += 4) {
-      float sums[4];
-      const float* k = K + j * stride;
-      dot4(k, stride, r, vectors, sums);
-      for (int i = 0; i < 4; ++i) c[j + i] = v[j + i] / sums[i];
-      const F c0 = set1(c[j]), c1 = set1(c[j + 1]), c2 = set1(c[j + 2]), c3 = set1(c[j + 3]);
-      for (int n = 0; n < vectors; ++n) {
-        const float* at = k + n * W;
-        F x = fma(ld(at), c0, ld(next + n * W));
-        x = fma(ld(at + stride), c1, x);
-        x = fma(ld(at + 2 * stride), c2, x);
-        st(next + n * W, fma(ld(at + 3 * stride), c3, x));
-      }
-    }
+    if (n < vectors) weighted_rows<1>(n, next);
     LaneSum off;
-    for (int n = 0; n < vectors; ++n) {
-      off.take(vabs(sub(mul(ld(r + n * W), ld(next + n * W)), ld(u + n * W))));
+    for (n = 0; n < vectors; ++n) {
+      off.take(n % H, vabs(sub(mul(ld(r + n * W), ld(next + n * W)), ld(u + n * W))));
     }
     return off.total();
   }
@@ -149,7 +155,7 @@ struct Scaling {
 
   double similarity() const {
     double total = 0.0;
-    for (int j = 0; j < rows; j += 4) {
+    for (int j = 0; j < padded; j += 4) {
       F acc[4][H];
       for (int i = 0; i < 4; ++i) {
         for (int h = 0; h < H; ++h) acc[i][h] = set1(0.0f);

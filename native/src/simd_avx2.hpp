@@ -47,6 +47,18 @@ inline I iadd(I a, I b) { return _mm256_add_epi32(a, b); }
 inline F to_float(I a) { return _mm256_cvtepi32_ps(a); }
 inline I madd16(I acc, I a, I b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
 
+// madd16 for register tiles. Left alone, GCC computes all products of a tile first, runs out of
+// registers and spills; an addition it cannot move keeps each product short-lived.
+inline I madd16_tile(I acc, I a, I b) {
+#if defined(__GNUC__)
+  const I product = _mm256_madd_epi16(a, b);
+  __asm__ volatile("vpaddd %1, %0, %0" : "+x"(acc) : "x"(product));
+  return acc;
+#else
+  return madd16(acc, a, b);
+#endif
+}
+
 // Sixteen lanes are two vectors here; the tree is l+8, l+4, l+2, l+1 on every machine.
 inline void reduce4(const F (*x)[2], float* out) {
   const F s0 = add(x[0][0], x[0][1]), s1 = add(x[1][0], x[1][1]);
@@ -60,9 +72,11 @@ inline void reduce4(const F (*x)[2], float* out) {
   _mm_storeu_ps(out, _mm_movelh_ps(low, high));
 }
 
-inline void widen_i8(const unsigned char* from, unsigned char* to) {  // W bytes to W int16
-  const __m128i x = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_cvtepi8_epi16(x));
+// 2 W bytes to int16; adds their squares, pairwise, to `squares`.
+inline I widen_i8(const unsigned char* from, unsigned char* to, I squares) {
+  const I x = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  ist(to, x);
+  return madd16(squares, x, x);
 }
 inline void widen_bf16(const unsigned char* from, unsigned char* to) {  // W bf16 to W float
   const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));

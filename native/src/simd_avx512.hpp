@@ -49,6 +49,16 @@ inline I iadd(I a, I b) { return _mm512_add_epi32(a, b); }
 inline F to_float(I a) { return _mm512_cvtepi32_ps(a); }
 inline I madd16(I acc, I a, I b) { return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)); }
 
+inline I madd16_tile(I acc, I a, I b) {  // see simd_avx2.hpp
+#if defined(__GNUC__) && !defined(FACEFLOW_SIMDE)
+  const I product = _mm512_madd_epi16(a, b);
+  __asm__ volatile("vpaddd %1, %0, %0" : "+v"(acc) : "v"(product));
+  return acc;
+#else
+  return madd16(acc, a, b);
+#endif
+}
+
 inline void reduce4(const F (*x)[1], float* out) {
   __m256 s[4];
   for (int i = 0; i < 4; ++i) {
@@ -64,9 +74,10 @@ inline void reduce4(const F (*x)[1], float* out) {
   _mm_storeu_ps(out, _mm_movelh_ps(_mm256_castps256_ps128(d), _mm256_extractf128_ps(d, 1)));
 }
 
-inline void widen_i8(const unsigned char* from, unsigned char* to) {
-  const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_cvtepi8_epi16(x));
+inline I widen_i8(const unsigned char* from, unsigned char* to, I squares) {
+  const I x = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  ist(to, x);
+  return madd16(squares, x, x);
 }
 inline void widen_bf16(const unsigned char* from, unsigned char* to) {
   const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
@@ -77,7 +88,14 @@ inline void prefetch(const void* p) {
 }
 
 #if defined(FACEFLOW_VNNI)
-inline I dot_u8s8(I acc, I u, I s) { return _mm512_dpbusd_epi32(acc, u, s); }
+inline I dot_u8s8(I acc, I u, I s) {
+#if defined(__GNUC__) && !defined(FACEFLOW_SIMDE)
+  __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));  // no spills: as above
+  return acc;
+#else
+  return _mm512_dpbusd_epi32(acc, u, s);
+#endif
+}
 #endif
 #if defined(FACEFLOW_BF16)
 inline F dot_bf16(F acc, I a, I b) {

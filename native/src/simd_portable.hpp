@@ -149,6 +149,8 @@ inline I madd16(I acc, I a, I b) {
 #endif
 }
 
+inline I madd16_tile(I acc, I a, I b) { return madd16(acc, a, b); }
+
 inline void reduce4(const F (*x)[4], float* out) {
   for (int i = 0; i < 4; ++i) {
     const F s = add(add(x[i][0], x[i][2]), add(x[i][1], x[i][3]));
@@ -156,11 +158,12 @@ inline void reduce4(const F (*x)[4], float* out) {
   }
 }
 
-inline void widen_i8(const unsigned char* from, unsigned char* to) {
-  for (int i = 0; i < W; ++i) {
-    const std::int16_t x = static_cast<std::int16_t>(static_cast<signed char>(from[i]));
+inline I widen_i8(const unsigned char* from, unsigned char* to, I squares) {
+  for (int i = 0; i < 2 * W; ++i) {
+    const std::int16_t x = static_cast<signed char>(from[i]);
     std::memcpy(to + 2 * i, &x, 2);
   }
+  return madd16(squares, ildu(to), ildu(to));
 }
 inline void widen_bf16(const unsigned char* from, unsigned char* to) {
   for (int i = 0; i < W; ++i) {

@@ -42,10 +42,10 @@ def encode(patches: Floats, dtype: DType) -> Codes:
     if dtype == "int8":
         if not np.isfinite(values).all():
             raise InputError("patches with NaN or infinity cannot be stored as int8")
-        wide = values.astype(np.float64)
-        top = np.abs(wide).max(axis=-1, keepdims=True, initial=0.0)
-        step = np.divide(127.0, top, out=np.zeros_like(top), where=top > 0)
-        return np.asarray(np.rint(wide * step), dtype=np.int8)
+        # Float32 throughout: the kernel quantises queries with the same roundings.
+        top = np.abs(values).max(axis=-1, keepdims=True, initial=0.0)
+        step = np.divide(np.float32(127), top, out=np.zeros_like(top), where=top >= 1e-30)
+        return np.asarray(np.rint(values * step), dtype=np.int8)
     raise InputError(f"there is no dtype {dtype!r}", todo=f"choose one of {', '.join(DTYPES)}")
 
 
