@@ -21,9 +21,14 @@ struct Stable {
   const double *u, *v;
   double *L, *K, *F, *G, *r, *c, *t;
 
+  // Patches without weight have a factor of 0 and a potential that no longer follows the others:
+  // their entries could overflow, so they are left at 0.
   void build() {
     for (std::int64_t j = 0; j < S; ++j) {
-      for (std::int64_t i = 0; i < R; ++i) K[j * R + i] = std::exp(L[j * R + i] + F[i] + G[j]);
+      for (std::int64_t i = 0; i < R; ++i) {
+        const bool moves = r[i] > 0 && c[j] > 0;
+        K[j * R + i] = moves ? std::exp(L[j * R + i] + F[i] + G[j]) : 0.0;
+      }
     }
   }
 

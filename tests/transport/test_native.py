@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from faceflow.arrays import unit
 from faceflow.errors import InputError
+from faceflow.similarity import emd_similarity
 from faceflow.transport import Plan, Sinkhorn, Status, decode, encode, native
 from faceflow.transport.codes import DTYPES, DType
 from faceflow.weighting import weigh
@@ -158,6 +159,20 @@ def test_hostile_problems(
         assert not plan.flow[pair][:, v[pair] == 0].any()
 
 
+def test_a_patch_without_weight_stays_out_at_tiny_epsilon() -> None:
+    """Its potential stands still while the others move by hundreds: it must not overflow."""
+    query = np.array([[1.0], [-1.0]], np.float32)
+    gallery = np.array([[[-1.0], [1.0]]], np.float32)
+    for u, v in (([0.0, 1.0], [0.6, 0.4]), ([0.3, 0.7], [1.0, 0.0]), ([1.0, 0.0], [0.0, 1.0])):
+        problem = (query, gallery, np.array(u), np.array(v))
+        plan = native.solve(*problem[:2], u=u, v=v, epsilon=1e-3, flow=True)
+        expected = oracle(epsilon=1e-3)(*problem, flow=True)
+        assert plan.flow is not None
+        assert expected.flow is not None
+        np.testing.assert_allclose(plan.flow, expected.flow, atol=1e-6)
+        np.testing.assert_allclose(plan.similarity, expected.similarity, atol=1e-6)
+
+
 def _shares(v: np.ndarray, plan: Plan) -> np.ndarray:
     wide = v.astype(np.float64)
     total = wide.sum(axis=1, keepdims=True)
@@ -189,6 +204,18 @@ def test_fused_weighting_is_the_weighting(
     expected = native.solve(query.patches[0], codes, u=u, v=v, isa=level)
     atol = {"f32": 2e-6, "bf16": 1e-3, "int8": 2e-3}[dtype]
     np.testing.assert_allclose(plan.similarity, expected.similarity, atol=atol)
+
+
+@pytest.mark.parametrize("weighting", native.WEIGHTINGS)
+def test_emd_similarity_is_the_same_from_both_backends(random_features, weighting: str) -> None:
+    query, gallery = random_features(1, seed=1), random_features(4, seed=2)
+    expected = emd_similarity(query, gallery, weighting=weighting, solver=oracle(), flow=True)
+    plan = emd_similarity(query, gallery, weighting=weighting, flow=True)
+    np.testing.assert_array_equal(plan.iterations, expected.iterations)
+    np.testing.assert_allclose(plan.similarity, expected.similarity, atol=2e-6)
+    assert plan.flow is not None
+    assert expected.flow is not None
+    np.testing.assert_allclose(plan.flow, expected.flow, atol=2e-6)
 
 
 def test_fused_weighting_without_mass_is_uniform() -> None:

@@ -35,6 +35,9 @@ except ImportError as _missing:  # a source tree without a build; the NumPy back
 else:
     _why_missing = None
 
+WEIGHTINGS = ("uniform", "apc", "sc")
+"""Weightings the kernel computes itself, as :func:`faceflow.weighting.weigh` does."""
+
 MOST_PATCHES = 256
 MOST_CHANNELS = 2048
 _ITEM_BYTES = {"f32": 4, "bf16": 2, "int8": 1}

@@ -131,31 +131,61 @@ class Sinkhorn:
         if gallery_patches.ndim == 3 and query_patches.ndim == 2:
             sizes = (len(query_patches), *gallery_patches.shape[1:])
             if self.backend_for(*sizes) == "native":
-                return self._native(query_patches, gallery_patches, u, v, flow=flow)
+                return self._native(query_patches, gallery_patches, u=u, v=v, flow=flow)
         patches = gallery_patches if dtype_of(gallery_patches) == "f32" else decode(gallery_patches)
         return self.solve(patch_cosine(query_patches, patches), u, v, flow=flow)
 
-    def _native(
-        self, query_patches: Floats, gallery_patches: Codes, u: Floats, v: Floats, *, flow: bool
+    def weighted(
+        self,
+        query_patches: Floats,
+        gallery_patches: Codes,
+        weighting: str,
+        *,
+        pooled_query: Floats | None = None,
+        pooled_gallery: Floats | None = None,
+        flow: bool = False,
     ) -> Plan:
-        scales = None
-        if dtype_of(gallery_patches) == "f32":
-            patches = np.asarray(gallery_patches, dtype=np.float32)
-            if self.dtype == "int8" and not np.isfinite(patches).all():
-                finite = np.asarray(np.isfinite(patches).all(axis=-1), dtype=np.bool_)
-                # Codes cannot hold NaN; a NaN scale marks the pair as invalid all the same.
-                patches = np.where(finite[..., None], patches, np.float32(0))
-                codes = encode(patches, "int8").astype(np.float64)
-                length = np.maximum(np.sqrt((codes * codes).sum(axis=-1)), 1.0)
-                scales = np.where(finite, 1 / length, np.nan)
-            if self.dtype != "f32" or patches.strides[-1] != patches.itemsize:
-                patches = encode(patches, self.dtype)
-            gallery_patches = patches
-        return native.solve(
+        """Native backend only: the same with the weights computed inside the kernel.
+
+        Args:
+            query_patches: (R, C) float, unit rows.
+            gallery_patches: (N, S, C) as in a call.
+            weighting: a name from :data:`faceflow.transport.native.WEIGHTINGS`; for int8 and
+                bf16 the weights come from the rounded patches.
+            pooled_query: (C,), for apc.
+            pooled_gallery: (N, C), for apc.
+            flow: also return the flows.
+        """
+        return self._native(
             query_patches,
             gallery_patches,
+            weighting=weighting,
+            pooled_query=pooled_query,
+            pooled_gallery=pooled_gallery,
+            flow=flow,
+        )
+
+    def _native(
+        self,
+        query_patches: Floats,
+        gallery_patches: Codes,
+        *,
+        u: Floats | None = None,
+        v: Floats | None = None,
+        weighting: str = "given",
+        pooled_query: Floats | None = None,
+        pooled_gallery: Floats | None = None,
+        flow: bool,
+    ) -> Plan:
+        patches, scales = self._stored(gallery_patches)
+        return native.solve(
+            query_patches,
+            patches,
             u=u,
             v=v,
+            weighting=weighting,
+            pooled_query=pooled_query,
+            pooled_gallery=pooled_gallery,
             scales=scales,
             epsilon=self.epsilon,
             tolerance=self.tolerance,
@@ -163,6 +193,23 @@ class Sinkhorn:
             flow=flow,
             threads=self.threads,
         )
+
+    def _stored(self, gallery_patches: Codes) -> tuple[Codes, Floats | None]:
+        """Gallery patches as the kernel reads them, and int8 scales where they are needed."""
+        if dtype_of(gallery_patches) != "f32":
+            return gallery_patches, None
+        scales = None
+        patches = np.asarray(gallery_patches, dtype=np.float32)
+        if self.dtype == "int8" and not np.isfinite(patches).all():
+            # Codes cannot hold NaN; a NaN scale marks the pair as invalid all the same.
+            finite = np.asarray(np.isfinite(patches).all(axis=-1), dtype=np.bool_)
+            patches = np.where(finite[..., None], patches, np.float32(0))
+            codes = encode(patches, "int8").astype(np.float64)
+            length = np.maximum(np.sqrt((codes * codes).sum(axis=-1)), 1.0)
+            scales = np.where(finite, 1 / length, np.nan)
+        if self.dtype != "f32" or patches.strides[-1] != patches.itemsize:
+            patches = encode(patches, self.dtype)
+        return patches, scales
 
     def solve(self, cosine: Floats, u: Floats, v: Floats, *, flow: bool = False) -> Plan:
         """The same from given similarities (N, R, S), always in NumPy; the cost is 1 - cosine."""
