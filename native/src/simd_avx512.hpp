@@ -99,7 +99,14 @@ inline I dot_u8s8(I acc, I u, I s) {
 #endif
 #if defined(FACEFLOW_BF16)
 inline F dot_bf16(F acc, I a, I b) {
+#if defined(_MSC_VER) && !defined(__clang__)
+  __m512bh x, y;  // no cast between vector types there
+  std::memcpy(&x, &a, sizeof x);
+  std::memcpy(&y, &b, sizeof y);
+  return _mm512_dpbf16_ps(acc, x, y);
+#else
   return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b);
+#endif
 }
 #endif
 
