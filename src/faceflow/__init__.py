@@ -1,3 +1,61 @@
-"""faceflow: who is this covered face, how sure are we, and which parts of the face say so?"""
+"""faceflow: who is this covered face, how sure are we, and which parts of the face say so?
+
+The names below are the everyday ones; the modules hold the rest. They load on first use, so
+importing faceflow is quick and starts nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from faceflow.analyzer import Face, FaceAnalyzer
+    from faceflow.errors import FaceflowError
+    from faceflow.explain import explain_pair
+    from faceflow.features import FaceFeatures
+    from faceflow.gallery import Gallery
+    from faceflow.identify import Matches, identify
+    from faceflow.matching import MatchOptions
+    from faceflow.transport import Sinkhorn
+    from faceflow.verify import verify
+
+_HOME = {
+    "Face": "faceflow.analyzer",
+    "FaceAnalyzer": "faceflow.analyzer",
+    "FaceFeatures": "faceflow.features",
+    "FaceflowError": "faceflow.errors",
+    "Gallery": "faceflow.gallery",
+    "MatchOptions": "faceflow.matching",
+    "Matches": "faceflow.identify",
+    "Sinkhorn": "faceflow.transport",
+    "explain_pair": "faceflow.explain",
+    "identify": "faceflow.identify",
+    "verify": "faceflow.verify",
+}
+
+__all__ = [
+    "Face",
+    "FaceAnalyzer",
+    "FaceFeatures",
+    "FaceflowError",
+    "Gallery",
+    "MatchOptions",
+    "Matches",
+    "Sinkhorn",
+    "explain_pair",
+    "identify",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'faceflow' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from faceflow.arrays import Float32, Float64, Floats, Int8, Int64
+from faceflow.arrays import Float64, Floats, Int8, Int64
 
 
 class Status(IntEnum):
@@ -39,7 +39,18 @@ class Plan:
     iterations: Int64
     marginal_error: Float64
     status: Int8
-    flow: Float64 | Float32 | Floats | None = None
+    flow: Floats | None = None
 
     def __len__(self) -> int:
         return int(self.similarity.shape[0])
+
+    def pair(self, n: int) -> Plan:
+        """The plan of pair n alone, with the pair axis kept (length 1)."""
+        one = slice(n, n + 1)
+        return Plan(
+            self.similarity[one],
+            self.iterations[one],
+            self.marginal_error[one],
+            self.status[one],
+            None if self.flow is None else self.flow[one],
+        )

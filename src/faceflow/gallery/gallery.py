@@ -1,0 +1,298 @@
+"""The public face of an enrolled set of people."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from faceflow.errors import GalleryMismatchError, InputError
+from faceflow.features import Grid
+from faceflow.gallery.enrolling import prepare
+from faceflow.gallery.identity import NetworkLike, make_header
+from faceflow.gallery.names import person_name
+from faceflow.gallery.reading import ReadableGallery
+from faceflow.gallery.records import Change, Enrolment, EnrolReport, SharedPhoto
+from faceflow.gallery.sqlite_store import SqliteStore
+from faceflow.gallery.transfer import export_gallery, import_gallery
+
+
+class Gallery(ReadableGallery):
+    """People and their faces in one file, with exact search over all of them.
+
+    Durable: once :meth:`enroll` returns, its faces survive a kill of the process and a power
+    cut; a batch is in the file as a whole or not at all. Other processes may read while one
+    writes, and see new faces at their next search. A gallery object may be used from several
+    threads; after a fork, open it again.
+
+    Memory: the embeddings are loaded at the first search (n * D * 4 bytes) and kept; patches
+    stay on disk and are fetched for a shortlist. Enrolling holds one batch.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from pathlib import Path
+        >>> from faceflow.features import FaceFeatures
+        >>> from faceflow.gallery import Enrolment, Gallery
+        >>> rng = np.random.default_rng(0)
+        >>> faces = FaceFeatures.from_maps(
+        ...     rng.standard_normal((2, 16)), rng.standard_normal((2, 8, 4, 4)))
+        >>> path = Path(tempfile.mkdtemp()) / "people.faceflow"
+        >>> with Gallery.create(path, network_name="example", digest="00", embedding_size=16,
+        ...                     grid=(4, 4), channels=8) as gallery:
+        ...     report = gallery.enroll([
+        ...         Enrolment("Ada", "ada.jpg", "a" * 64, faces[0]),
+        ...         Enrolment("Grace", "grace.jpg", "b" * 64, faces[1])])
+        ...     shortlist = gallery.search(faces[1], k=2)
+        ...     gallery.person_of(shortlist.face_ids[0])
+        ['Grace', 'Ada']
+    """
+
+    # Opening and closing
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        network_name: str,
+        digest: str,
+        embedding_size: int,
+        grid: Grid,
+        channels: int,
+        codec: str = "int8",
+        thumbnails: bool = True,
+        busy_seconds: float = 5.0,
+    ) -> Gallery:
+        """Make an empty gallery and open it for writing.
+
+        Args:
+            path: the file to make; by custom it ends in ``.faceflow``.
+            network_name: the network whose features it will hold.
+            digest: that network's digest.
+            embedding_size: D.
+            grid: (h, w) of the patches.
+            channels: C.
+            codec: ``int8`` (R * (C + 4) bytes of patches a face) or ``float32`` (exact, four
+                times as large).
+            thumbnails: keep a small picture of each face.
+            busy_seconds: how long to wait while another process writes.
+
+        Raises:
+            GalleryError: the path is taken, or its folder is missing or not writable.
+            InputError: a size below 1, an empty name, an unknown codec.
+        """
+        header = make_header(
+            network_name=network_name,
+            digest=digest,
+            embedding_size=embedding_size,
+            grid=grid,
+            channels=channels,
+            codec=codec,
+            thumbnails=thumbnails,
+        )
+        SqliteStore.create(Path(path), header)
+        return cls(SqliteStore(Path(path), busy_seconds=busy_seconds))
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        readonly: bool = False,
+        network: NetworkLike | None = None,
+        busy_seconds: float = 5.0,
+    ) -> Gallery:
+        """Open a gallery; takes milliseconds, embeddings are read at the first search.
+
+        Args:
+            path: the gallery file.
+            readonly: refuse changes; works where the file or its folder may not be written.
+            network: refuse a gallery that holds another network's features.
+            busy_seconds: how long to wait while another process writes.
+
+        Raises:
+            GalleryError: missing, not a gallery, damaged, not writable, or in use.
+            GalleryMismatchError: it was made for another network.
+        """
+        gallery = cls(SqliteStore(Path(path), readonly=readonly, busy_seconds=busy_seconds))
+        if network is not None:
+            try:
+                gallery.require_network(network)
+            except GalleryMismatchError:
+                gallery.close()
+                raise
+        return gallery
+
+    @classmethod
+    def open_or_create(
+        cls,
+        path: str | Path,
+        network: NetworkLike,
+        *,
+        codec: str = "int8",
+        thumbnails: bool = True,
+    ) -> Gallery:
+        """Open a gallery for this network, making it if there is none.
+
+        ``codec`` and ``thumbnails`` matter only when it is made. Errors as in :meth:`open`
+        and :meth:`create`.
+        """
+        if not SqliteStore.exists(Path(path)):
+            spec = network.spec
+            return cls.create(
+                path,
+                network_name=spec.name,
+                digest=network.digest,
+                embedding_size=spec.embedding_size,
+                grid=spec.grid,
+                channels=spec.channels,
+                codec=codec,
+                thumbnails=thumbnails,
+            )
+        return cls.open(path, network=network)
+
+    # Changing
+
+    def enroll(
+        self,
+        items: Iterable[Enrolment],
+        *,
+        batch: int = 64,
+        on_commit: Callable[[EnrolReport], None] | None = None,
+    ) -> EnrolReport:
+        """Add faces, a batch at a time; each batch is written whole or not at all.
+
+        The same content for the same person again is a no-op, counted in ``duplicates``. The
+        same photo for another person is added and listed in ``shared``.
+
+        Args:
+            items: any iterable, consumed as it goes; memory holds one batch.
+            batch: faces per transaction. Larger is a little faster, smaller loses less work
+                when the process is killed.
+            on_commit: called after each batch with its report; from then on its faces are
+                safe.
+
+        Returns:
+            The sum of the batches' reports.
+
+        Raises:
+            InputError: a name, hash, box or features that cannot be kept.
+            GalleryMismatchError: features of other sizes than the gallery's.
+            GalleryError: disk full, in use, read-only. The batches before are kept.
+        """
+        if batch < 1:
+            raise InputError(f"batch is {batch}", why="it must be at least 1")
+        reports: list[EnrolReport] = []
+        remaining = iter(items)
+        while chunk := list(itertools.islice(remaining, batch)):
+            reports.append(self._enroll_batch(chunk))
+            if on_commit is not None:
+                on_commit(reports[-1])
+        return EnrolReport.total(reports)
+
+    def _enroll_batch(self, items: Sequence[Enrolment]) -> EnrolReport:
+        faces = prepare(items, self.path.name, self._header, self._codec)
+        added = self._store.add(faces)
+        shared = [
+            SharedPhoto(face.record.source, face.record.person, result.others)
+            for face, result in zip(faces, added, strict=True)
+            if result.others and result.face_id is not None
+        ]
+        ids = tuple(result.face_id for result in added if result.face_id is not None)
+        return EnrolReport(len(ids), len(faces) - len(ids), ids, tuple(shared))
+
+    def remove_face(self, face_id: int) -> Change:
+        """Remove one face, and its person if it was the last; erased from the file.
+
+        Erased means: not in the file or its log any more, see :class:`Change`. What a file
+        system, an SSD or a backup keeps of former content is out of reach.
+
+        Raises:
+            GalleryError: no such face.
+        """
+        return self._store.remove_faces([int(face_id)])
+
+    def remove_person(self, name: str) -> Change:
+        """Remove a person with all faces; erased from the file as in :meth:`remove_face`.
+
+        Raises:
+            GalleryError: no such person; the message names similar ones.
+        """
+        return self._store.remove_person(person_name(name))
+
+    def rename(self, old: str, new: str) -> Change:
+        """Give a person another name; the old one is erased from the file.
+
+        Raises:
+            GalleryError: there is no ``old``, or there already is a ``new``.
+        """
+        return self._store.rename(person_name(old), person_name(new))
+
+    def merge(self, source: str, target: str) -> Change:
+        """Move all faces of ``source`` to ``target``; ``source`` is gone afterwards.
+
+        Where both have the same photo, ``target``'s face is kept and the other counted in
+        ``dropped``.
+
+        Raises:
+            GalleryError: one of them does not exist.
+            InputError: both are the same person.
+        """
+        return self._store.merge(person_name(source), person_name(target))
+
+    def update_settings(self, values: Mapping[str, Any]) -> None:
+        """Set values that JSON can hold; None removes a setting.
+
+        Raises:
+            InputError: a name that is not text, or a value JSON cannot hold (NaN included).
+        """
+        for name, value in values.items():
+            _require_setting(name, value)
+        self._store.update_settings(values)
+
+    # Moving
+
+    def export(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the whole gallery as safetensors and JSON, see :mod:`faceflow.gallery.transfer`.
+
+        Args:
+            folder: made by the export; it appears whole or not at all.
+            overwrite: replace a former export of that name. Any other folder is never touched.
+
+        Returns:
+            The folder.
+
+        Raises:
+            GalleryError: the folder exists, or cannot be written.
+        """
+        return export_gallery(self._store, Path(folder), overwrite=overwrite)
+
+    @classmethod
+    def import_from(cls, folder: str | Path, path: str | Path) -> Gallery:
+        """Make a gallery from an export: same records, ids, features and search results.
+
+        Everything is checked first (hashes, shapes, numbers, names); a bad export leaves
+        nothing behind.
+
+        Args:
+            folder: what :meth:`export` wrote.
+            path: the gallery file to make; must not exist.
+
+        Raises:
+            GalleryError: the export is incomplete, damaged or not an export, or the path is
+                taken.
+        """
+        import_gallery(Path(folder), Path(path))
+        return cls.open(path)
+
+
+def _require_setting(name: Any, value: Any) -> None:
+    if not isinstance(name, str) or not name:
+        raise InputError(f"a setting's name must be text, got {name!r}")
+    try:
+        name.encode()
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the setting {name!r} cannot be kept", why=str(error)) from error

@@ -1,0 +1,135 @@
+"""Which network a gallery belongs to, and the refusal of every other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from faceflow.errors import GalleryMismatchError, InputError
+from faceflow.features import FaceFeatures, Grid
+from faceflow.gallery.codec import codec as find_codec
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryHeader:
+    """What a gallery was made for; written once, never changed.
+
+    Attributes:
+        network_name: the network whose features it holds, e.g. ``lightcnn-v4``.
+        digest: that network's digest over weights and preprocessing (hex).
+        embedding_size: D.
+        grid: (h, w) of the patches, R = h * w.
+        channels: C, numbers per patch.
+        codec: how patches are kept, a name from :data:`faceflow.gallery.codec.CODECS`.
+        thumbnails: whether a small picture of each face is kept.
+        created: UTC.
+    """
+
+    network_name: str
+    digest: str
+    embedding_size: int
+    grid: Grid
+    channels: int
+    codec: str
+    thumbnails: bool
+    created: datetime
+
+    def describe(self) -> str:
+        """One line naming network, sizes and digest, for messages."""
+        return (
+            f"{self.network_name} ({self.embedding_size} numbers, "
+            f"{self.grid[0]}x{self.grid[1]}x{self.channels} patches, digest {self.digest[:12]})"
+        )
+
+
+class NetworkSpecLike(Protocol):
+    """The part of a network's specification that a gallery records."""
+
+    @property
+    def name(self) -> str:
+        """The name, e.g. ``lightcnn-v4``."""
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+
+    @property
+    def grid(self) -> Grid:
+        """(h, w) of the patches."""
+
+    @property
+    def channels(self) -> int:
+        """C."""
+
+
+class NetworkLike(Protocol):
+    """What a gallery needs to know of a network; every FaceNetwork does."""
+
+    @property
+    def spec(self) -> NetworkSpecLike:
+        """Name and sizes."""
+
+    @property
+    def digest(self) -> str:
+        """Digest over weights and preprocessing (hex)."""
+
+
+def make_header(
+    *,
+    network_name: str,
+    digest: str,
+    embedding_size: int,
+    grid: Grid,
+    channels: int,
+    codec: str,
+    thumbnails: bool,
+) -> GalleryHeader:
+    """A header for a gallery made now.
+
+    Raises:
+        InputError: a size below 1, an empty name or digest, an unknown codec.
+    """
+    header = GalleryHeader(
+        network_name=network_name,
+        digest=digest,
+        embedding_size=int(embedding_size),
+        grid=(int(grid[0]), int(grid[1])),
+        channels=int(channels),
+        codec=codec,
+        thumbnails=bool(thumbnails),
+        created=datetime.now(UTC),
+    )
+    if not network_name or not digest:
+        raise InputError("a gallery needs its network's name and digest")
+    if min(header.embedding_size, *header.grid, header.channels) < 1:
+        raise InputError(f"a gallery cannot be made for {header.describe()}")
+    find_codec(codec, header.grid, header.channels)
+    return header
+
+
+def require_network(name: str, header: GalleryHeader, network: NetworkLike) -> None:
+    """Raise GalleryMismatchError, naming both, unless the gallery was made for ``network``."""
+    if network.digest != header.digest:
+        raise GalleryMismatchError(
+            f"{name} holds features of {header.describe()}, not of {network.spec.name}"
+            f" (digest {network.digest[:12]})",
+            why="features of different networks cannot be compared",
+            todo=f"use {header.network_name} as it was then, or enroll the photos again into a"
+            " new gallery",
+        )
+
+
+def require_shapes(name: str, header: GalleryHeader, features: FaceFeatures) -> None:
+    """Raise GalleryMismatchError unless the features have the sizes the gallery was made for."""
+    if not isinstance(features, FaceFeatures):
+        raise InputError(f"features must be FaceFeatures, got {type(features).__name__}")
+    size, channels = features.embedding.shape[1], features.patches.shape[2]
+    if (size, features.grid, channels) != (header.embedding_size, header.grid, header.channels):
+        h, w = features.grid
+        raise GalleryMismatchError(
+            f"{name} holds features of {header.describe()}, not those of a network with"
+            f" {size} numbers and {h}x{w}x{channels} patches",
+            why="they come from another network, or were pooled to another grid",
+            todo=f"use {header.network_name} and its own grid",
+        )

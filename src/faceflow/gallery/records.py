@@ -1,0 +1,143 @@
+"""Values that go into a gallery and come out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from faceflow.arrays import Float64, Floats, Int64, UInt8
+from faceflow.features import FaceFeatures
+from faceflow.gallery.identity import GalleryHeader
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of the photo."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enrolment:
+    """One face to enroll.
+
+    Attributes:
+        person: who it is; kept as :func:`faceflow.gallery.names.person_name` gives it.
+        source: where the photo came from, a label to read (file name, URL, camera).
+        content_hash: sha256 of the photo's content, 64 hex digits; the same content and
+            person again is a no-op.
+        features: exactly one face, from the gallery's network.
+        box: (4,) x0, y0, x1, y1 of the face in the photo; None when the whole photo is it.
+        score: the detector's score; 1.0 when no detector was asked.
+        crop: (H, W, 3) uint8 RGB, the face; a thumbnail is made of it if the gallery keeps
+            them. None: no thumbnail.
+    """
+
+    person: str
+    source: str
+    content_hash: str
+    features: FaceFeatures
+    box: Sequence[float] | Floats | None = None
+    score: float = 1.0
+    crop: UInt8 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRecord:
+    """What is known about one enrolled face, without its features.
+
+    ``face_id`` is unique in its gallery, grows with time, and is never given again, not even
+    after the face was removed. ``created`` is UTC.
+    """
+
+    face_id: int
+    person: str
+    source: str
+    content_hash: str
+    box: Box | None
+    score: float
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PersonInfo:
+    """A person and how many faces are enrolled."""
+
+    name: str
+    faces: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPhoto:
+    """A photo enrolled for one person that others have too: a group photo, or a mistake."""
+
+    source: str
+    person: str
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolReport:
+    """What an enrolment did.
+
+    Attributes:
+        added: faces written.
+        duplicates: faces left out because this person already has this content.
+        face_ids: ids of the faces written, in order.
+        shared: photos that now belong to more than one person.
+    """
+
+    added: int = 0
+    duplicates: int = 0
+    face_ids: tuple[int, ...] = ()
+    shared: tuple[SharedPhoto, ...] = ()
+
+    @classmethod
+    def total(cls, reports: Sequence[EnrolReport]) -> EnrolReport:
+        """One report for several batches."""
+        return cls(
+            sum(report.added for report in reports),
+            sum(report.duplicates for report in reports),
+            tuple(face_id for report in reports for face_id in report.face_ids),
+            tuple(photo for report in reports for photo in report.shared),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a removal, rename or merge did.
+
+    Attributes:
+        faces: faces removed, renamed or moved.
+        dropped: faces a merge removed because both people had the same photo.
+        erased: the old data is gone from the files. False: it is gone from the gallery, but
+            a copy stays in the log file until a reader in another process lets go; it is
+            erased by the next change, at closing, or at the next opening.
+    """
+
+    faces: int
+    dropped: int = 0
+    erased: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryStats:
+    """Size and origin of a gallery; ``bytes_per_face`` is 0 while it is empty."""
+
+    path: Path
+    faces: int
+    people: int
+    file_bytes: int
+    bytes_per_face: float
+    header: GalleryHeader
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shortlist:
+    """Stage 1's answer for Q queries.
+
+    Attributes:
+        face_ids: (Q, k) int64, best first; -1 where the gallery has fewer faces.
+        cosine: (Q, k) float64, cosine of query and face in [-1, 1]; NaN beside a -1.
+    """
+
+    face_ids: Int64
+    cosine: Float64

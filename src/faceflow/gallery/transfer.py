@@ -1,0 +1,311 @@
+"""Moving a gallery as plain files: safetensors for numbers, JSON for the rest, no pickle.
+
+    folder/gallery.json             header, settings, and the name, size and sha256 of each part
+    folder/faces-00000.safetensors  face_id (n,) int64, embedding (n, D) float32, the patch
+                                    codec's fields (int8: patches, scales, pooled), and the
+                                    thumbnails end to end with their sizes (-1: none)
+    folder/faces-00000.json         the records of the same faces, in the same order
+
+1,024 faces a part, so neither direction holds more than that in memory. Names of people
+appear only inside the JSON; file names never come from data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from faceflow.errors import FaceflowError, GalleryError
+from faceflow.features import FaceFeatures
+from faceflow.gallery import sqlite_file
+from faceflow.gallery.codec import PatchCodec, codec
+from faceflow.gallery.enrolling import checked_record
+from faceflow.gallery.identity import GalleryHeader, make_header
+from faceflow.gallery.records import FaceRecord
+from faceflow.gallery.search import require_unit
+from faceflow.gallery.sqlite_store import SqliteStore
+from faceflow.gallery.store import Store, StoredFace
+
+FORMAT = "faceflow-gallery"
+VERSION = 1
+FACES_PER_PART = 1024
+_MANIFEST = "gallery.json"
+_PART_NAME = re.compile(r"faces-\d{5,}\.(safetensors|json)")
+_WRITE_BATCH = 256
+
+Tensors = dict[str, NDArray[Any]]
+
+
+def export_gallery(store: Store, folder: Path, *, overwrite: bool) -> Path:
+    """See :meth:`faceflow.gallery.gallery.Gallery.export`."""
+    folder = folder.resolve()
+    _refuse_taken(folder, overwrite)
+    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.new"
+    with sqlite_file.translated(folder):
+        try:
+            partial.mkdir()
+            with store.snapshot():
+                _write_export(store, partial)
+            _publish_folder(partial, folder, overwrite)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _write_export(store: Store, folder: Path) -> None:
+    header = store.header
+    fields = codec(header.codec, header.grid, header.channels)
+    ids = store.face_ids()
+    parts = []
+    for number, start in enumerate(range(0, len(ids), FACES_PER_PART)):
+        block = ids[start : start + FACES_PER_PART]
+        records = [_record_json(record) for record in store.records(block.tolist())]
+        parts.append(
+            {
+                "faces": len(block),
+                "tensors": _write(
+                    folder, f"faces-{number:05}.safetensors", save(_tensors(store, block, fields))
+                ),
+                "records": _write(folder, f"faces-{number:05}.json", _json(records)),
+            }
+        )
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "header": asdict(header) | {"created": header.created.isoformat()},
+        "settings": store.settings(),
+        "faces": len(ids),
+        "parts": parts,
+    }
+    manifest["sha256"] = _sha256(_json(manifest))
+    _write(folder, _MANIFEST, _json(manifest))
+    sqlite_file.sync(folder)
+
+
+def _tensors(store: Store, ids: NDArray[np.int64], fields: PatchCodec) -> Tensors:
+    wanted = ids.tolist()
+    embedding, payloads = store.vectors(wanted)
+    pictures = store.thumbnails(wanted)
+    sizes = [-1 if picture is None else len(picture) for picture in pictures]
+    joined = b"".join(picture for picture in pictures if picture is not None)
+    return {
+        "face_id": ids,
+        "embedding": embedding,
+        "thumbnail_size": np.array(sizes, dtype=np.int64),
+        "thumbnail": np.frombuffer(joined, dtype=np.uint8),
+        **fields.unpack(payloads),
+    }
+
+
+def _publish_folder(partial: Path, folder: Path, overwrite: bool) -> None:
+    _refuse_taken(folder, overwrite)
+    if not folder.exists():
+        partial.rename(folder)
+    else:
+        former = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.old"
+        folder.rename(former)
+        try:
+            partial.rename(folder)
+        except OSError:
+            former.rename(folder)
+            raise
+        shutil.rmtree(former)
+    sqlite_file.sync(folder.parent)
+
+
+def _refuse_taken(folder: Path, overwrite: bool) -> None:
+    if not folder.exists():
+        if not folder.parent.is_dir():
+            raise GalleryError(
+                f"cannot export to {folder}: there is no folder {folder.parent}",
+                todo="create the folder",
+            )
+        return
+    if not overwrite:
+        raise GalleryError(
+            f"{folder} exists already", todo="choose another folder, or ask to overwrite it"
+        )
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
+    strangers = [n for n in names if n != _MANIFEST and not _PART_NAME.fullmatch(n)]
+    if strangers or (names and _MANIFEST not in names):
+        raise GalleryError(
+            f"{folder} is not a former export, so it is not overwritten",
+            todo="choose another folder",
+        )
+
+
+def import_gallery(folder: Path, path: Path) -> None:
+    """See :meth:`faceflow.gallery.gallery.Gallery.import_from`."""
+    sqlite_file.refuse_taken(path)
+    manifest = _manifest(folder)
+    partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.import"
+    try:
+        header = _header(manifest["header"])
+        SqliteStore.create(partial, header)
+        store = SqliteStore(partial)
+        try:
+            total = 0
+            for faces in _read_parts(folder, manifest, header):
+                total += len(faces)
+                for start in range(0, len(faces), _WRITE_BATCH):
+                    added = store.add(faces[start : start + _WRITE_BATCH])
+                    if any(result.face_id is None for result in added):
+                        raise _bad("a person has the same photo twice")
+            if total != manifest["faces"]:
+                raise _bad(f"it holds {total} faces instead of {manifest['faces']}")
+            store.update_settings(manifest["settings"])
+        finally:
+            store.close()
+        sqlite_file.publish(partial, path)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, FaceflowError):
+            raise _bad(str(error)) from error
+        raise _bad(f"{type(error).__name__} {error}") from error
+    finally:
+        sqlite_file.remove_file(partial)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    if not (folder / _MANIFEST).is_file():
+        raise GalleryError(
+            f"{folder} is not an export of a gallery", why=f"there is no {_MANIFEST} in it"
+        )
+    with sqlite_file.translated(folder):
+        content = (folder / _MANIFEST).read_bytes()
+    try:
+        manifest = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _bad(f"{_MANIFEST} is not JSON") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise _bad(f"{_MANIFEST} is of another program")
+    if manifest.get("version") != VERSION:
+        raise GalleryError(
+            f"the export has format {manifest.get('version')!r}, known is {VERSION}",
+            todo="upgrade faceflow",
+        )
+    if manifest.pop("sha256", None) != _sha256(_json(manifest)):
+        raise _bad(f"{_MANIFEST} was changed or damaged")
+    return manifest
+
+
+def _header(values: dict[str, Any]) -> GalleryHeader:
+    created = _time(values.pop("created"))
+    h, w = values["grid"]
+    made = make_header(**values | {"grid": (h, w)})
+    return GalleryHeader(**asdict(made) | {"created": created})
+
+
+def _read_parts(
+    folder: Path, manifest: dict[str, Any], header: GalleryHeader
+) -> Iterator[list[StoredFace]]:
+    fields = codec(header.codec, header.grid, header.channels)
+    for part in manifest["parts"]:
+        records = json.loads(_read(folder, part["records"]))
+        try:
+            tensors: Tensors = load(_read(folder, part["tensors"]))
+        except SafetensorError as error:
+            raise _bad(f"{part['tensors']['name']} is not a safetensors file") from error
+        yield _stored(records, tensors, header, fields)
+
+
+def _stored(
+    records: list[dict[str, Any]], tensors: Tensors, header: GalleryHeader, fields: PatchCodec
+) -> list[StoredFace]:
+    n = len(records)
+    expected = {
+        "face_id": ("int64", (n,)),
+        "embedding": ("float32", (n, header.embedding_size)),
+        "thumbnail_size": ("int64", (n,)),
+        "thumbnail": ("uint8", tensors["thumbnail"].shape[:1]),
+        **{f.name: (np.dtype(f.dtype).name, (n, *f.shape)) for f in fields.fields},
+    }
+    if {name: (t.dtype.name, t.shape) for name, t in tensors.items()} != expected:
+        raise _bad("its arrays have other names, types or shapes than the header says")
+    payloads = fields.pack(tensors)
+    # Building the features refuses NaN and infinity in anything a codec gives back.
+    patches, norms = fields.expand(fields.unpack(payloads))
+    pooled = tensors["pooled"]
+    FaceFeatures(tensors["embedding"], patches, norms, pooled, header.grid)
+    fields.require_valid(tensors)
+    require_unit("embedding", tensors["embedding"])
+    pictures = _pictures(tensors["thumbnail_size"], tensors["thumbnail"].tobytes())
+    return [
+        StoredFace(_record(record, int(face_id)), embedding, payload, picture)
+        for record, face_id, embedding, payload, picture in zip(
+            records, tensors["face_id"], tensors["embedding"], payloads, pictures, strict=True
+        )
+    ]
+
+
+def _pictures(sizes: NDArray[np.int64], joined: bytes) -> list[bytes | None]:
+    if (sizes < -1).any() or np.maximum(sizes, 0).sum() != len(joined):
+        raise _bad("its thumbnails do not add up")
+    ends = np.cumsum(np.maximum(sizes, 0)).tolist()
+    return [
+        None if size < 0 else joined[end - size : end]
+        for size, end in zip(sizes.tolist(), ends, strict=True)
+    ]
+
+
+def _record_json(record: FaceRecord) -> dict[str, Any]:
+    return asdict(record) | {"created": record.created.isoformat()}
+
+
+def _record(values: dict[str, Any], face_id: int) -> FaceRecord:
+    if face_id < 1 or values.pop("face_id") != face_id:
+        raise _bad("records and arrays disagree about the faces' ids")
+    return checked_record(face_id=face_id, **values | {"created": _time(values["created"])})
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise _bad(f"the time {text} has no time zone")
+    return time.astimezone(UTC)
+
+
+def _write(folder: Path, name: str, content: bytes) -> dict[str, Any]:
+    with (folder / name).open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"name": name, "bytes": len(content), "sha256": _sha256(content)}
+
+
+def _read(folder: Path, entry: dict[str, Any]) -> bytes:
+    name = entry["name"]
+    if not _PART_NAME.fullmatch(name):
+        raise _bad(f"{name!r} is not the name of a part")
+    with sqlite_file.translated(folder / name):
+        content: bytes = (folder / name).read_bytes()
+    if len(content) != entry["bytes"] or _sha256(content) != entry["sha256"]:
+        raise _bad(f"{name} was changed or damaged")
+    return content
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True).encode()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _bad(why: str) -> GalleryError:
+    return GalleryError(
+        "the export cannot be imported", why=why, todo="export the gallery again, or copy it again"
+    )

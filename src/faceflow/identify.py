@@ -1,0 +1,255 @@
+"""Two-stage identification, 1:N: cosine over the whole gallery, then transport over the top k."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from faceflow.arrays import Float64, Int64
+from faceflow.errors import InputError
+from faceflow.features import FaceFeatures, Grid
+from faceflow.gallery import Gallery
+from faceflow.matching import MatchOptions
+from faceflow.networks import defaults_for
+from faceflow.similarity import emd_similarity, mix
+from faceflow.transport import Plan, Solver
+
+Status = Literal["identified", "unknown", "ranked", "empty"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One gallery face that stage 2 looked at.
+
+    Attributes:
+        person: the name it is enrolled under.
+        face_id: the gallery's number for it.
+        score: the final score, paper equation 9.
+        cosine: cosine of the two embeddings (stage 1).
+        emd: EMD similarity of the patches, or None when alpha is 0.
+        stage1_rank: rank by cosine among all faces, from 1.
+        rank: rank by score among the re-ranked faces, from 1.
+        plan: the transport with its flow, when an explanation was asked for.
+    """
+
+    person: str
+    face_id: int
+    score: float
+    cosine: float
+    emd: float | None
+    stage1_rank: int
+    rank: int
+    plan: Plan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonMatch:
+    """A person, scored by their best face or the mean of their best n faces.
+
+    ``score``, ``cosine`` and ``emd`` are means over the ``faces`` that were counted (one for
+    the default); ``face_id`` is the best of them. ``stage1_rank`` is the person's rank when
+    people are ordered by cosine the same way.
+    """
+
+    person: str
+    score: float
+    cosine: float
+    emd: float | None
+    stage1_rank: int
+    rank: int
+    face_id: int
+    faces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The answer for one query face.
+
+    Attributes:
+        status: "identified" when the best person's score reaches the threshold, "unknown"
+            when it does not, "ranked" when no threshold was given and nothing was decided,
+            "empty" when the gallery holds no face.
+        threshold: the threshold that decided, if any.
+        faces: the re-ranked faces, best first, at most k.
+        people: the people among them, best first.
+    """
+
+    status: Status
+    threshold: float | None
+    faces: tuple[Match, ...]
+    people: tuple[PersonMatch, ...]
+
+    @property
+    def person(self) -> str | None:
+        """The best person's name, or None when unknown or the gallery is empty."""
+        return self.people[0].person if self.people and self.status != "unknown" else None
+
+
+def identify(
+    query: FaceFeatures,
+    gallery: Gallery,
+    *,
+    k: int | None = None,
+    alpha: float | None = None,
+    weighting: str | None = None,
+    grid: Grid | None = None,
+    threshold: float | None = None,
+    best_faces: int = 1,
+    solver: Solver | None = None,
+    explain: bool = False,
+) -> list[Matches]:
+    """Find the people a gallery knows behind N query faces.
+
+    Stage 1 ranks every face by cosine of embeddings; stage 2 scores the top k with
+    ``alpha * EMD similarity + (1 - alpha) * cosine`` (paper equation 9). A query's answer
+    does not depend on the other queries, nor a face's score on the other faces.
+
+    Args:
+        query: features of N faces, from the gallery's own network.
+        gallery: the enrolled people.
+        k: faces to re-rank. This and the next two default to the gallery's calibration if
+            it has one, else to what measured best for its network.
+        alpha: share of the EMD similarity, 0 to 1.
+        weighting: uniform, apc or sc.
+        grid: pool patches to this grid before transport, e.g. (4, 4).
+        threshold: the least score that counts as identified; None decides nothing (unless
+            the gallery was calibrated).
+        best_faces: score a person by the mean of this many of their best faces.
+        solver: transport solver; default :class:`faceflow.transport.Sinkhorn`.
+        explain: keep each face's transport plan.
+
+    Returns:
+        One :class:`Matches` per query face, in order.
+
+    Raises:
+        InputError: an option is out of range.
+        GalleryMismatchError: the query comes from another network.
+    """
+    if best_faces < 1:
+        raise InputError(f"best_faces is {best_faces}", why="a person needs at least one face")
+    if threshold is not None and not np.isfinite(threshold):
+        raise InputError(f"the threshold is {threshold}", why="it must be a finite number")
+    calibrated = gallery.settings.get("match", {})
+    options = MatchOptions.resolve(
+        defaults_for(gallery.header.network_name),
+        calibrated,
+        alpha=alpha,
+        weighting=weighting,
+        k=k,
+        grid=grid,
+        solver=solver,
+    )
+    if threshold is None:
+        threshold = calibrated.get("threshold")
+    shortlist = gallery.search(query, options.k)
+    return [
+        _matches(
+            _rerank(
+                query[i], gallery, shortlist.face_ids[i], shortlist.cosine[i], options, explain
+            ),
+            threshold,
+            best_faces,
+        )
+        for i in range(len(query))
+    ]
+
+
+def _rerank(
+    query: FaceFeatures,
+    gallery: Gallery,
+    face_ids: Int64,
+    cosine: Float64,
+    options: MatchOptions,
+    explain: bool,
+) -> list[Match]:
+    """Score one query's shortlist; faces come back best first, ties in stage 1's order."""
+    known = face_ids >= 0
+    face_ids, cosine = face_ids[known], cosine[known]
+    if not len(face_ids):
+        return []
+    people = gallery.person_of(face_ids)
+    plan: Plan | None = None
+    score = cosine
+    if options.alpha > 0 or explain:
+        plan = emd_similarity(
+            options.on_grid(query),
+            options.on_grid(gallery.features(face_ids)),
+            weighting=options.weighting,
+            solver=options.solver,
+            flow=explain,
+        )
+        score = mix(plan.similarity, cosine, options.alpha)
+    order = np.argsort(-score, kind="stable")
+    return [
+        Match(
+            person=people[n],
+            face_id=int(face_ids[n]),
+            score=float(score[n]),
+            cosine=float(cosine[n]),
+            emd=None if plan is None else float(plan.similarity[n]),
+            stage1_rank=int(n) + 1,
+            rank=rank,
+            plan=plan.pair(int(n)) if plan is not None and explain else None,
+        )
+        for rank, n in enumerate(order, start=1)
+    ]
+
+
+def _matches(faces: list[Match], threshold: float | None, best_faces: int) -> Matches:
+    if not faces:
+        return Matches("empty", threshold, (), ())
+    people = _people(faces, best_faces)
+    status: Status = "ranked"
+    if threshold is not None:
+        status = "identified" if people[0].score >= threshold else "unknown"
+    return Matches(status, threshold, tuple(faces), people)
+
+
+def _people(faces: Sequence[Match], best_faces: int) -> tuple[PersonMatch, ...]:
+    """Group faces by person and rank the people by score, and by cosine for stage 1's rank."""
+    by_person: dict[str, list[Match]] = defaultdict(list)
+    for face in faces:
+        by_person[face.person].append(face)
+
+    def mean_of_best(found: list[Match], value: Callable[[Match], float]) -> float:
+        return float(np.mean(sorted(map(value, found), reverse=True)[:best_faces]))
+
+    stage1 = {
+        person: rank
+        for rank, (person, _) in enumerate(
+            sorted(
+                by_person.items(),
+                key=lambda item: (
+                    -mean_of_best(item[1], lambda face: face.cosine),
+                    min(face.stage1_rank for face in item[1]),
+                ),
+            ),
+            start=1,
+        )
+    }
+    ranked = sorted(
+        by_person.items(),
+        key=lambda item: (-mean_of_best(item[1], lambda face: face.score), stage1[item[0]]),
+    )
+    return tuple(
+        _person(person, found[:best_faces], stage1[person], rank)
+        for rank, (person, found) in enumerate(ranked, start=1)
+    )
+
+
+def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> PersonMatch:
+    emds = [face.emd for face in counted if face.emd is not None]
+    return PersonMatch(
+        person=person,
+        score=float(np.mean([face.score for face in counted])),
+        cosine=float(np.mean([face.cosine for face in counted])),
+        emd=float(np.mean(emds)) if emds else None,
+        stage1_rank=stage1_rank,
+        rank=rank,
+        face_id=counted[0].face_id,
+        faces=len(counted),
+    )

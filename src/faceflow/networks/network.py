@@ -1,0 +1,152 @@
+"""A face network at work: crops in, features out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from faceflow.arrays import Float32, UInt8
+from faceflow.errors import InputError, WeightsError
+from faceflow.features import FaceFeatures
+from faceflow.networks.spec import NetworkSpec
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as grey JPEGs use
+_LEFT_BY_FORKS: list[onnxruntime.InferenceSession] = []
+
+
+class FaceNetwork:
+    """An ONNX graph and the preprocessing it wants.
+
+    Args:
+        spec: what the network is.
+        read_graph: gives the graph's ONNX bytes: input ``image`` (N, channels, H, W) float32,
+            already scaled; outputs ``embedding`` (N, D) and ``patches`` (N, C, h, w);
+            initialisers ``fc.weight`` (D, C * h * w) and ``fc.bias`` (D,), the linear layer
+            between the two. Called now, and again in a process this object is moved to.
+        threads: CPU threads for one call; None: one per physical core.
+
+    Safe to use from several threads at once, after a fork, and, when ``read_graph`` can be
+    pickled, to pickle: a moved network opens its graph anew instead of carrying it along. (A
+    process made by a bare ``os.fork`` must leave by ``os._exit``, as multiprocessing's do:
+    ONNX Runtime hangs at the ordinary exit of a fork, used or not.)
+    """
+
+    def __init__(
+        self, spec: NetworkSpec, read_graph: Callable[[], bytes], threads: int | None = None
+    ) -> None:
+        self.spec = spec
+        self._read_graph = read_graph
+        self._threads = threads
+        self._session, self._process = self._open(), os.getpid()
+
+    def __reduce__(self) -> tuple[type[FaceNetwork], tuple[Any, ...]]:
+        return FaceNetwork, (self.spec, self._read_graph, self._threads)
+
+    def __repr__(self) -> str:
+        return f"FaceNetwork({self.spec.name!r}, digest={self.digest[:12]!r})"
+
+    @property
+    def digest(self) -> str:
+        """Hex sha256 of the weights and the preprocessing; see :attr:`NetworkSpec.digest`."""
+        return self.spec.digest
+
+    def embed(self, crops: UInt8, *, batch_size: int = 8) -> FaceFeatures:
+        """Features of aligned face crops.
+
+        Args:
+            crops: (N, H, W, 3) uint8 RGB, aligned to ``spec.template`` and of
+                ``spec.input_size``; N may be 0.
+            batch_size: crops per call of the graph. Larger batches are not faster on a CPU
+                and take some 12 MB of memory per crop.
+
+        Returns:
+            Features of N faces in the order of the crops.
+
+        Raises:
+            InputError: wrong shape or type, a batch size below 1, or the network gives NaN.
+        """
+        expected = (*self.spec.input_size, 3)
+        if crops.ndim != 4 or crops.shape[1:] != expected or crops.dtype != np.uint8:
+            raise InputError(
+                f"crops have shape {crops.shape} and type {crops.dtype}",
+                why=f"{self.spec.name} needs (N, {', '.join(map(str, expected))}) uint8 RGB",
+                todo=f"align the photo to the template {self.spec.template} first",
+            )
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}", todo="give 1 or more")
+        n = len(crops)
+        embedding = np.empty((n, self.spec.embedding_size), np.float32)
+        maps = np.empty((n, self.spec.channels, *self.spec.grid), np.float32)
+        for start in range(0, n, batch_size):
+            part = slice(start, start + batch_size)
+            embedding[part], maps[part] = self.run(self.scale(crops[part]))
+        return FaceFeatures.from_maps(embedding, maps)
+
+    def scale(self, crops: UInt8) -> Float32:
+        """What the graph sees of ``crops``: (N, channels, H, W), ``(pixel - mean) / std``.
+
+        Done here and not in the graph: it costs 0.2 of some 40 ms a crop, and so the graph
+        takes exactly what the published network takes.
+        """
+        channels = crops.transpose(0, 3, 1, 2)
+        if self.spec.colour == "bgr":
+            channels = channels[:, ::-1]
+        values = np.ascontiguousarray(channels).astype(np.float32)
+        if self.spec.colour == "gray":
+            values = np.einsum("nchw,c->nhw", values, _LUMA)[:, None]
+        values -= np.array(self.spec.mean, np.float32)[:, None, None]
+        values /= np.array(self.spec.std, np.float32)[:, None, None]
+        return values
+
+    def run(self, images: Float32) -> tuple[Float32, Float32]:
+        """The graph's raw outputs, nothing normalised.
+
+        Args:
+            images: (N, channels, H, W) float32 as :meth:`scale` makes them.
+
+        Returns:
+            embedding (N, D) and patches (N, C, h, w).
+        """
+        if self._process != os.getpid():
+            # A fork copies the session but not its threads: using it, and even freeing it,
+            # would wait for them for ever.
+            _LEFT_BY_FORKS.append(self._session)
+            self._session, self._process = self._open(), os.getpid()
+        embedding, patches = self._session.run(["embedding", "patches"], {"image": images})
+        return embedding, patches
+
+    @cached_property
+    def last_layer(self) -> tuple[Float32, Float32]:
+        """The linear layer that makes the embedding of the raw patches.
+
+        Returns:
+            weight (D, R, C) and bias (D,) such that the raw embedding of a face is
+            ``einsum("drc,rc->d", weight, raw_patches) + bias``.
+
+        Raises:
+            WeightsError: the graph is gone from the cache, or has no such layer.
+        """
+        import onnx  # a quarter of a second to import, and only this needs it
+
+        found = {
+            tensor.name: onnx.numpy_helper.to_array(tensor)
+            for tensor in onnx.load_from_string(self._read_graph()).graph.initializer
+            if tensor.name in ("fc.weight", "fc.bias")
+        }
+        if len(found) != 2:
+            raise WeightsError(f"the graph of {self.spec.name} has no last layer named fc")
+        d, c, r = self.spec.embedding_size, self.spec.channels, int(np.prod(self.spec.grid))
+        weight = found["fc.weight"].reshape(d, c, r).transpose(0, 2, 1)
+        return np.ascontiguousarray(weight), found["fc.bias"].copy()
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        from faceflow.weights.session import open_session  # loads ONNX Runtime
+
+        return open_session(self._read_graph(), threads=self._threads, name=self.spec.name)

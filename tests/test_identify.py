@@ -1,0 +1,213 @@
+"""Identification and verification against a plain second method, on random features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceflow.errors import InputError
+from faceflow.features import FaceFeatures
+from faceflow.gallery import Enrolment, Gallery
+from faceflow.identify import Matches, identify
+from faceflow.matching import MatchOptions
+from faceflow.similarity import emd_similarity
+from faceflow.transport import Sinkhorn
+from faceflow.verify import verify
+from faceflow.weighting import WEIGHTINGS
+
+Make = Callable[..., FaceFeatures]
+PEOPLE = ["ada", "ada", "bo", "bo", "bo", "cy", "dee", "dee", "eve", "fay"]
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, random_features: Make) -> Iterator[Gallery]:
+    """Ten faces of six people; float32 patches, so that a second method can be exact."""
+    features = random_features(len(PEOPLE), seed=3)
+    with Gallery.create(
+        tmp_path / "people.faceflow",
+        network_name="lightcnn-v4",
+        digest="0" * 64,
+        embedding_size=256,
+        grid=(8, 8),
+        channels=128,
+        codec="float32",
+    ) as gallery:
+        gallery.enroll(
+            Enrolment(
+                person=person,
+                source=f"{person}-{n}.jpg",
+                content_hash=f"{n:064x}",
+                features=features[n],
+            )
+            for n, person in enumerate(PEOPLE)
+        )
+        yield gallery
+
+
+@pytest.fixture
+def queries(random_features: Make) -> FaceFeatures:
+    return random_features(4, seed=8)
+
+
+def scores(matches: Matches) -> list[tuple[int, float, int]]:
+    return [(face.face_id, face.score, face.stage1_rank) for face in matches.faces]
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("grid", [None, (4, 4)])
+def test_ranking_equals_a_plain_loop(
+    gallery: Gallery, queries: FaceFeatures, weighting: str, grid: tuple[int, int] | None
+) -> None:
+    alpha, k = 0.4, 6
+    answers = identify(queries, gallery, k=k, alpha=alpha, weighting=weighting, grid=grid)
+    ids = np.array([record.face_id for record in gallery.faces()])
+    enrolled = gallery.features(ids)
+    for query, matches in zip(queries, answers, strict=True):
+        cosine = enrolled.embedding.astype(float) @ query.embedding[0].astype(float)
+        top = sorted(range(len(ids)), key=lambda n: -cosine[n])[:k]
+        small = query if grid is None else query.regrid(grid)
+        expected = []
+        for rank, n in enumerate(top, start=1):
+            other = enrolled[n] if grid is None else enrolled[n].regrid(grid)
+            emd = emd_similarity(small, other, weighting=weighting).similarity[0]
+            expected.append((int(ids[n]), alpha * emd + (1 - alpha) * cosine[n], rank))
+        expected.sort(key=lambda row: -row[1])
+        assert [row[::2] for row in scores(matches)] == [row[::2] for row in expected]
+        np.testing.assert_allclose(
+            [row[1] for row in scores(matches)], [row[1] for row in expected], atol=1e-7
+        )
+        assert [face.rank for face in matches.faces] == list(range(1, k + 1))
+
+
+def test_a_batch_equals_its_loop(gallery: Gallery, queries: FaceFeatures) -> None:
+    together = identify(queries, gallery, alpha=0.5)
+    alone = [identify(query, gallery, alpha=0.5)[0] for query in queries]
+    assert together == alone
+
+
+def test_a_score_does_not_depend_on_the_other_candidates(
+    gallery: Gallery, queries: FaceFeatures
+) -> None:
+    wide = {row[0]: row[1] for row in scores(identify(queries[0], gallery, alpha=0.5)[0])}
+    narrow = scores(identify(queries[0], gallery, alpha=0.5, k=3)[0])
+    assert len(narrow) == 3
+    assert all(wide[face_id] == score for face_id, score, _ in narrow)
+
+
+def test_alpha_zero_keeps_stage_one(gallery: Gallery, queries: FaceFeatures) -> None:
+    for matches in identify(queries, gallery, alpha=0):
+        assert [face.stage1_rank for face in matches.faces] == list(range(1, 11))
+        assert all(face.emd is None and face.score == face.cosine for face in matches.faces)
+        assert [p.stage1_rank for p in matches.people] == list(range(1, 7))
+
+
+@pytest.mark.parametrize("best_faces", [1, 2, 5])
+def test_people_are_scored_by_their_best_faces(
+    gallery: Gallery, queries: FaceFeatures, best_faces: int
+) -> None:
+    for matches in identify(queries, gallery, alpha=0.5, best_faces=best_faces):
+        by_person: dict[str, list[float]] = {}
+        for face in matches.faces:
+            by_person.setdefault(face.person, []).append(face.score)
+        expected = {
+            person: np.mean(sorted(values)[::-1][:best_faces])
+            for person, values in by_person.items()
+        }
+        assert [p.person for p in matches.people] == sorted(expected, key=lambda p: -expected[p])
+        for person in matches.people:
+            assert person.score == pytest.approx(expected[person.person], abs=1e-12)
+            assert person.faces == min(best_faces, len(by_person[person.person]))
+
+
+def test_threshold_decides(gallery: Gallery, queries: FaceFeatures) -> None:
+    best = identify(queries[0], gallery)[0]
+    assert best.status == "ranked"
+    assert best.person == best.people[0].person
+    score = best.people[0].score
+    assert identify(queries[0], gallery, threshold=score)[0].status == "identified"
+    unknown = identify(queries[0], gallery, threshold=score + 1e-9)[0]
+    assert unknown.status == "unknown"
+    assert unknown.person is None
+    assert unknown.people == best.people
+
+
+def test_calibrated_settings_of_the_gallery_are_used(
+    gallery: Gallery, queries: FaceFeatures
+) -> None:
+    gallery.update_settings({"match": {"alpha": 0.9, "weighting": "sc", "k": 4, "threshold": 5.0}})
+    calibrated = identify(queries[0], gallery)[0]
+    by_hand = identify(queries[0], gallery, alpha=0.9, weighting="sc", k=4, threshold=5.0)[0]
+    assert calibrated == by_hand
+    assert calibrated.status == "unknown"
+
+
+def test_plans_are_kept_when_asked_for(gallery: Gallery, queries: FaceFeatures) -> None:
+    matches = identify(queries[0], gallery, alpha=0.5, explain=True)[0]
+    for face in matches.faces:
+        assert face.plan is not None
+        assert face.plan.flow is not None
+        assert face.plan.flow.shape == (1, 64, 64)
+        assert face.plan.similarity[0] == face.emd
+
+
+def test_an_empty_gallery_answers_empty(tmp_path: Path, queries: FaceFeatures) -> None:
+    with Gallery.create(
+        tmp_path / "empty.faceflow",
+        network_name="lightcnn-v4",
+        digest="0" * 64,
+        embedding_size=256,
+        grid=(8, 8),
+        channels=128,
+    ) as gallery:
+        answers = identify(queries, gallery)
+    assert [a.status for a in answers] == ["empty"] * 4
+    assert all(a.person is None and not a.faces for a in answers)
+
+
+def test_no_query_gives_no_answer(gallery: Gallery, queries: FaceFeatures) -> None:
+    assert identify(queries[[]], gallery) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"k": 0},
+        {"alpha": 1.5},
+        {"alpha": float("nan")},
+        {"weighting": "lmk?"},
+        {"grid": (3, 3)},
+        {"threshold": float("nan")},
+        {"best_faces": 0},
+    ],
+)
+def test_bad_options_are_refused(
+    gallery: Gallery, queries: FaceFeatures, options: dict[str, object]
+) -> None:
+    with pytest.raises(InputError):
+        identify(queries, gallery, **options)  # type: ignore[arg-type]
+
+
+def test_verify_equals_its_parts(random_features: Make) -> None:
+    a, b = random_features(1, seed=1), random_features(1, seed=2)
+    options = MatchOptions(alpha=0.3, weighting="apc", solver=Sinkhorn())
+    answer = verify(a, b, options)
+    emd = emd_similarity(a, b, weighting="apc").similarity[0]
+    cosine = float(a.embedding[0] @ b.embedding[0])
+    assert answer.emd == emd
+    assert answer.cosine == pytest.approx(cosine, abs=1e-6)
+    assert answer.score == pytest.approx(0.3 * emd + 0.7 * cosine, abs=1e-6)
+    assert answer.same is None
+    assert verify(a, b, options, threshold=answer.score).same is True
+    assert verify(a, b, options, threshold=answer.score + 1e-6).same is False
+    assert verify(a, a, options).cosine == pytest.approx(1, abs=1e-6)
+
+
+def test_verify_refuses_what_it_cannot_compare(random_features: Make) -> None:
+    options = MatchOptions(alpha=0.3, weighting="apc")
+    with pytest.raises(InputError, match="single faces"):
+        verify(random_features(2), random_features(1), options)
+    with pytest.raises(InputError, match="different networks"):
+        verify(random_features(1), random_features(1, channels=64), options)
