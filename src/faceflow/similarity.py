@@ -5,7 +5,7 @@ from __future__ import annotations
 from faceflow.arrays import Float64
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
-from faceflow.transport import Plan, Sinkhorn, Solver
+from faceflow.transport import Plan, Sinkhorn, Solver, native
 from faceflow.weighting import weigh
 
 
@@ -35,8 +35,23 @@ def emd_similarity(
             f"the query's grid is {query.grid}, the gallery's {gallery.grid}",
             todo="bring both to one grid with regrid()",
         )
-    u, v = weigh(weighting, query, gallery)
     solve = solver if solver is not None else Sinkhorn()
+    sizes = (query.patches.shape[1], *gallery.patches.shape[1:])
+    if (
+        len(query) == 1
+        and weighting in native.WEIGHTINGS
+        and isinstance(solve, Sinkhorn)
+        and solve.backend_for(*sizes) == "native"
+    ):
+        return solve.weighted(
+            query.patches[0],
+            gallery.patches,
+            weighting,
+            pooled_query=query.pooled[0],
+            pooled_gallery=gallery.pooled,
+            flow=flow,
+        )
+    u, v = weigh(weighting, query, gallery)
     return solve(query.patches[0], gallery.patches, u, v, flow=flow)
 
 

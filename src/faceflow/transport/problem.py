@@ -93,18 +93,29 @@ def _scaled(weights: Float64) -> Float64:
         return np.asarray(np.where(top > 0, shares / shares.sum(axis=1, keepdims=True), 0.0))
 
 
-def _weights(name: str, weights: Floats, n: int, size: int) -> Float64:
-    wide = np.asarray(weights, dtype=np.float64)
-    if wide.ndim == 1:
-        wide = np.broadcast_to(wide, (n, len(wide)))
-    if wide.shape != (n, size):
+def check_weights(name: str, weights: Floats, n: int, size: int, *, batch: int = 1) -> Floats:
+    """Weights of any float type as (size,), (n, size) or, for a batch, (batch, n, size).
+
+    Raises:
+        InputError: another shape, or a negative weight (the message names the first).
+    """
+    given = np.asarray(weights)
+    if not np.issubdtype(given.dtype, np.floating):
+        given = given.astype(np.float64)
+    if given.shape not in ((size,), (n, size), (batch, n, size)):
         raise InputError(
             f"weights {name} have shape {np.shape(weights)}", why=f"({n}, {size}) is needed"
         )
-    if (wide < 0).any():
-        pair, patch = (int(i) for i in np.argwhere(wide < 0)[0])
+    if (given < 0).any():
+        rows = np.atleast_2d(given)
+        patch = tuple(int(i) for i in np.argwhere(rows < 0)[0])
         raise InputError(
-            f"weight {name}[{pair}, {patch}] is negative ({wide[pair, patch]:g})",
+            f"weight {name}{list(patch)} is negative ({rows[patch]:g})",
             todo="clip the weights at zero first: mass cannot be negative",
         )
-    return wide
+    return given
+
+
+def _weights(name: str, weights: Floats, n: int, size: int) -> Float64:
+    given = check_weights(name, weights, n, size).astype(np.float64)
+    return np.asarray(np.broadcast_to(given.reshape(-1, size), (n, size)))

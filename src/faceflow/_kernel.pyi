@@ -1,0 +1,39 @@
+"""The compiled transport kernel; :mod:`faceflow.transport.native` is its only caller."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from faceflow.transport.codes import Buffer
+
+def solve(
+    query: NDArray[Any],
+    gallery: NDArray[Any] | Sequence[Buffer],
+    *,
+    faces: int,
+    gallery_patches: int,
+    dtype: str,
+    scales: NDArray[Any] | None,
+    candidates: NDArray[Any] | None,
+    weighting: str,
+    u: NDArray[Any] | None,
+    v: NDArray[Any] | None,
+    pooled_query: NDArray[Any] | None,
+    pooled_gallery: NDArray[Any] | None,
+    epsilon: float,
+    tolerance: float,
+    max_iterations: int,
+    threads: int,
+    isa: str,
+    similarity: NDArray[Any],
+    iterations: NDArray[Any],
+    marginal_error: NDArray[Any],
+    status: NDArray[Any],
+    flow: NDArray[Any] | None,
+) -> None: ...
+def built_levels() -> list[str]: ...
+def isa_levels() -> list[str]: ...
+def active_isa(dtype: str = "f32", *, isa: str = "") -> str: ...
+def physical_cores() -> int: ...
+def peak(dtype: str, *, isa: str = "", seconds: float = 0.2) -> float: ...
