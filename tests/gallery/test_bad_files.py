@@ -140,7 +140,8 @@ def test_a_gallery_cut_short(full: Path, keep: float) -> None:
     raw = full.read_bytes()
     short = raw[: int(keep if keep > 1 else keep * len(raw))]
     full.write_bytes(short)
-    with pytest.raises(GalleryError, match=r"restore a copy"):
+    reason = "cut short: .* of" if len(short) >= 90 else "is not a gallery"
+    with pytest.raises(GalleryError, match=f"{reason}.*restore a copy"):
         Gallery.open(full)
     assert full.read_bytes() == short
 

@@ -6,6 +6,7 @@ import hashlib
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -222,6 +223,25 @@ def test_a_reader_delays_the_erasing(
             # The next change erases what was left.
             gallery.enroll(enrolments(1, seed=3))
             assert_gone(path, gone)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+def test_a_full_disk_delays_the_erasing(
+    gallery: Gallery, enrolments: Make, start_worker: Callable[..., subprocess.Popen[str]]
+) -> None:
+    items = unique_people(enrolments(60, crops=True))
+    gallery.enroll(items)
+    gone = secrets(gallery, [58]) | {"name": items[57].person.encode()}
+    del gone["box 58"]
+    gallery.close()
+    limit = gallery.path.stat().st_size // 2
+    worker = start_worker("remove_on_full_disk", gallery.path, items[57].person, limit)
+    out, errors = worker.communicate(timeout=30)
+    assert (out, errors) == ("1 False 59\n", "")
+    with Gallery.open(gallery.path) as again:
+        assert_gone(again.path, gone)
+        assert len(again) == 59
+        again.check()
 
 
 @pytest.mark.parametrize("usable", [1024, 1012, 2048, 4096, 4084])

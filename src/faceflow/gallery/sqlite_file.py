@@ -161,8 +161,12 @@ def usable_bytes(path: Path) -> int:
     """Page size minus the bytes reserved at the end of each page, from the file's header."""
     with path.open("rb") as file:
         head = file.read(21)
+    return _page_size(head) - head[20]
+
+
+def _page_size(head: bytes) -> int:
     size = int.from_bytes(head[16:18], "big")
-    return (65536 if size == 1 else size) - head[20]
+    return 65536 if size == 1 else size
 
 
 def total_bytes(path: Path) -> int:
@@ -240,6 +244,8 @@ def _look_at(path: Path) -> None:
     try:
         with path.open("rb") as file:
             head = file.read(100)
+            size = file.seek(0, os.SEEK_END)
+        logged = log_exists(path) and _log(path).stat().st_size > 0
     except FileNotFoundError as error:
         raise GalleryError(
             f"there is no gallery {path}", todo="check the path, or create one by enrolling photos"
@@ -258,6 +264,10 @@ def _look_at(path: Path) -> None:
             why="it is another kind of file, or its first bytes are damaged",
             todo=f"check the path, or {RESTORE}",
         )
+    # Pages that are still in the log only may lie beyond the end of the file.
+    expected = int.from_bytes(head[28:32], "big") * _page_size(head)
+    if size < expected and not logged:
+        raise GalleryError(f"{path} is cut short: {size} of {expected} bytes", todo=RESTORE)
 
 
 def _check(path: Path, connection: sqlite3.Connection) -> None:
@@ -274,13 +284,6 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
             f"{path} was written by a newer faceflow (format {version}, known: {SCHEMA_VERSION})",
             todo="upgrade faceflow",
         )
-    log = _log(path)
-    if not (log.exists() and log.stat().st_size):
-        expected = pragma("page_count") * pragma("page_size")
-        if path.stat().st_size < expected:
-            raise GalleryError(
-                f"{path} is cut short: {path.stat().st_size} of {expected} bytes", todo=RESTORE
-            )
     # Also a guard: a crafted file could carry triggers that run when faces are written.
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
