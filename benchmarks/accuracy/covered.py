@@ -1,0 +1,190 @@
+"""Rank-1 identification of covered faces, stage 1 against stage 2, without the same-photo leak.
+
+    python benchmarks/accuracy/covered.py rof ../shared/data/rof
+    python benchmarks/accuracy/covered.py lfw ../shared/data/lfw --people 300 --faces 5000
+
+rof: every neutral photo is enrolled; real sunglasses and real masks are the queries. Photos in
+     which the detector finds no face are counted, and counted as failures in a second column.
+lfw: one mate per person among many faces: for each of N people with two photos or more, one
+     photo is enrolled and another is the query; one photo of each of many other people fills the
+     gallery. Queries are clean, masked, with sunglasses, or a random 70% crop, drawn by
+     faceflow.occlusion on the photo before detection.
+
+Features are cached by photo in --cache, so a second run with other options is quick. The last
+columns are queries won and lost by stage 2 against stage 1, with the two-sided sign test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faceflow import FaceAnalyzer, FaceFeatures, FaceflowError, Gallery, identify
+from faceflow.gallery import Enrolment
+from faceflow.images import content_hash, iter_images, load_image
+from faceflow.occlusion import occlude
+
+COVERS = ("clean", "mask", "sunglasses", "crop")
+
+
+@dataclass(frozen=True)
+class Query:
+    person: str
+    path: Path
+    cover: str
+
+
+class Cache:
+    """Features of photos on disk, one small file each, so that an interrupted run goes on."""
+
+    def __init__(self, folder: Path, analyzer: FaceAnalyzer, select: str) -> None:
+        self.folder, self.analyzer, self.select = folder, analyzer, select
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def features(self, path: Path, cover: str) -> FaceFeatures | None:
+        """Features of the chosen face, or None where no face was found."""
+        key = f"{content_hash(path)} {cover} {self.select} {self.analyzer.network.digest}"
+        file = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+        if not file.exists():
+            np.savez(file, **self._compute(path, cover))
+        with np.load(file) as kept:
+            if "maps" not in kept:
+                return None
+            return FaceFeatures.from_maps(kept["embedding"], kept["maps"].astype(np.float32))
+
+    def _compute(self, path: Path, cover: str) -> dict[str, np.ndarray]:
+        try:
+            image = load_image(path)
+            if cover != "clean":
+                plain = self.analyzer.analyze(image, select=self.select)[0]
+                image = occlude(cover, image, plain.landmarks).image
+            features = self.analyzer.analyze(image, select=self.select)[0].features
+        except FaceflowError:
+            return {}
+        n, _, channels = features.patches.shape
+        maps = features.raw_patches.transpose(0, 2, 1).reshape(n, channels, *features.grid)
+        return {"embedding": features.embedding, "maps": maps.astype(np.float16)}
+
+
+def enroll(gallery: Gallery, photos: Iterable[tuple[str, Path]], cache: Cache) -> int:
+    """Enroll photos; returns how many showed no face."""
+    missed = 0
+
+    def items() -> Iterator[Enrolment]:
+        nonlocal missed
+        for person, path in photos:
+            features = cache.features(path, "clean")
+            if features is None:
+                missed += 1
+            else:
+                yield Enrolment(person, path.name, content_hash(path), features)
+
+    gallery.enroll(items())
+    return missed
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """Two-sided exact sign test."""
+    n = wins + losses
+    tail = sum(math.comb(n, i) for i in range(min(wins, losses) + 1)) / 2**n
+    return min(1.0, 2 * tail) if n else 1.0
+
+
+def report(
+    queries: list[Query], gallery: Gallery, cache: Cache, settings: list[tuple[str, float]]
+) -> None:
+    print(f"gallery: {len(gallery)} faces of {len(gallery.people())} people")
+    head = f"{'queries':<22}{'found':>12}{'weights':>9}{'alpha':>6}"
+    print(head + "  stage 1  stage 2  (misses as failures)  won  lost      p")
+    for cover in dict.fromkeys(q.cover for q in queries):
+        asked = [q for q in queries if q.cover == cover]
+        found = [
+            (q, f) for q in asked if (f := cache.features(q.path, _drawn(q.cover))) is not None
+        ]
+        people = np.array([q.person for q, _ in found])
+        features = FaceFeatures.concatenate([f for _, f in found])
+        first = _top(identify(features, gallery, alpha=0)) == people
+        for weighting, alpha in settings:
+            second = _top(identify(features, gallery, alpha=alpha, weighting=weighting)) == people
+            won, lost = int((second & ~first).sum()), int((first & ~second).sum())
+            share = len(found) / len(asked)
+            print(
+                f"{cover:<22}{len(found):>6}/{len(asked):<5}{weighting:>9}{alpha:>6.2f}"
+                f"{100 * first.mean():>9.1f}{100 * second.mean():>9.1f}"
+                f"   {100 * first.mean() * share:>8.1f}{100 * second.mean() * share:>8.1f}"
+                f"{won:>9}{lost:>6}{sign_test(won, lost):>8.3f}",
+                flush=True,
+            )
+
+
+def _drawn(cover: str) -> str:
+    return cover if cover in COVERS else "clean"
+
+
+def _top(answers: list) -> np.ndarray:
+    return np.array([answer.people[0].person for answer in answers])
+
+
+def rof(root: Path, arguments: argparse.Namespace) -> tuple[list[tuple[str, Path]], list[Query]]:
+    photos = [(path.parent.name, path) for path in iter_images(root / "neutral")]
+    queries = [
+        Query(path.parent.name, path, f"real {kind}")
+        for kind in ("sunglasses", "masked")
+        for path in iter_images(root / kind)
+    ]
+    return photos, queries
+
+
+def lfw(root: Path, arguments: argparse.Namespace) -> tuple[list[tuple[str, Path]], list[Query]]:
+    by_person: dict[str, list[Path]] = {}
+    for path in iter_images(root):
+        by_person.setdefault(path.parent.name, []).append(path)
+    rng = np.random.default_rng(arguments.seed)
+    names = sorted(by_person)
+    rng.shuffle(names)
+    mates = [name for name in names if len(by_person[name]) > 1][: arguments.people]
+    others = [name for name in names if name not in set(mates)][: arguments.faces - len(mates)]
+    photos = [(name, sorted(by_person[name])[0]) for name in [*mates, *others]]
+    queries = [Query(name, sorted(by_person[name])[1], cover) for cover in COVERS for name in mates]
+    return photos, queries
+
+
+SETS: dict[str, Callable] = {"rof": rof, "lfw": lfw}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("set", choices=SETS)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--people", type=int, default=300, help="lfw: people that are asked for")
+    parser.add_argument("--faces", type=int, default=5000, help="lfw: faces in the gallery")
+    parser.add_argument("--seed", type=int, default=0, help="lfw: which people")
+    parser.add_argument("--alpha", type=float, nargs="+", default=[0.3, 0.5, 0.7])
+    parser.add_argument("--weighting", nargs="+", default=["uniform", "apc", "sc"])
+    parser.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "faceflow-bench"
+    )
+    arguments = parser.parse_args()
+    analyzer = FaceAnalyzer()
+    cache = Cache(arguments.cache, analyzer, "centre" if arguments.set == "lfw" else "largest")
+    photos, queries = SETS[arguments.set](arguments.root, arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.faceflow"
+        with Gallery.open_or_create(path, analyzer.network, thumbnails=False) as gallery:
+            missed = enroll(gallery, photos, cache)
+            print(f"photos to enroll: {len(photos)}, without a detected face: {missed}")
+            settings = [(w, a) for w in arguments.weighting for a in arguments.alpha]
+            report(queries, gallery, cache, settings)
+
+
+if __name__ == "__main__":
+    main()

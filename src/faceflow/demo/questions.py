@@ -1,0 +1,163 @@
+"""Covered photos put to the gallery: to set thresholds, and as the demo's queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from faceflow.analyzer import Face, FaceAnalyzer
+from faceflow.arrays import UInt8
+from faceflow.demo.material import COVERS, as_jpeg, cover_photo
+from faceflow.demo.results import DemoRow
+from faceflow.enrolment import Photo
+from faceflow.errors import FaceflowError, ImageError, NoFaceError
+from faceflow.gallery import Gallery
+from faceflow.identification import Matches, identify
+from faceflow.matching import MatchOptions
+from faceflow.reports import file_name, write_report
+from faceflow.weights import atomic_write
+
+Tell = Callable[[int, int], None]
+"""Called with (photos done, photos in all)."""
+MOST_CALIBRATION = 36
+"""At most this many enrolled photos are covered to set the thresholds."""
+_PASSED = 0.9
+"""Share of other people's covered photos that must stay below a threshold."""
+_ON_PAGE = 3  # people on a query's page
+_QUERY_SEED, _CALIBRATION_SEED = 1, 2
+
+
+class Asker:
+    """Covers photos and asks the gallery who they show."""
+
+    def __init__(
+        self,
+        place: Path,
+        gallery: Gallery,
+        analyzer: FaceAnalyzer,
+        options: MatchOptions,
+        *,
+        synthetic: bool,
+    ) -> None:
+        self._place = place
+        self._gallery = gallery
+        self._analyzer = analyzer
+        self._options = options
+        self._synthetic = synthetic
+
+    def thresholds(self, photos: Sequence[Photo], tell: Tell) -> dict[str, float]:
+        """Cover -> the score that about one in ten covered photos reaches for somebody else.
+
+        Enrolled photos are covered and compared with everybody but their own person. How high
+        wrong matches score depends on what is covered, so each cover has its own threshold; a
+        cover without any score has none.
+        """
+        chosen = _spread(photos)
+        taken: list[tuple[Photo, str]] = []
+
+        def covered() -> Iterator[UInt8]:
+            for done, (photo, cover) in enumerate(chosen):
+                tell(done, len(chosen))
+                try:
+                    image = cover_photo(photo, cover, self._analyzer, seed=_CALIBRATION_SEED)
+                except (ImageError, NoFaceError):
+                    continue
+                taken.append((photo, cover))
+                yield image
+
+        scores: dict[str, list[float]] = defaultdict(list)
+        answers = self._analyzer.analyze_many(covered(), select="largest")
+        for place, (_, found) in enumerate(answers):
+            if isinstance(found, FaceflowError):
+                continue
+            photo, cover = taken[place]
+            people = self._search(found[0], None).people
+            others = [match.score for match in people if match.person != photo.person]
+            scores[cover] += others[:1]
+        return {
+            cover: float(np.quantile(found, _PASSED)) for cover, found in scores.items() if found
+        }
+
+    def ask(
+        self, asked: Sequence[tuple[Photo, str, bool]], thresholds: dict[str, float], tell: Tell
+    ) -> list[DemoRow]:
+        """Cover the photos, save them, identify them and write the reasons.
+
+        Args:
+            asked: (photo, cover, whether its person is enrolled).
+            thresholds: from :meth:`thresholds`.
+            tell: told (done, all).
+        """
+        rows: dict[int, DemoRow] = {}
+        taken: list[int] = []
+
+        def saved() -> Iterator[Path]:
+            for place, (photo, cover, enrolled) in enumerate(asked):
+                query = self._query_name(photo, cover)
+                row = DemoRow(query, photo.path, None, cover, photo.person, enrolled)
+                try:
+                    image = cover_photo(photo, cover, self._analyzer, seed=_QUERY_SEED)
+                except (ImageError, NoFaceError) as error:
+                    rows[place] = replace(row, error=error)
+                    continue
+                file_path = self._place / "queries" / f"{query}.jpg"
+                with atomic_write(file_path) as file:
+                    file.write(as_jpeg(image, synthetic=self._synthetic))
+                rows[place] = replace(row, covered=file_path)
+                taken.append(place)
+                yield file_path
+
+        # Read back from the files: `faceflow identify` on them must give the same answers.
+        answers = self._analyzer.analyze_many(saved(), select="largest")
+        for count, (_, found) in enumerate(answers):
+            row = rows[taken[count]]
+            rows[taken[count]] = self._answered(row, found, thresholds.get(row.cover))
+            tell(count, len(asked))
+        tell(len(asked), len(asked))
+        return [rows[place] for place in sorted(rows)]
+
+    def _query_name(self, photo: Photo, cover: str) -> str:
+        """The photo's own name, with the person's where that does not hold it."""
+        stem = photo.path.stem
+        text = stem if stem.startswith(photo.person) else f"{photo.person} {stem}"
+        return f"{file_name(text)}-{cover}"
+
+    def _answered(
+        self, row: DemoRow, found: list[Face] | FaceflowError, threshold: float | None
+    ) -> DemoRow:
+        if isinstance(found, FaceflowError):
+            return replace(row, error=found)
+        matches = self._search(found[0], threshold)
+        folder = self._place / "flows"
+        report = write_report(
+            folder, row.query, found[0], matches, self._gallery, self._options, top=_ON_PAGE
+        )
+        return replace(row, matches=matches, report=report)
+
+    def _search(self, face: Face, threshold: float | None) -> Matches:
+        options = self._options
+        return identify(
+            face.features,
+            self._gallery,
+            k=options.k,
+            alpha=options.alpha,
+            weighting=options.weighting,
+            grid=options.grid,
+            threshold=threshold,
+            solver=options.solver,
+        )[0]
+
+
+def _spread(photos: Sequence[Photo]) -> list[tuple[Photo, str]]:
+    """Photos to set thresholds on: of as many people as possible, the covers in turn."""
+    seen: dict[str, int] = defaultdict(int)
+    rounds: dict[int, list[Photo]] = defaultdict(list)
+    for photo in photos:
+        rounds[seen[photo.person]].append(photo)
+        seen[photo.person] += 1
+    spread = [photo for number in sorted(rounds) for photo in rounds[number]][:MOST_CALIBRATION]
+    return [(photo, COVERS[place % len(COVERS)]) for place, photo in enumerate(spread)]

@@ -1,0 +1,182 @@
+"""The demo's steps: photos, gallery, thresholds, queries, reasons, page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from faceflow.analyzer import FaceAnalyzer
+from faceflow.demo.material import COVERS, Material, draw_material, split_photos
+from faceflow.demo.page import demo_page
+from faceflow.demo.questions import Asker, Tell
+from faceflow.demo.results import FORMAT, DemoResult, to_json
+from faceflow.enrolment import Photo, enroll_photos
+from faceflow.errors import InputError
+from faceflow.gallery import Gallery
+from faceflow.matching import MatchOptions
+from faceflow.weights import atomic_write
+
+Progress = Callable[[str, int, int], None]
+"""Called with (step, done, total)."""
+
+GALLERY, PAGE, NOTE = "people.faceflow", "index.html", "demo.json"
+_FOLDERS = ("people", "strangers", "queries", "flows")
+
+
+def run_demo(
+    photos: str | Path | None = None,
+    *,
+    output: str | Path = "demo-output",
+    analyzer: FaceAnalyzer | None = None,
+    people: int = 14,
+    strangers: int = 4,
+    max_queries: int = 24,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> DemoResult:
+    """Enroll people, cover other photos of them, identify these, and write down why.
+
+    Everyone's last photo is held out, covered (mask, sunglasses or a random crop, in turn) and
+    asked about; all other photos are enrolled. For each cover a threshold is set on covered
+    *enrolled* photos, such that about one in ten would pass for somebody else.
+
+    Args:
+        photos: a folder with one folder of photos per person; None draws people, who are not
+            real, and some strangers who are not enrolled.
+        output: gets the gallery, covered photos, flow pictures and pages; made when missing,
+            and emptied first if it is from an earlier demo.
+        analyzer: default: the default network and detector.
+        people, strangers: how many to draw.
+        max_queries: at most this many queries; the rest is counted in ``left_out``.
+        seed: of the drawn people.
+        progress: told about each step.
+
+    Raises:
+        InputError: nobody has two photos, or ``output`` holds something else already.
+        WeightsError: network weights are missing.
+    """
+    if max_queries < 1 or people < 2 or strangers < 0:
+        raise InputError(
+            f"a demo of {max_queries} queries, {people} people and {strangers} strangers",
+            why="at least one query and two people are needed",
+        )
+    steps = _Steps(progress)
+    place = Path(output)
+    analyzer = analyzer or FaceAnalyzer()
+    # First everything that can be refused, then the old output goes.
+    given = None if photos is None else split_photos(Path(photos))
+    network = analyzer.network
+    _make_room(place)
+    with steps.timed("photos"):
+        material = given or draw_material(place, people=people, strangers=strangers, seed=seed)
+    with Gallery.open_or_create(place / GALLERY, network) as gallery:
+        with steps.timed("enroll"):
+            enrolment = enroll_photos(
+                material.listing,
+                gallery,
+                analyzer,
+                progress=steps.of("enrolling"),
+            )
+        options = MatchOptions.resolve(network.spec.defaults)
+        asker = Asker(place, gallery, analyzer, options, synthetic=given is None)
+        with steps.timed("thresholds"):
+            thresholds = asker.thresholds(material.listing.photos, steps.of("setting thresholds"))
+        asked = _in_turn(material)
+        with steps.timed("identify"):
+            rows = asker.ask(asked[:max_queries], thresholds, steps.of("identifying"))
+        stats = gallery.stats()
+    result = DemoResult(
+        photos=place / "people" if photos is None else Path(photos),
+        synthetic=given is None,
+        output=place,
+        gallery=place / GALLERY,
+        page=place / PAGE,
+        people=stats.people,
+        faces=stats.faces,
+        enrolment=enrolment,
+        rows=tuple(rows),
+        left_out=max(0, len(asked) - max_queries),
+        thresholds=thresholds,
+        options=options,
+        seconds=steps.seconds,
+    )
+    with atomic_write(result.page) as file:
+        file.write(demo_page(result).encode("utf-8"))
+    with atomic_write(place / NOTE) as file:
+        file.write(json.dumps(to_json(result), indent=1).encode("ascii"))
+    return result
+
+
+def _in_turn(material: Material) -> list[tuple[Photo, str, bool]]:
+    """(photo, cover, enrolled) of every query, the covers in turn, strangers last."""
+    known = [(photo, True) for photo in material.held_out]
+    apart = [(photo, False) for photo in material.strangers]
+    covers = [COVERS[i % len(COVERS)] for i in range(len(known) + len(apart))]
+    return [
+        (photo, cover, enrolled)
+        for (photo, enrolled), cover in zip(known + apart, covers, strict=True)
+    ]
+
+
+def _make_room(place: Path) -> None:
+    """Make the output folder, or clear what an earlier demo left in it.
+
+    Raises:
+        InputError: it holds anything that is not a demo's.
+    """
+    note = place / NOTE
+    try:
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            if not _is_ours(note):
+                raise InputError(
+                    f"{place} exists and is not from an earlier demo",
+                    todo="choose another folder (--output FOLDER) or remove it",
+                )
+            for name in _FOLDERS:
+                shutil.rmtree(place / name, ignore_errors=True)
+            for name in (GALLERY, f"{GALLERY}-wal", f"{GALLERY}-shm", PAGE):
+                (place / name).unlink(missing_ok=True)
+        # Written first: what an interrupted demo leaves must be recognised the next time.
+        with atomic_write(note) as file:
+            file.write(json.dumps({"format": FORMAT, "finished": False}).encode("ascii"))
+    except OSError as error:
+        raise InputError(
+            f"{place} cannot be written",
+            why=error.strerror or str(error),
+            todo="choose another folder (--output FOLDER)",
+        ) from error
+
+
+def _is_ours(note: Path) -> bool:
+    try:
+        found = json.loads(note.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("format") == FORMAT
+
+
+class _Steps:
+    """Times the steps and passes progress on."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - start
+
+    def of(self, step: str) -> Tell:
+        """What a step reports to."""
+
+        def tell(done: int, total: int) -> None:
+            if self._progress is not None:
+                self._progress(step, done, total)
+
+        return tell

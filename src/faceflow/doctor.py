@@ -1,0 +1,230 @@
+"""Is this computer ready for the main job? Versions, processor, models, gallery, a self-test."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from faceflow import __version__
+from faceflow.errors import FaceflowError, MissingExtraError, WeightsError
+
+Verdict = Literal["ok", "note", "problem"]
+
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "onnx",
+    "opencv-python-headless",
+    "pillow",
+    "safetensors",
+    "jinja2",
+)
+# What the transport and the networks gain most from, in the words of /proc/cpuinfo.
+_INSTRUCTIONS = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx_vnni",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+)
+_LOW_DISK = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        name: what was looked at.
+        verdict: "ok", "note" (worth knowing) or "problem" (the main job cannot run).
+        detail: what was found, and for a problem what to do.
+        error: behind a problem.
+    """
+
+    name: str
+    verdict: Verdict
+    detail: str
+    error: FaceflowError | None = None
+
+
+def examine(*, gallery: str | Path | None = None) -> list[Check]:
+    """Look at everything the main job needs; takes about two seconds.
+
+    Args:
+        gallery: also read every byte of this gallery.
+    """
+    checks = [
+        Check("faceflow", "ok", __version__),
+        Check("python", "ok", f"{platform.python_version()} at {sys.executable}"),
+        Check("system", "ok", platform.platform()),
+        *(_package(name) for name in PACKAGES),
+        Check("processor", "ok", _processor()),
+        Check("cores", "ok", _cores()),
+        Check("instructions", "ok", _instructions()),
+    ]
+    if not any(check.verdict == "problem" for check in checks):
+        checks += [_guarded("onnxruntime providers", _providers), _guarded("transport", _transport)]
+        checks += [_cache(), *_models()]
+        if not any(check.verdict == "problem" for check in checks):
+            checks.append(_guarded("self-test", _self_test))
+    if gallery is not None:
+        checks.append(_guarded("gallery", lambda: _gallery(Path(gallery))))
+    return checks
+
+
+def _guarded(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, "ok", look())
+    except FaceflowError as error:
+        return Check(name, "problem", str(error), error)
+    except ImportError as error:
+        missing = MissingExtraError(
+            f"A package does not load: {error}", todo="install faceflow again"
+        )
+        return Check(name, "problem", str(missing), missing)
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, "ok", importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    # OpenCV has several packages with one module; any of them will do.
+    if name.startswith("opencv") and importlib.util.find_spec("cv2") is not None:
+        return Check(name, "ok", "installed from another package")
+    error = MissingExtraError(f"{name} is not installed", todo=f"run `pip install {name}`")
+    return Check(name, "problem", str(error), error)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _cores() -> str:
+    from faceflow.weights.session import physical_cores
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{usable} usable, {physical_cores()} physical"
+
+
+def _instructions() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "not known on this system"
+    flags = next(
+        (line for line in text.splitlines() if line.lower().startswith(("flags", "features"))), ""
+    )
+    present = set(flags.partition(":")[2].split())
+    return " ".join(name for name in _INSTRUCTIONS if name in present) or "none of note"
+
+
+def _providers() -> str:
+    import onnxruntime
+
+    return ", ".join(onnxruntime.get_available_providers())
+
+
+def _transport() -> str:
+    from faceflow.transport import native
+
+    if not native.available():
+        return "NumPy; the compiled kernel is not in this installation"
+    kernel = native.info()
+    levels = ", ".join(f"{dtype} by {isa}" for dtype, isa in kernel.active.items())
+    return f"native kernel, {levels}; {kernel.cores} cores; built for {', '.join(kernel.built)}"
+
+
+def _cache() -> Check:
+    from faceflow.weights import cache_dir
+
+    folder = cache_dir()
+    # The folder may not exist yet: its nearest parent says what can be made there.
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    detail = f"{folder}, {free / 1e9:.1f} GB free"
+    if not os.access(existing, os.W_OK):
+        return Check("cache", "note", f"{detail}; it cannot be written, so nothing can be pulled")
+    if free < _LOW_DISK:
+        return Check("cache", "note", f"{detail}; that is too little to pull models")
+    return Check("cache", "ok", detail)
+
+
+def _models() -> list[Check]:
+    from faceflow import models
+    from faceflow.weights import Status
+
+    checks = []
+    for state in models.states():
+        name = f"model {state.model.name}"
+        if state.status is Status.READY:
+            checks.append(Check(name, "ok", f"{state.status.value}: {state.detail}"))
+            continue
+        error = WeightsError(
+            f"{state.status.value}: {state.detail}",
+            todo=f"run `faceflow models pull {state.model.name}`",
+        )
+        checks.append(Check(name, "problem", str(error), error))
+    return checks
+
+
+def _self_test() -> str:
+    """Find, embed and compare the face of a drawn person."""
+    from faceflow.analyzer import FaceAnalyzer
+    from faceflow.similarity import emd_similarity
+    from faceflow.synthetic import draw, identity
+
+    photo = draw(identity(0))
+    analyzer = FaceAnalyzer()
+    analyzer.analyze(photo)  # the first run pays for loading
+    start = time.perf_counter()
+    face = analyzer.analyze(photo, select="largest")[0]
+    found = time.perf_counter()
+    plan = emd_similarity(face.features, face.features)
+    end = time.perf_counter()
+    similarity = float(plan.similarity[0])
+    if not similarity > 0.5:
+        raise WeightsError(
+            f"A face compared with itself scores {similarity:.3f}",
+            todo="run `faceflow models pull --force`",
+        )
+    return (
+        f"a drawn face was found and embedded in {1000 * (found - start):.0f} ms and compared "
+        f"in {1000 * (end - found):.1f} ms"
+    )
+
+
+def _gallery(path: Path) -> str:
+    from faceflow.gallery import Gallery
+
+    with Gallery.open(path, readonly=True) as gallery:
+        gallery.check()
+        stats = gallery.stats()
+    return (
+        f"{path}: {stats.faces:,} faces of {stats.people:,} people, every byte as it was written, "
+        f"{stats.header.describe()}"
+    )
