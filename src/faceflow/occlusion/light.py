@@ -87,4 +87,4 @@ def to_linear(srgb: tuple[float, float, float] | Floats) -> Float32:
 def cloth_colour(rng: np.random.Generator) -> Float32:
     """A random linear colour that cloth may have."""
     grey = rng.uniform(0.08, 0.85)
-    return to_linear(np.clip(grey + rng.uniform(-0.3, 0.3, 3), 0.04, 0.95))
+    return to_linear(np.clip(grey + rng.uniform(-0.2, 0.2, 3), 0.04, 0.95))

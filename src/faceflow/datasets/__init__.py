@@ -1,0 +1,6 @@
+"""Readers for face data sets in their original layouts."""
+
+from faceflow.datasets.dataset import Dataset, LeftOut, Pair, Photo
+from faceflow.datasets.registry import FAMILIES, Family, read
+
+__all__ = ["FAMILIES", "Dataset", "Family", "LeftOut", "Pair", "Photo", "read"]

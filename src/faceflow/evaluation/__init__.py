@@ -1,0 +1,1 @@
+"""Honest measurement: protocols, rankings, metrics and how sure they are."""

@@ -1,0 +1,140 @@
+"""Finished blocks of a ranking on disk, so that a stopped run can go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from faceflow import __version__
+from faceflow.arrays import Float64, Int64
+from faceflow.errors import InputError
+from faceflow.evaluation.protocols import Protocol
+from faceflow.features import FaceFeatures
+from faceflow.matching import MatchOptions
+from faceflow.transport import Sinkhorn
+from faceflow.weights.cache import atomic_write
+
+if TYPE_CHECKING:
+    from faceflow.evaluation.ranking import Features
+
+_FORMAT = "ranking block 1"
+_FACES = 1024
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Rankings of a few queries.
+
+    Attributes:
+        faces: (B, k) gallery rows, -1 where there are fewer.
+        cosine: (B, k).
+        emd: (B, k), NaN where not computed.
+        found: (B,) mates of each query.
+        ranks: (sum of found,) their ranks in stage 1.
+        unconverged: pairs whose transport hit the iteration cap.
+    """
+
+    faces: Int64
+    cosine: Float64
+    emd: Float64
+    found: Int64
+    ranks: Int64
+    unconverged: int
+
+
+class BlockCache:
+    """Blocks in a folder, each named by a digest of all that it depends on.
+
+    Alpha is not among it: a block holds cosine and EMD apart. Two runs at once on one folder
+    do no harm; they may compute a block twice.
+    """
+
+    def __init__(
+        self, folder: Path, gallery: Features, protocol: Protocol, options: MatchOptions
+    ) -> None:
+        self._folder = folder
+        self._protocol = protocol
+        described = _describe(options, gallery[protocol.gallery[:1]])
+        common = hashlib.sha256(f"{_FORMAT} {__version__} {described}".encode())
+        _update(common, protocol.gallery, protocol.gallery_people)
+        for start in range(0, len(protocol.gallery), _FACES):
+            _update_features(common, gallery[protocol.gallery[start : start + _FACES]])
+        self._common = common
+
+    def key(self, chosen: Int64, queries: FaceFeatures) -> str:
+        """Digest of a block: the queries' features, people and exclusions, on top of the rest."""
+        digest = self._common.copy()
+        _update_features(digest, queries)
+        _update(digest, self._protocol.query_people[chosen])
+        for n in chosen:
+            _update(digest, self._protocol.excluded_rows(int(n)))
+        return digest.hexdigest()
+
+    def load(self, key: str) -> Block | None:
+        """The block of that key, or None. A damaged file is reported and counts as none."""
+        path = self._path(key)
+        if not path.exists():
+            return None
+        try:
+            # Opened here, because np.load leaves a file it cannot read open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return Block(**{**arrays, "unconverged": int(arrays["unconverged"])})
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            _log.warning("The cached block %s is damaged and is computed again: %s", path, error)
+            return None
+
+    def save(self, key: str, block: Block) -> None:
+        """Keep a block; it appears whole or not at all."""
+        with atomic_write(self._path(key)) as file:
+            arrays: dict[str, Any] = {
+                field.name: getattr(block, field.name) for field in dataclasses.fields(block)
+            }
+            np.savez(file, **arrays)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.npz"
+
+
+def _describe(options: MatchOptions, example: FaceFeatures) -> str:
+    """The options as text; equal text means equal results, up to alpha.
+
+    Args:
+        options: of the ranking.
+        example: features of any face, for the sizes that choose a backend.
+    """
+    solver: object = options.solver
+    if not dataclasses.is_dataclass(solver) or isinstance(solver, type):
+        raise InputError(
+            f"the solver {type(solver).__name__} cannot be cached by its options",
+            why="it is no dataclass, so two of them cannot be told apart",
+            todo="make it a dataclass, or rank without a cache",
+        )
+    fields = dataclasses.asdict(solver)
+    if isinstance(solver, Sinkhorn):
+        _, patches, channels = options.on_grid(example).patches.shape
+        # "auto" depends on the machine, and backends round differently; threads do not matter.
+        fields["backend"] = solver.backend_for(patches, patches, channels)
+        del fields["threads"]
+    name = f"{type(solver).__module__}.{type(solver).__qualname__}"
+    solved = "with EMD" if options.alpha > 0 else "without EMD"
+    return repr((options.k, solved, options.weighting, options.grid, name, fields))
+
+
+def _update(digest: Any, *arrays: np.ndarray[Any, Any]) -> None:
+    for array in arrays:
+        # Shape and type first, or two arrays could meet in one run of bytes.
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+
+
+def _update_features(digest: Any, features: FaceFeatures) -> None:
+    digest.update(repr(features.grid).encode())
+    _update(digest, features.embedding, features.patches, features.norms, features.pooled)
