@@ -79,6 +79,7 @@ def check(rest: list[str]) -> None:
 def docs(rest: list[str]) -> None:
     """Build the documentation into site/, without network."""
     install(groups=("dev", "docs"))
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # a notice about the theme, no fault here
     run(PYTHON, "-m", "mkdocs", "build", "--strict", "--quiet", *rest)
 
 
