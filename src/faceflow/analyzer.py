@@ -146,6 +146,8 @@ class FaceAnalyzer:
             Each source with its faces, or with the ImageError or NoFaceError it gave.
         """
         _check_options(select, whole_image)
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}", todo="give 1 or more")
         waiting: list[tuple[Source, list[_Pending] | FaceflowError]] = []
         faces = 0
         for image in images:
@@ -155,7 +157,8 @@ class FaceAnalyzer:
                 found = error
             waiting.append((image, found))
             faces += 0 if isinstance(found, FaceflowError) else len(found)
-            if faces >= batch_size:
+            # Also after so many photos without a face, so that they do not pile up.
+            if max(faces, len(waiting)) >= batch_size:
                 yield from self._embed(waiting)
                 waiting, faces = [], 0
         yield from self._embed(waiting)

@@ -175,14 +175,18 @@ def _cache() -> Check:
 
 
 def _models() -> list[Check]:
-    from faceflow import models
+    from faceflow import detection, models, networks
     from faceflow.weights import Status
 
     checks = []
     for state in models.states():
         name = f"model {state.model.name}"
+        found = f"{state.status.value}: {state.detail}"
         if state.status is Status.READY:
-            checks.append(Check(name, "ok", f"{state.status.value}: {state.detail}"))
+            checks.append(Check(name, "ok", found))
+            continue
+        if state.model.name not in (networks.DEFAULT, detection.DEFAULT):
+            checks.append(Check(name, "note", f"{found}; it is not used by default"))
             continue
         error = WeightsError(
             f"{state.status.value}: {state.detail}",

@@ -22,7 +22,7 @@ TOP = 5
 
 # Device names that Windows takes for files in any folder.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
-_LONGEST = 60
+_LONGEST = 120  # bytes in UTF-8; file systems allow 255, and callers add to a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,9 @@ def file_name(text: str) -> str:
     """
     plain = unicodedata.normalize("NFC", text)
     kept = "".join(c if c.isalnum() or c in "-_" else "-" for c in plain)
-    kept = re.sub("-{2,}", "-", kept).strip("-")[:_LONGEST]
-    if kept == plain and not _RESERVED.fullmatch(kept):
+    kept = re.sub("-{2,}", "-", kept).strip("-")
+    kept = kept.encode("utf-8")[:_LONGEST].decode("utf-8", "ignore")
+    if kept and kept == plain and not _RESERVED.fullmatch(kept):
         return kept
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     return f"{kept}-{digest}" if kept else digest

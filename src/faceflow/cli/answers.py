@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faceflow.cli.failures import sentence
 from faceflow.cli.output import Cell, number
 from faceflow.errors import FaceflowError, NoFaceError
 
@@ -27,43 +28,73 @@ _WORDS = {"no_face": "no face", "empty": "empty gallery"}
 class Answer:
     """What ``identify`` says about one face of a photo, or about a photo that failed.
 
+    It keeps no pictures or features, so that thousands of them fit into memory.
+
     Attributes:
         query: the photo.
+        status: identified, unknown, ranked, empty, no_face or error.
         place, of: this is face number ``place`` of ``of`` answered for; 0 for a failure.
-        face, matches: the face and the answer for it; None for a failure.
+        box, score, source: where the face was found, see :class:`faceflow.analyzer.Face`.
+        threshold: what decided, if anything.
+        people: the best people.
         report: files with the reasons, if asked for.
         error: what went wrong.
     """
 
     query: Path
+    status: str
     place: int = 0
     of: int = 0
-    face: Face | None = None
-    matches: Matches | None = None
+    box: tuple[float, ...] = ()
+    score: float = 0.0
+    source: str = ""
+    threshold: float | None = None
+    people: tuple[PersonMatch, ...] = ()
     report: Report | None = None
     error: FaceflowError | None = None
 
-    @property
-    def status(self) -> str:
-        """identified, unknown, ranked, empty, no_face or error."""
-        if self.matches is not None:
-            return self.matches.status
-        return "no_face" if isinstance(self.error, NoFaceError) else "error"
+    @classmethod
+    def of_face(
+        cls,
+        query: Path,
+        place: tuple[int, int],
+        face: Face,
+        matches: Matches,
+        top: int,
+        report: Report | None,
+    ) -> Answer:
+        """The answer for face ``place[0]`` of ``place[1]``, with the best ``top`` people."""
+        return cls(
+            query,
+            matches.status,
+            *place,
+            box=tuple(float(value) for value in face.box),
+            score=face.score,
+            source=face.source,
+            threshold=matches.threshold,
+            people=matches.people[:top],
+            report=report,
+        )
 
-    def record(self, top: int) -> dict[str, Any]:
+    @classmethod
+    def of_failure(cls, query: Path, error: FaceflowError) -> Answer:
+        """The answer for a photo that could not be used."""
+        return cls(query, "no_face" if isinstance(error, NoFaceError) else "error", error=error)
+
+    def record(self) -> dict[str, Any]:
         """The object of ``identify --json``."""
         found: dict[str, Any] = {"query": str(self.query), "status": self.status}
-        if self.matches is None or self.face is None:
-            return found | {"matches": [], "error": str(self.error)}
+        if self.error is not None:
+            return found | {"matches": [], "error": sentence(self.error)}
         found |= {
-            "person": self.matches.person if self.matches.status == "identified" else None,
-            "threshold": self.matches.threshold,
+            "person": self.people[0].person if self.status == "identified" else None,
+            "threshold": self.threshold,
             "face": self.place,
             "faces": self.of,
-            "box": [float(v) for v in self.face.box],
-            "detection_score": self.face.score,
-            "source": self.face.source,
-            "matches": [_match(match) for match in self.matches.people[:top]],
+            "box": list(self.box),
+            "detection_score": self.score,
+            "source": self.source,
+            "matches": [_match(match) for match in self.people],
         }
         if self.report is not None:
             picture = self.report.picture
@@ -75,7 +106,7 @@ class Answer:
         """query, decision, person, score, cosine, EMD, ranks."""
         label = f"{self.query} #{self.place}" if self.of > 1 else str(self.query)
         decision = (_WORDS.get(self.status, self.status), _STYLES.get(self.status, ""))
-        if self.matches is None or not self.matches.people:
+        if not self.people:
             return [(label, decision, "-", "-", "-", "-", "-")]
         return [
             (
@@ -87,7 +118,7 @@ class Answer:
                 number(match.emd),
                 f"{match.stage1_rank} -> {match.rank}",
             )
-            for place, match in enumerate(self.matches.people[:top])
+            for place, match in enumerate(self.people[:top])
         ]
 
 

@@ -14,7 +14,8 @@ from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
 from faceflow.cli.enrolling import enroll
 from faceflow.cli.failures import translated
-from faceflow.cli.matching import explain, identify, verify
+from faceflow.cli.identifying import identify
+from faceflow.cli.pairs import explain, verify
 from faceflow.cli.people import faces, merge, people, remove, rename
 from faceflow.cli.transfer import export, import_
 

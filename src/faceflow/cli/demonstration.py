@@ -79,7 +79,7 @@ def _show(result: DemoResult) -> None:
             "shows",
             "decision",
             "person",
-            "stage 1 -> 2",
+            "rank, stage 1 -> 2",
             "cosine",
             "EMD",
             "score",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from faceflow.cli.failures import code_of
+from faceflow.cli.failures import code_of, sentence
 from faceflow.cli.loading import load_analyzer
 from faceflow.cli.options import (
     DEFAULT_GALLERY,
@@ -96,7 +96,7 @@ def enroll(
 
 def _show(report: EnrolmentReport, gallery: Path) -> None:
     for skip in report.skipped[:_LISTED]:
-        say(skip.error, label="left out", style="yellow")
+        say(sentence(skip.error), label="left out", style="yellow")
     if len(report.skipped) > _LISTED:
         say(f"... and {len(report.skipped) - _LISTED:,} more; --json lists them all")
     for crowd in report.crowds[:_LISTED]:
@@ -132,7 +132,7 @@ def _record(report: EnrolmentReport) -> dict[str, Any]:
                 "photo": str(skip.path),
                 "person": skip.person,
                 "reason": skip.reason,
-                "error": str(skip.error),
+                "error": sentence(skip.error),
             }
             for skip in report.skipped
         ],

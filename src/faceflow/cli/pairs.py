@@ -1,0 +1,200 @@
+"""The commands that compare two photos: verify and explain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from faceflow.cli.loading import load_analyzer
+from faceflow.cli.options import (
+    Alpha,
+    ChooseOne,
+    Epsilon,
+    Json,
+    Network,
+    Offline,
+    OneFaceChoice,
+    PatchGrid,
+    Threads,
+    Threshold,
+    Weighting,
+    Whole,
+    WholeImage,
+)
+from faceflow.cli.output import number, print_json, print_line, print_table, say
+from faceflow.cli.scoring import match_options
+
+if TYPE_CHECKING:
+    from faceflow.analyzer import Face, FaceAnalyzer
+
+Photo = Annotated[Path, typer.Argument(help="A photo.", metavar="PHOTO")]
+
+
+def verify(
+    a: Photo,
+    b: Photo,
+    threshold: Threshold = None,
+    alpha: Alpha = None,
+    weighting: Weighting = None,
+    epsilon: Epsilon = None,
+    grid: PatchGrid = None,
+    face: OneFaceChoice = "largest",
+    whole_image: Whole = "never",
+    network: Network = None,
+    threads: Threads = None,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the faces of two photos; with --threshold, say whether they show one person.
+
+    Exits with 0 whatever the answer is.
+    """
+    from faceflow.verification import verify as compare
+
+    analyzer = load_analyzer(network, offline=offline, threads=threads)
+    options = match_options(
+        analyzer.network.spec.defaults,
+        alpha=alpha,
+        weighting=weighting,
+        epsilon=epsilon,
+        grid=grid,
+    )
+    first, second = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
+    answer = compare(first.features, second.features, options, threshold=threshold)
+    if as_json:
+        print_json(
+            {
+                "a": str(a),
+                "b": str(b),
+                "same": answer.same,
+                "threshold": answer.threshold,
+                "score": answer.score,
+                "cosine": answer.cosine,
+                "emd": answer.emd,
+                "alpha": options.alpha,
+                "weighting": options.weighting,
+                "network": analyzer.network.spec.name,
+            }
+        )
+        return
+    decision = {True: ("same person", "bold green"), False: ("not the same", "bold yellow")}
+    print_table(
+        ("decision", "score", "cosine", "EMD"),
+        [
+            (
+                ("-", "") if answer.same is None else decision[answer.same],
+                number(answer.score),
+                number(answer.cosine),
+                number(answer.emd),
+            )
+        ],
+        right=("score", "cosine", "EMD"),
+    )
+    if answer.same is None:
+        say("no threshold was given, so nothing is decided (--threshold)")
+
+
+def explain(
+    a: Annotated[Path, typer.Argument(help="The query.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="The photo to compare it with.", metavar="B")],
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Where to write it: .png, .html or .json; may be repeated "
+            "[default: explanation.png].",
+            metavar="FILE",
+        ),
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Also draw the strongest flows as lines.")
+    ] = False,
+    alpha: Alpha = None,
+    weighting: Weighting = None,
+    epsilon: Epsilon = None,
+    grid: PatchGrid = None,
+    face: OneFaceChoice = "largest",
+    whole_image: Whole = "never",
+    network: Network = None,
+    threads: Threads = None,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Show which parts of one face were matched with which parts of another, and why the score.
+
+    With --json the numbers go to stdout, and files are written only where --output says.
+    """
+    from faceflow.explain import Caption, PageRow, explain_pair, flow_picture, html_page, to_json
+    from faceflow.explain.picture import Part
+    from faceflow.weights import atomic_write
+
+    targets = output or ([] if as_json else [Path("explanation.png")])
+    for target in targets:
+        if target.suffix.lower() not in (".png", ".html", ".json"):
+            raise typer.BadParameter(
+                f"{target} must end in .png, .html or .json", param_hint="--output"
+            )
+    analyzer = load_analyzer(network, offline=offline, threads=threads)
+    options = match_options(
+        analyzer.network.spec.defaults,
+        alpha=alpha,
+        weighting=weighting,
+        epsilon=epsilon,
+        grid=grid,
+    )
+    query, other = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
+    found = explain_pair(
+        options.on_grid(query.features),
+        options.on_grid(other.features),
+        weighting=options.weighting,
+        alpha=options.alpha,
+        solver=options.solver,
+    )
+    for target in targets:
+        kind = target.suffix.lower()
+        parts: tuple[Part, ...] = ("weights", "lines") if lines else ("weights",)
+        with atomic_write(target) as file:
+            if kind == ".png":
+                caption = Caption(f"{a.name} and {b.name}")
+                flow_picture(query.crop, other.crop, found, caption=caption, parts=parts).save(
+                    file, "PNG"
+                )
+            elif kind == ".html":
+                page = html_page(
+                    query.crop,
+                    [PageRow(b.name, found, 1, 1, other.crop, str(b))],
+                    query=str(a),
+                    network=analyzer.network.spec.name,
+                )
+                file.write(page.encode("utf-8"))
+            else:
+                file.write(json.dumps(to_json(found), allow_nan=False).encode("utf-8"))
+    if as_json:
+        print_json({"a": str(a), "b": str(b)} | to_json(found), line=True)
+        return
+    print_table(
+        ("score", "cosine", "EMD", "alpha", "weights", "stays in place"),
+        [
+            (
+                number(found.score),
+                number(found.cosine),
+                number(found.emd),
+                number(found.alpha, 2),
+                found.weighting,
+                f"{100 * found.nearby_mass:.0f}%",
+            )
+        ],
+        right=("score", "cosine", "EMD", "alpha", "stays in place"),
+    )
+    for target in targets:
+        print_line(f"written: {target}")
+
+
+def _one_face(
+    analyzer: FaceAnalyzer, photo: Path, choice: ChooseOne, whole_image: WholeImage
+) -> Face:
+    return analyzer.analyze(photo, select=choice, whole_image=whole_image)[0]

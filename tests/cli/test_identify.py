@@ -1,0 +1,143 @@
+"""What ``identify`` prints: one object per face, options, failures, reports."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("loaded")
+
+MATCH_KEYS = {"person", "score", "cosine", "emd", "stage1_rank", "rank", "face_id", "faces"}
+ANSWER_KEYS = {"query", "status", "person", "threshold", "face", "faces", "box"} | {
+    "detection_score",
+    "source",
+    "matches",
+}
+
+
+def test_one_object_per_photo_with_the_promised_keys(run, drawn: Path, gallery: Path) -> None:
+    answers = run("identify", drawn / "queries", "-g", gallery, "--json").lines
+    assert [Path(answer["query"]).name for answer in answers] == sorted(
+        path.name for path in (drawn / "queries").iterdir()
+    )
+    for answer in answers:
+        assert answer.keys() == ANSWER_KEYS
+        assert answer["status"] == "ranked"
+        assert answer["person"] is None
+        assert len(answer["matches"]) == 4
+        for match in answer["matches"]:
+            assert match.keys() == MATCH_KEYS
+        ranks = [match["rank"] for match in answer["matches"]]
+        assert ranks == [1, 2, 3, 4]
+
+
+def test_threshold_decides(run, drawn: Path, gallery: Path) -> None:
+    query = drawn / "queries" / "Ada-mask.png"
+    (answer,) = run("identify", query, "-g", gallery, "-t", "0.99", "--json").lines
+    assert (answer["status"], answer["person"]) == ("unknown", None)
+    assert answer["matches"], "the best people are told even when nobody reaches the threshold"
+    table = run("identify", query, "-g", gallery, "-t", "0.3").out
+    assert "identified" in table
+
+
+def test_failed_photos_are_answers_too(
+    run, drawn: Path, gallery: Path, no_face: Path, tmp_path: Path
+) -> None:
+    query = drawn / "queries" / "Ada-mask.png"
+    missing = tmp_path / "missing.jpg"
+    ran = run("identify", missing, query, no_face, "-g", gallery, "--json", code=1)
+    assert [answer["status"] for answer in ran.lines] == ["error", "ranked", "no_face"]
+    for answer in (ran.lines[0], ran.lines[2]):
+        assert answer["matches"] == []
+        assert answer["error"]
+    assert run("identify", no_face, query, "-g", gallery, "--json", code=4)
+    assert run("identify", missing, "-g", gallery, "--json", code=3)
+    table = run("identify", no_face, query, "-g", gallery, code=4)
+    assert "no face" in table.out
+    assert "error: No face was found" in table.err
+
+
+def test_every_face_of_a_photo(run, gallery: Path, two_faces: Path) -> None:
+    answers = run("identify", two_faces, "-g", gallery, "--all-faces", "--json").lines
+    assert {answer["matches"][0]["person"] for answer in answers} == {"Ada", "Alba"}
+    assert [(answer["face"], answer["faces"]) for answer in answers] == [(1, 2), (2, 2)]
+    (one,) = run("identify", two_faces, "-g", gallery, "--json").lines
+    assert (one["face"], one["faces"]) == (1, 1)
+
+
+def test_whole_image(run, gallery: Path, no_face: Path) -> None:
+    (answer,) = run("identify", no_face, "-g", gallery, "--whole-image", "fallback", "--json").lines
+    assert answer["source"] == "whole-image"
+
+
+def test_scoring_options_reach_the_score(run, drawn: Path, gallery: Path) -> None:
+    query = drawn / "queries" / "Ada-mask.png"
+
+    def best(*options: object) -> dict[str, float]:
+        (answer,) = run("identify", query, "-g", gallery, "--json", *options).lines
+        assert isinstance(answer["matches"][0], dict)
+        return answer["matches"][0]
+
+    cosine, patches = best("--alpha", 0), best("--alpha", 1)
+    assert cosine["score"] == cosine["cosine"]
+    assert patches["score"] == patches["emd"]
+    emds = [patches["emd"]] + [
+        best("--alpha", 1, *words)["emd"]
+        for words in (["--grid", "4x4"], ["--weighting", "apc"], ["--epsilon", 0.5])
+    ]
+    assert len({round(emd, 6) for emd in emds}) == 4
+    (short,) = run("identify", query, "-g", gallery, "--k", 1, "--json").lines
+    assert len(short["matches"]) == 1
+    (two,) = run("identify", query, "-g", gallery, "--best-faces", 2, "--json").lines
+    assert two["matches"][0]["faces"] == 2
+    (top,) = run("identify", query, "-g", gallery, "--top", 2, "--json").lines
+    assert len(top["matches"]) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--grid", "4by4"],
+        ["--grid", "3x3"],
+        ["--alpha", "1.5"],
+        ["--weighting", "apcc"],
+        ["--k", "0"],
+        ["--epsilon", "0"],
+        ["--threshold", "nan"],
+        ["--face", "left"],
+        ["--top", "0"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_options_are_refused(run, drawn: Path, gallery: Path, words: list[str]) -> None:
+    run("identify", drawn / "queries" / "Ada-mask.png", "-g", gallery, *words, code=2)
+
+
+def test_reports_are_written_and_never_outside_the_folder(
+    run, drawn: Path, gallery: Path, tmp_path: Path
+) -> None:
+    query = drawn / "queries" / "Ada-mask.png"
+    photos = tmp_path / "photos"
+    for name in ("a", "b"):
+        (photos / name).mkdir(parents=True)
+    names = ["a/x.png", "b/x.png", "a/...png", "b/con.png", "a/zoë 李 \u202e.png"]
+    for name in names:
+        shutil.copy(query, photos / name)
+    out = tmp_path / "out" / "why"
+    ran = run("identify", *(photos / n for n in names), "-g", gallery, "--explain", out, "--json")
+    pages = [Path(answer["page"]) for answer in ran.lines]
+    pictures = [Path(answer["picture"]) for answer in ran.lines]
+    assert len(set(pages)) == len(set(pictures)) == len(names)
+    assert {path.parent for path in pages + pictures} == {out}
+    assert sorted(out.iterdir()) == sorted(pages + pictures)
+    assert "zoë-李" in pages[4].name
+    assert pages[3].stem != "con"
+
+
+def test_an_empty_gallery_answers_empty(run, drawn: Path, bare_gallery: Path) -> None:
+    (answer,) = run(
+        "identify", drawn / "queries" / "Ada-mask.png", "-g", bare_gallery, "--json"
+    ).lines
+    assert (answer["status"], answer["matches"]) == ("empty", [])
