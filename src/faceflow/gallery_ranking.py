@@ -8,6 +8,12 @@ Three ways, in the order of what they promise:
     cascade      every face is solved on a coarse grid, the best n of them on the full one;
                  a heuristic: a good face that the coarse grid ranks below n is lost
 
+What ``certified`` saves depends on the solver: its bound needs the product of all patches, which
+at the default epsilon 0.05 is most of a solve, so there ``exhaustive`` is faster on the compiled
+kernel. At epsilon 0.01, where a solve takes many more iterations, it is the faster one.
+``cascade`` pays when the coarse features are kept ready (``fetch``); pooling them on the way
+costs about as much as solving. ``benchmarks/speed/gallery.py`` measures all of it.
+
 Faces are ordered by similarity, then by id, so no answer depends on how a gallery is cut into
 blocks or in which order the blocks come.
 """
