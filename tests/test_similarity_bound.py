@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from faceflow.arrays import unit
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.similarity import emd_similarity
@@ -76,6 +77,25 @@ def test_no_similarity_exceeds_its_bound(
     plan = emd_similarity(faces[0], faces[1:], weighting=weighting, solver=solver)
     bound = similarity_bound(faces[0], faces[1:], weighting=weighting, solver=solver)
     assert (plan.similarity <= bound).all(), (plan, bound)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_that_are_mere_rounding_prune_nothing(backend: str) -> None:
+    """Patches orthogonal to the other face's mean: how APC weighs them is up to rounding."""
+    rng = np.random.default_rng(0)
+    solver = Sinkhorn(backend=backend)  # type: ignore[arg-type]
+    for _ in range(60):
+        basis = np.linalg.qr(rng.standard_normal((33, 33)))[0]
+        faces = FaceFeatures(
+            np.ones((6, 2), dtype=np.float32),
+            unit(rng.standard_normal((6, 3, 16)) @ basis[:16]),
+            np.ones((6, 3), dtype=np.float32),
+            np.repeat(basis[17:18], 6, axis=0).astype(np.float32),
+            (1, 3),
+        )
+        plan = emd_similarity(faces[0], faces[1:], weighting="apc", solver=solver)
+        bound = similarity_bound(faces[0], faces[1:], weighting="apc", solver=solver)
+        assert (plan.similarity <= bound).all()
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
