@@ -14,7 +14,7 @@ from faceflow.gallery import Enrolment, Gallery
 from faceflow.identification import Matches, identify
 from faceflow.matching import MatchOptions
 from faceflow.similarity import emd_similarity
-from faceflow.transport import Sinkhorn
+from faceflow.transport import Sinkhorn, encode
 from faceflow.verification import verify
 from faceflow.weighting import WEIGHTINGS
 
@@ -80,6 +80,33 @@ def test_ranking_equals_a_plain_loop(
             [row[1] for row in scores(matches)], [row[1] for row in expected], atol=1e-7
         )
         assert [face.rank for face in matches.faces] == list(range(1, k + 1))
+
+
+@pytest.mark.parametrize("codec", ["int8", "float32"])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_int8_transport_of_stored_codes_equals_that_of_decoded_patches(
+    tmp_path: Path, random_features: Make, queries: FaceFeatures, codec: str, weighting: str
+) -> None:
+    features, solver = random_features(30, seed=5), Sinkhorn(dtype="int8")
+    with Gallery.create(
+        tmp_path / "codes.faceflow",
+        network_name="lightcnn-v4",
+        digest="0" * 64,
+        embedding_size=256,
+        grid=(8, 8),
+        channels=128,
+        codec=codec,
+    ) as gallery:
+        gallery.enroll(
+            Enrolment(f"person {n}", f"{n}.jpg", f"{n:064x}", features[n]) for n in range(30)
+        )
+        answer = identify(queries[0], gallery, alpha=1, weighting=weighting, solver=solver)[0]
+        ids = [face.face_id for face in answer.faces]
+        stored, codes = gallery.features(ids), gallery.codes(ids)
+        assert np.array_equal(codes[0], encode(stored.patches, "int8"))
+        assert np.array_equal(codes[1], stored.pooled)
+        plan = emd_similarity(queries[0], stored, weighting=weighting, solver=solver)
+        assert [face.emd for face in answer.faces] == plan.similarity.tolist()
 
 
 def test_a_batch_equals_its_loop(gallery: Gallery, queries: FaceFeatures) -> None:

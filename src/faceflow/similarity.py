@@ -55,6 +55,17 @@ def emd_similarity(
     return solve(query.patches[0], gallery.patches, u, v, flow=flow)
 
 
+def takes_codes(query: FaceFeatures, weighting: str, solver: Solver) -> bool:
+    """Whether the solver rounds patches to int8 anyway, so that stored codes give equal plans."""
+    r, c = query.patches.shape[1:]
+    return (
+        isinstance(solver, Sinkhorn)
+        and solver.dtype == "int8"
+        and weighting in native.WEIGHTINGS
+        and solver.backend_for(r, r, c) == "native"
+    )
+
+
 def mix(emd: Float64, cosine: Float64, alpha: float) -> Float64:
     """The final score, paper equation 9: ``alpha * emd + (1 - alpha) * cosine``.
 

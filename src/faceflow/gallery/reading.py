@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from faceflow.arrays import Int64
+from faceflow.arrays import Float32, Int8, Int64
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery.codec import QuantisedPatches
@@ -135,6 +135,19 @@ class ReadableGallery:
         """
         payloads = self._store.vectors(_ids(face_ids)).payloads
         return self._codec.quantised(self._codec.unpack(payloads))
+
+    def codes(self, face_ids: Sequence[int] | Int64) -> tuple[Int8, Float32]:
+        """What an int8 transport of the given faces reads, and no more.
+
+        Returns:
+            int8 patches (k, R, C), equal to ``encode(features(face_ids).patches, "int8")`` but
+            without decoding them first, and the exact pooled centres (k, C).
+
+        Raises:
+            GalleryError: no such face.
+        """
+        parts = self._codec.unpack(self._store.vectors(_ids(face_ids)).payloads)
+        return self._codec.quantised(parts).values, parts["pooled"]
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Inside this context all reads see one state, whatever other processes write.

@@ -1,0 +1,152 @@
+"""Where the time of one identification goes, and how many photos a minute a batch does.
+
+    python benchmarks/speed/endtoend.py
+    python benchmarks/speed/endtoend.py --photos 1000 --faces 13000
+
+Photos are drawn faces (faceflow.synthetic), 256 px; the gallery holds random features in the
+sizes of the default network, which cost what real ones cost. Needs `faceflow models pull`.
+Stages are timed one by one for each photo, in the order identify runs them; "identify" is the
+public call, which is stage 1 + names + fetch + stage 2. "int8" rows use Sinkhorn(dtype="int8").
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from measuring import Clock, load, machine, synthetic
+
+from faceflow import FaceAnalyzer, Gallery, identify
+from faceflow.alignment import align, template
+from faceflow.detection import load_detector
+from faceflow.explain import explain_pair, flow_picture
+from faceflow.gallery import Enrolment
+from faceflow.images import load_image
+from faceflow.networks import FaceNetwork, load_network
+from faceflow.similarity import emd_similarity
+from faceflow.synthetic import write_people
+from faceflow.transport import Sinkhorn
+
+
+def enroll(path: Path, network: FaceNetwork, faces: int) -> Gallery:
+    spec = network.spec
+    gallery = Gallery.open_or_create(path, network, thumbnails=False)
+
+    def items() -> Iterator[Enrolment]:
+        for start in range(0, faces, 500):
+            block = synthetic(
+                min(500, faces - start), spec.grid[0], spec.channels, spec.embedding_size, start
+            )
+            for i, one in enumerate(block, start):
+                yield Enrolment(f"Person {i // 2}", f"{i}.png", f"{i:064x}", one)
+
+    gallery.enroll(items(), batch=500)
+    return gallery
+
+
+def breakdown(photos: list[Path], gallery: Gallery, network: FaceNetwork, threads: int) -> Clock:
+    detector, clock = load_detector(threads=threads), Clock()
+    defaults, spec = network.spec.defaults, network.spec
+    exact, small = Sinkhorn(threads=threads), Sinkhorn(threads=threads, dtype="int8")
+    for number, path in enumerate([photos[0], *photos]):
+        if number == 1:
+            clock = Clock()  # the first photo only warmed everything up
+        with clock.measure("decode"):
+            image = load_image(path)
+        with clock.measure("detect"):
+            found = detector.detect(image)
+        if not found:
+            continue
+        with clock.measure("align"):
+            crop = align(image, found[0].landmarks, template(spec.template))
+        with clock.measure("embed"):
+            query = network.embed(crop[None])
+        with clock.measure("stage 1"):
+            ids = gallery.search(query, defaults.k).face_ids[0]
+        with clock.measure("names"):
+            gallery.person_of(ids)
+        with clock.measure("fetch"):
+            faces = gallery.features(ids)
+        with clock.measure("stage 2"):
+            emd_similarity(query, faces, weighting=defaults.weighting, solver=exact)
+        with clock.measure("explain best"):
+            explanation = explain_pair(
+                query, faces[0], weighting=defaults.weighting, alpha=defaults.alpha
+            )
+            flow_picture(crop, crop, explanation)
+        with clock.measure("identify"):
+            identify(query, gallery, solver=exact)
+        with clock.measure("identify int8"):
+            identify(query, gallery, solver=small)
+    return clock
+
+
+def embedding(crop: np.ndarray, rounds: int) -> None:
+    networks = {threads: load_network(threads=threads) for threads in (1, 2)}
+    clock = Clock()
+    for _ in range(rounds + 1):
+        for threads, network in networks.items():
+            for batch in (1, 8):
+                crops = np.repeat(crop[None], batch, axis=0)
+                with clock.measure(f"{threads} threads, batch {batch}"):
+                    network.embed(crops)
+    print(f"\nembedding, {rounds} rounds after one to warm up:")
+    for name in clock.wall:
+        batch = int(name.rsplit(" ", 1)[1])
+        cpu, wall = (np.array(t[name][1:]) for t in (clock.cpu, clock.wall))
+        print(
+            f"  {name:22}{batch / np.median(wall):8.1f} images/s of wall time (best "
+            f"{batch / wall.min():.1f}), {np.median(cpu) / batch * 1e3:8.1f} CPU ms an image"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time one identification, stage by stage.")
+    parser.add_argument("--photos", type=int, default=100)
+    parser.add_argument("--faces", type=int, default=13_000)
+    parser.add_argument("--timed", type=int, default=30, help="photos timed stage by stage")
+    parser.add_argument("--rounds", type=int, default=5, help="of the embedding benchmark")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    print(machine())
+    network = load_network(threads=options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        photos = write_people(
+            Path(folder) / "photos", people=-(-options.photos // 4), photos_each=4
+        )[: options.photos]
+        start = time.process_time()
+        with enroll(Path(folder) / "people.faceflow", network, options.faces) as gallery:
+            print(
+                f"{network.spec.name}, {len(gallery)} faces enrolled (with making them up: "
+                f"{time.process_time() - start:.0f} CPU s), k = {network.spec.defaults.k}, "
+                f"{options.threads} thread(s); {load()}"
+            )
+            timed = photos[: options.timed]
+            print(f"\none photo, {len(timed)} photos after one to warm up:")
+            print(breakdown(timed, gallery, network, options.threads).table())
+
+            analyzer = FaceAnalyzer(network, load_detector(threads=options.threads))
+            solver = Sinkhorn(threads=options.threads)
+            wall, cpu, answered = time.perf_counter(), time.process_time(), 0
+            for _, found in analyzer.analyze_many(photos, select="largest"):
+                if isinstance(found, list):
+                    identify(found[0].features, gallery, solver=solver)
+                    answered += 1
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            print(
+                f"\nbatch of {len(photos)} photos ({answered} with a face), photo to names: "
+                f"{wall:.1f} s wall, {cpu:.1f} s CPU: {len(photos) / wall:.1f} photos/s of wall "
+                f"time, {cpu / len(photos) * 1e3:.1f} CPU ms a photo; {load()}"
+            )
+        image = load_image(photos[0])
+        found = load_detector().detect(image)[0]
+        embedding(align(image, found.landmarks, template(network.spec.template)), options.rounds)
+    print(load())
+
+
+if __name__ == "__main__":
+    main()
