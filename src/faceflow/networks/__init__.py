@@ -16,8 +16,8 @@ MODELS: tuple[ModelFile, ...] = (lightcnn.MODEL,)
 
 _SPECS: dict[str, NetworkSpec] = {lightcnn.SPEC.name: lightcnn.SPEC}
 _MODELS = {model.name: model for model in MODELS}
-# Moderate trust in the patches, every patch alike: the start for a network nobody calibrated.
-_UNCALIBRATED = MatchDefaults(alpha=0.3, weighting="uniform", k=100)
+# Little trust in the patches, every patch alike: the start for a network nobody calibrated.
+_UNCALIBRATED = MatchDefaults(alpha=0.1, weighting="uniform", k=100)
 
 
 def available() -> tuple[NetworkSpec, ...]:
@@ -40,7 +40,7 @@ def defaults_for(name: str) -> MatchDefaults:
     """Matching options that measured best for the network called ``name``.
 
     A name not known here, as of a network of your own whose features a gallery holds, gets
-    cautious ones (alpha 0.3, uniform, k 100); calibrate them.
+    cautious ones (alpha 0.1, uniform, k 100); calibrate them.
     """
     return _SPECS[name].defaults if name in _SPECS else _UNCALIBRATED
 
