@@ -47,6 +47,8 @@ def test_ctrl_c_ends_with_one_line_and_keeps_what_is_done(drawn: Path, tmp_path:
         stderr=subprocess.PIPE,
         env=environment(),
         text=True,
+        # A job started in the background inherits an ignored SIGINT; a user's shell does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     assert "not real" in process.stderr.readline()
