@@ -11,6 +11,10 @@
 #include <cpuid.h>
 #endif
 #endif
+#if defined(FACEFLOW_AMX_BUILT)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace faceflow {
 namespace {
@@ -52,6 +56,16 @@ std::uint64_t saved_state() {
 #endif
 }
 
+#if defined(FACEFLOW_AMX_BUILT)
+// Linux gives a process the tile registers only when it asks for them (8 KB more to save on a
+// context switch); once given, its threads and forks have them too. Refused where a signal
+// stack is too small for them, as under some debuggers.
+bool tiles_granted() {
+  constexpr long request = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, request, tile_data) == 0;
+}
+#endif
+
 bool bit(std::uint32_t word, int n) { return (word >> n) & 1u; }
 #endif
 
@@ -71,6 +85,11 @@ const std::vector<Level>& levels() {
     found.push_back({"avx512", avx512, {&avx512_f32, &avx512_bf16, &avx512_int8}});
     found.push_back({"avx512vnni", vnni, {&avx512_f32, &avx512_bf16, &avx512vnni_int8}});
     found.push_back({"avx512bf16", bf16, {&avx512_f32, &avx512bf16_bf16, &avx512vnni_int8}});
+#if defined(FACEFLOW_AMX_BUILT)
+    const bool tiles = bf16 && (state & 0x60000) == 0x60000 && bit(seven.d, 22) &&
+                       bit(seven.d, 24) && bit(seven.d, 25) && tiles_granted();
+    found.push_back({"amx", tiles, {&avx512_f32, &amx_bf16, &amx_int8}});
+#endif
 #endif
     return found;
   }();

@@ -57,9 +57,19 @@ inline std::int32_t sum_codes(Bytes row, Index n) {
   for (Index c = 0; c < n; ++c) sum += static_cast<signed char>(row[c]);
   return sum;
 }
+inline std::int32_t sum_of_lanes(I x) {
+  std::int32_t lanes[W], sum = 0;
+  ist(lanes, x);
+  for (int l = 0; l < W; ++l) sum += lanes[l];
+  return sum;
+}
 inline float inverse_length(Bytes row, Index n) {
-  std::int32_t sum = 0;  // at most 2048 * 128^2
-  for (Index c = 0; c < n; ++c) {
+  unsigned char unused[4 * W];
+  I squares = izero();
+  Index c = 0;
+  for (; c + 2 * W <= n; c += 2 * W) squares = widen_i8(row + c, unused, squares);
+  std::int32_t sum = sum_of_lanes(squares);  // at most 2048 * 128^2
+  for (; c < n; ++c) {
     const std::int32_t x = static_cast<signed char>(row[c]);
     sum += x * x;
   }
@@ -68,12 +78,14 @@ inline float inverse_length(Bytes row, Index n) {
 
 // What each format states:
 //   Op             the product
+//   group          values in a word
 //   direct         gallery bytes are words as they are; otherwise widened into scratch rows
 //   integer        raw sums are int32 and need scales
 //   widen          one gallery patch to a scratch row; returns 1 / length where integer
 //   encode         one query (or pooled) patch to `depth` words' worth of bytes; returns scale
 struct FloatFormat {
   using Op = Float32Op;
+  static constexpr int group = Op::group;
   static constexpr bool direct = true, integer = false;
   static constexpr int bytes = 4;  // of one stored gallery value
   static constexpr int wide = 4;   // of one value in words
@@ -87,6 +99,7 @@ struct FloatFormat {
 
 struct WideBf16Format {
   using Op = Float32Op;
+  static constexpr int group = Op::group;
   static constexpr bool direct = false, integer = false;
   static constexpr int bytes = 2, wide = 4, offset = 0;
   static float encode(const float* x, Index n, unsigned char* out) {
@@ -111,6 +124,7 @@ struct WideBf16Format {
 
 struct Int16Format {  // int8 codes, multiplied as int16 pairs
   using Op = Int16Op;
+  static constexpr int group = Op::group;
   static constexpr bool direct = false, integer = true;
   static constexpr int bytes = 1, wide = 2, offset = 0;
   static float encode(const float* x, Index n, unsigned char* out) {
@@ -127,9 +141,7 @@ struct Int16Format {  // int8 codes, multiplied as int16 pairs
     I squares = izero();
     Index c = 0;
     for (; c + 2 * W <= n; c += 2 * W) squares = widen_i8(row + c, out + 2 * c, squares);
-    std::int32_t lanes[W], sum = 0;
-    ist(lanes, squares);
-    for (int l = 0; l < W; ++l) sum += lanes[l];
+    std::int32_t sum = sum_of_lanes(squares);
     for (; c < n; ++c) {
       const std::int16_t x = static_cast<signed char>(row[c]);
       std::memcpy(out + 2 * c, &x, 2);
@@ -142,6 +154,7 @@ struct Int16Format {  // int8 codes, multiplied as int16 pairs
 #if defined(FACEFLOW_VNNI)
 struct Vnni8Format {  // the query moved up by 128, because vpdpbusd wants one side unsigned
   using Op = Vnni8Op;
+  static constexpr int group = Op::group;
   static constexpr bool direct = true, integer = true;
   static constexpr int bytes = 1, wide = 1, offset = 128;
   static float encode(const float* x, Index n, unsigned char* out) {
@@ -151,17 +164,47 @@ struct Vnni8Format {  // the query moved up by 128, because vpdpbusd wants one s
 };
 #endif
 
+#if defined(FACEFLOW_BF16) || defined(FACEFLOW_AMX)
+inline float encode_bf16(const float* x, Index n, unsigned char* out) {
+  for (Index c = 0; c < n; ++c) {
+    const std::uint16_t b = to_bf16(x[c]);
+    std::memcpy(out + 2 * c, &b, 2);
+  }
+  return 1.0f;
+}
+#endif
+
 #if defined(FACEFLOW_BF16)
 struct Bf16Format {
   using Op = Bf16Op;
+  static constexpr int group = Op::group;
   static constexpr bool direct = true, integer = false;
   static constexpr int bytes = 2, wide = 2, offset = 0;
   static float encode(const float* x, Index n, unsigned char* out) {
-    for (Index c = 0; c < n; ++c) {
-      const std::uint16_t b = to_bf16(x[c]);
-      std::memcpy(out + 2 * c, &b, 2);
-    }
-    return 1.0f;
+    return encode_bf16(x, n, out);
+  }
+  static float widen(Bytes, Index, unsigned char*) { return 1.0f; }
+};
+#endif
+
+#if defined(FACEFLOW_AMX)
+struct Amx8Format {  // signed with signed: nothing to move
+  using Op = AmxOp;
+  static constexpr int group = 4;
+  static constexpr bool direct = true, integer = true;
+  static constexpr int bytes = 1, wide = 1, offset = 0;
+  static float encode(const float* x, Index n, unsigned char* out) {
+    return quantise(x, n, reinterpret_cast<signed char*>(out));
+  }
+  static float widen(Bytes, Index, unsigned char*) { return 1.0f; }
+};
+struct AmxBf16Format {
+  using Op = AmxOp;
+  static constexpr int group = 2;
+  static constexpr bool direct = true, integer = false;
+  static constexpr int bytes = 2, wide = 2, offset = 0;
+  static float encode(const float* x, Index n, unsigned char* out) {
+    return encode_bf16(x, n, out);
   }
   static float widen(Bytes, Index, unsigned char*) { return 1.0f; }
 };
@@ -220,9 +263,8 @@ struct Dot<Int16Format> {
     return static_cast<float>(sum);
   }
 };
-#if defined(FACEFLOW_VNNI)
-template <>
-struct Dot<Vnni8Format> {
+#if defined(FACEFLOW_VNNI) || defined(FACEFLOW_AMX)
+struct DotCodes {
   static float of(Bytes row, Bytes code, Index n) {
     std::int32_t sum = 0;
     for (Index c = 0; c < n; ++c) {
@@ -231,6 +273,14 @@ struct Dot<Vnni8Format> {
     return static_cast<float>(sum);
   }
 };
+#endif
+#if defined(FACEFLOW_VNNI)
+template <>
+struct Dot<Vnni8Format> : DotCodes {};
+#endif
+#if defined(FACEFLOW_AMX)
+template <>
+struct Dot<Amx8Format> : DotCodes {};
 #endif
 
 }  // namespace

@@ -50,6 +50,9 @@ struct Bf16Op {
   static Acc madd(Acc acc, I q, I g) { return dot_bf16(acc, q, g); }
 };
 #endif
+#if defined(FACEFLOW_AMX)
+struct AmxOp {};  // whole 16 x 16 blocks at a time: see amx.hpp
+#endif
 
 // One register tile: NV vectors of query patches against NJ gallery patches.
 template <class Op, int NV, int NJ>

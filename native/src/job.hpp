@@ -68,6 +68,9 @@ extern const Format avx512_f32, avx512_bf16, avx512_int8;
 extern const Format avx512vnni_int8;
 extern const Format avx512bf16_bf16;
 #endif
+#if defined(FACEFLOW_AMX_BUILT)
+extern const Format amx_bf16, amx_int8;
+#endif
 
 // Float64 scaling with logarithmic steps where they are needed, for what float32 cannot carry:
 // small epsilon and tight tolerances. similarity is (S, stride) float32, gallery patch by row.

@@ -6,6 +6,7 @@
 #include "job.hpp"
 // (order matters: each of these uses the ones above)
 #include "gemm.hpp"
+#include "amx.hpp"
 #include "formats.hpp"
 #include "scale.hpp"
 
@@ -28,10 +29,30 @@ struct Scratch {
   }
 };
 
+// What a format's products need: their table of register tiles, or the tile unit.
+template <class Op>
+struct Means {
+  using Table = Tiles<Op>;
+  static constexpr int panel = PV;   // vectors in a panel of the packed query
+  static constexpr int words = 1;    // a product takes a multiple of so many
+  static constexpr bool unit = false;
+};
+#if defined(FACEFLOW_AMX)
+template <>
+struct Means<AmxOp> {
+  struct Table {};
+  static constexpr int panel = 1;
+  static constexpr int words = TILE_WORDS;
+  static constexpr bool unit = true;
+};
+#endif
+
 template <class Format>
 struct Solver {
   using Op = typename Format::Op;
-  static constexpr int group = Op::group;
+  using Uses = Means<Op>;
+  using Table = typename Uses::Table;
+  static constexpr int group = Format::group;
 
   const Job& job;
   const int R, S, C;
@@ -48,6 +69,9 @@ struct Solver {
   float* gallery_scale;  // (Sp)
   std::int32_t* gallery_sum;
   unsigned char *wide, *tail, *code, *pooled_code, *rows_to_pack;
+#if defined(FACEFLOW_AMX)
+  TileUnit unit;
+#endif
   float* pooled_row;
   double *uw, *vw, *stable;
   float pooled_scale = 1.0f;
@@ -61,8 +85,8 @@ struct Solver {
         vectors((R + W - 1) / W),
         Rp(round_up(R, 16)),
         Sp(round_up(S, W > 4 ? W : 4)),
-        full(Format::direct ? C / group : (C + group - 1) / group),
-        depth((C + group - 1) / group),
+        full((Format::direct ? C / group : (C + group - 1) / group) / Uses::words * Uses::words),
+        depth(static_cast<int>(round_up((C + group - 1) / group, Uses::words))),
         // One cache line more than needed: rows a power of two apart would share cache sets.
         row(round_up(C * Format::wide, 64) + 64) {
     packed = s.take<std::uint32_t>(static_cast<Index>(depth) * Rp);
@@ -80,10 +104,10 @@ struct Solver {
     gallery_scale = s.take<float>(Sp);
     gallery_sum = s.take<std::int32_t>(Sp);
     wide = s.take<unsigned char>(Format::direct ? 0 : row * S);
-    tail = s.take<unsigned char>(4 * Sp);
+    tail = s.take<unsigned char>(4 * Uses::words * Sp);
     code = s.take<unsigned char>(row);
     pooled_code = s.take<unsigned char>(row);
-    rows_to_pack = s.take<unsigned char>(row * PV * W);
+    rows_to_pack = s.take<unsigned char>(row * Uses::panel * W);
     pooled_row = s.take<float>(Rp);
     uw = s.take<double>(R);
     vw = s.take<double>(S);
@@ -97,8 +121,8 @@ struct Solver {
     const float* query = job.query + b * job.query_face;
     for (int i = 0; i < Rp; ++i) query_scale[i] = 0.0f;
     std::uint32_t* to = packed;
-    for (int first = 0; first < vectors; first += PV) {
-      const int lanes = (vectors - first < PV ? vectors - first : PV) * W;
+    for (int first = 0; first < vectors; first += Uses::panel) {
+      const int lanes = (vectors - first < Uses::panel ? vectors - first : Uses::panel) * W;
       // The panel's patches as rows of words first, then turned to word by word.
       for (int l = 0; l < lanes; ++l) {
         const int i = first * W + l;
@@ -148,23 +172,37 @@ struct Solver {
     return wide;
   }
 
-  // The last values of patches that do not fill a word, copied so that nothing is read past the
-  // end of a face.
+  // The last values of patches that do not fill a word (or a tile of words), copied so that
+  // nothing is read past the end of a face.
+  static constexpr Index tail_row = 4 * Uses::words;
   void copy_tail(Bytes rows, Index stride, int count) {
     const Index start = static_cast<Index>(full) * 4, length = static_cast<Index>(C) * Format::wide - start;
     for (int j = 0; j < count; ++j) {
-      std::memset(tail + 4 * j, 0, 4);
-      std::memcpy(tail + 4 * j, rows + j * stride + start, static_cast<std::size_t>(length));
+      std::memset(tail + tail_row * j, 0, static_cast<std::size_t>(tail_row));
+      std::memcpy(tail + tail_row * j, rows + j * stride + start, static_cast<std::size_t>(length));
     }
   }
 
-  void products(const Tiles<Op>& tiles, Bytes rows, Index stride, int count, float* out,
-                Ahead& ahead) {
+  void part_of_products(const Table& tiles, int word0, int words, Bytes rows, Index stride,
+                        int count, float* out, Ahead& ahead) {
     const Panels query{packed, vectors, depth};
-    multiply<Op>(tiles, query, 0, full, rows, stride, count, out, Rp, ahead);
+    if constexpr (Uses::unit) {
+#if defined(FACEFLOW_AMX)
+      (void)tiles;
+      TileProduct<Format::integer>::all(unit, query, word0, words, rows, stride, count, out, Rp,
+                                        ahead);
+#endif
+    } else {
+      multiply<Op>(tiles, query, word0, words, rows, stride, count, out, Rp, ahead);
+    }
+  }
+
+  void products(const Table& tiles, Bytes rows, Index stride, int count, float* out,
+                Ahead& ahead) {
+    if (full) part_of_products(tiles, 0, full, rows, stride, count, out, ahead);
     if (full < depth) {
       copy_tail(rows, stride, count);
-      multiply<Op>(tiles, query, full, depth - full, tail, 4, count, out, Rp, ahead);
+      part_of_products(tiles, full, depth - full, tail, tail_row, count, out, ahead);
     }
   }
 
@@ -185,7 +223,7 @@ struct Solver {
     }
   }
 
-  void cosines(const Tiles<Op>& tiles, Bytes from, std::int64_t number, Bytes rows, Index stride,
+  void cosines(const Table& tiles, Bytes from, std::int64_t number, Bytes rows, Index stride,
                Ahead& ahead) {
     products(tiles, rows, stride, S, M, ahead);
     if (Format::integer) {
@@ -249,7 +287,7 @@ struct Solver {
 
   static float relu(float x) { return x > 0 || !(x == x) ? x : 0.0f; }  // NaN stays
 
-  void apc(const Tiles<Op>& tiles, std::int64_t number, Bytes rows, Index stride) {
+  void apc(const Table& tiles, std::int64_t number, Bytes rows, Index stride) {
     pooled_columns(rows, stride);
     std::memset(code, 0, static_cast<std::size_t>(row));
     float scale = Format::encode(job.pooled_gallery + number * job.pooled_gallery_face, C, code);
@@ -279,7 +317,7 @@ struct Solver {
   }
 
   // Raw weights of pair p into u and v.
-  void weigh(const Tiles<Op>& tiles, std::int64_t p, std::int64_t number, Bytes rows, Index stride) {
+  void weigh(const Table& tiles, std::int64_t p, std::int64_t number, Bytes rows, Index stride) {
     const std::int64_t b = p / job.candidates, n = p % job.candidates;
     switch (job.weighting) {
       case Weighting::given:
@@ -375,7 +413,7 @@ struct Solver {
     return true;
   }
 
-  void solve(const Tiles<Op>& tiles, std::int64_t p, Ahead& ahead) {
+  void solve(const Table& tiles, std::int64_t p, Ahead& ahead) {
     std::int64_t number;
     const Bytes from = face(p, &number);
     Index stride;
@@ -411,13 +449,15 @@ struct Solver {
   }
 
   void run(std::int64_t begin, std::int64_t end) {
-    static const Tiles<Op> tiles;
+    static const Table tiles;
     const Index size = static_cast<Index>(S) * C * Format::bytes;
     const bool dense = job.buffers || job.gallery_patch == static_cast<Index>(C) * Format::bytes;
     // Tiles per face, to spread the prefetches over.
     const int panels = (vectors + PV - 1) / PV;
     const Index tiles_per_face =
-        static_cast<Index>((depth + BLOCK - 1) / BLOCK) * panels * ((S + TILE2 - 1) / TILE2);
+        Uses::unit ? static_cast<Index>(depth / Uses::words) * ((S + 15) / 16) * ((vectors + 3) / 4)
+                   : static_cast<Index>((depth + BLOCK - 1) / BLOCK) * panels *
+                         ((S + TILE2 - 1) / TILE2);
     std::int64_t packed_query = -1;
     for (std::int64_t p = begin; p < end; ++p) {
       const std::int64_t b = p / job.candidates;
@@ -450,6 +490,9 @@ void run_pairs(const Job& job, std::int64_t begin, std::int64_t end, unsigned ch
 template <class Format>
 double peak_of(std::int64_t rounds, float* sink) {
   using Op = typename Format::Op;
+#if defined(FACEFLOW_AMX)
+  if constexpr (Means<Op>::unit) return TileProduct<Format::integer>::peak(rounds / 16, sink);
+#else
   typename Op::Acc acc[6][2];
   for (int j = 0; j < 6; ++j) {
     for (int n = 0; n < 2; ++n) acc[j][n] = Op::zero();
@@ -466,6 +509,7 @@ double peak_of(std::int64_t rounds, float* sink) {
     for (int n = 0; n < 2; ++n) Op::store(sink + (j * 2 + n) * W, acc[j][n]);
   }
   return static_cast<double>(rounds) * 12.0 * W * Op::group;
+#endif
 }
 
 }  // namespace

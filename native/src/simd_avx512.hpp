@@ -1,4 +1,5 @@
-// AVX-512 F/BW/VL: sixteen lanes. VNNI and BF16 products where the file is compiled for them.
+// AVX-512 F/BW/VL: sixteen lanes. VNNI, BF16 and AMX products where the file is compiled for
+// them.
 #pragma once
 
 #if !defined(FACEFLOW_SIMDE)

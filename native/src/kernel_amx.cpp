@@ -1,0 +1,7 @@
+#define FACEFLOW_AMX 1
+#include "simd_avx512.hpp"
+
+#include "kernel.hpp"
+
+EXPORT_FORMAT(amx_bf16, "amx", AmxBf16Format)
+EXPORT_FORMAT(amx_int8, "amx", Amx8Format)
