@@ -15,8 +15,8 @@ from faceflow.identification import Matches, identify
 from faceflow.matching import MatchOptions
 from faceflow.similarity import emd_similarity
 from faceflow.transport import Sinkhorn, encode
+from faceflow.transport.native import WEIGHTINGS
 from faceflow.verification import verify
-from faceflow.weighting import WEIGHTINGS
 
 Make = Callable[..., FaceFeatures]
 PEOPLE = ["ada", "ada", "bo", "bo", "bo", "cy", "dee", "dee", "eve", "fay"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.similarity import emd_similarity, mix
-from faceflow.weighting import WEIGHTINGS, weigh
+from faceflow.transport.native import WEIGHTINGS
+from faceflow.weighting import weigh
 
 Make = Callable[..., FaceFeatures]
 

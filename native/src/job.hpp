@@ -52,6 +52,16 @@ struct Job {
   float* flow = nullptr;  // (B, N, R, S) or null
 };
 
+// N faces' patches, each place through a linear map of its own.
+struct Projection {
+  std::int64_t N = 0, R = 0, C = 0, D = 0;
+  const float* x = nullptr;  // (N, R, C), last axis contiguous; strides in elements
+  std::int64_t x_face = 0, x_patch = 0;
+  const float* map = nullptr;  // (R, C, D)
+  float* out = nullptr;        // (N, R, D), made unit
+  float* lengths = nullptr;    // (N, R), what they were before
+};
+
 // One number format at one instruction set.
 struct Format {
   const char* isa;
@@ -59,6 +69,7 @@ struct Format {
   void (*run)(const Job&, std::int64_t begin, std::int64_t end, unsigned char* workspace);
   // Do `rounds` of independent products in registers; returns how many multiply-accumulates.
   double (*peak)(std::int64_t rounds, float* sink);
+  void (*project)(const Projection&, std::int64_t begin, std::int64_t end);
 };
 
 extern const Format portable_f32, portable_bf16, portable_int8;

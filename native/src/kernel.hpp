@@ -9,6 +9,7 @@
 #include "amx.hpp"
 #include "formats.hpp"
 #include "scale.hpp"
+#include "project.hpp"
 
 namespace {
 
@@ -516,5 +517,6 @@ double peak_of(std::int64_t rounds, float* sink) {
 
 #define EXPORT_FORMAT(symbol, isa, format)                                               \
   namespace faceflow {                                                                   \
-  const Format symbol = {isa, workspace_of<format>, run_pairs<format>, peak_of<format>}; \
+  const Format symbol = {isa, workspace_of<format>, run_pairs<format>, peak_of<format>,  \
+                         project};                                                       \
   }

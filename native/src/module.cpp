@@ -229,6 +229,42 @@ void solve(Floats3 query, nb::object gallery, std::int64_t faces, std::int64_t g
   });
 }
 
+using Out3 = ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Map = ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+void project(Floats3 x, Map map, Out3 out, Out2<float> lengths, int threads,
+             const std::string& isa) {
+  Projection job;
+  job.N = static_cast<std::int64_t>(x.shape(0));
+  job.R = static_cast<std::int64_t>(x.shape(1));
+  job.C = static_cast<std::int64_t>(x.shape(2));
+  job.D = static_cast<std::int64_t>(map.shape(2));
+  require(job.C < 2 || x.stride(2) == 1, "the last axis of the patches must be contiguous");
+  require(static_cast<std::int64_t>(map.shape(0)) == job.R &&
+              static_cast<std::int64_t>(map.shape(1)) == job.C,
+          "the map must be (R, C, D)");
+  require(static_cast<std::int64_t>(out.shape(0)) == job.N &&
+              static_cast<std::int64_t>(out.shape(1)) == job.R &&
+              static_cast<std::int64_t>(out.shape(2)) == job.D &&
+              static_cast<std::int64_t>(lengths.shape(0)) == job.N &&
+              static_cast<std::int64_t>(lengths.shape(1)) == job.R,
+          "outputs must be (N, R, D) and (N, R)");
+  job.x = x.data();
+  job.x_face = x.stride(0);
+  job.x_patch = x.stride(1);
+  job.map = map.data();
+  job.out = out.data();
+  job.lengths = lengths.data();
+  if (job.N == 0) return;
+  const Format& kernel = choose(Dtype::f32, isa);
+  const std::int64_t wanted = threads > 0 ? threads : physical_cores();
+  const int parts = static_cast<int>(std::min<std::int64_t>({wanted, (job.N + 7) / 8, 256}));
+  const nb::gil_scoped_release release;
+  run_parts(parts, [&](int part) {
+    kernel.project(job, job.N * part / parts, job.N * (part + 1) / parts);
+  });
+}
+
 // Multiply-accumulates per second of one core with the products a dtype uses, best of several.
 double peak(const std::string& dtype, const std::string& isa, double seconds) {
   const Format& kernel = choose(dtype_of(dtype), isa);
@@ -258,6 +294,8 @@ NB_MODULE(_kernel, m) {
         nb::arg("max_iterations"), nb::arg("threads"), nb::arg("isa"), nb::arg("similarity"),
         nb::arg("iterations"), nb::arg("marginal_error"), nb::arg("status"),
         nb::arg("flow").none());
+  m.def("project", &faceflow::project, nb::arg("x"), nb::arg("map"), nb::kw_only(),
+        nb::arg("out"), nb::arg("lengths"), nb::arg("threads"), nb::arg("isa"));
   m.def("built_levels", &faceflow::built_levels);
   m.def("isa_levels", &faceflow::available_levels);
   m.def("active_isa", [](const std::string& dtype, const std::string& isa) {

@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from faceflow.analyzer import Face, FaceAnalyzer
     from faceflow.errors import FaceflowError
-    from faceflow.explain import explain_pair
+    from faceflow.explain import explain_match, explain_pair
     from faceflow.features import FaceFeatures
     from faceflow.gallery import Gallery
     from faceflow.identification import Matches, identify
@@ -31,6 +31,7 @@ _HOME = {
     "MatchOptions": "faceflow.matching",
     "Matches": "faceflow.identification",
     "Sinkhorn": "faceflow.transport",
+    "explain_match": "faceflow.explain",
     "explain_pair": "faceflow.explain",
     "identify": "faceflow.identification",
     "verify": "faceflow.verification",
@@ -45,6 +46,7 @@ __all__ = [
     "MatchOptions",
     "Matches",
     "Sinkhorn",
+    "explain_match",
     "explain_pair",
     "identify",
     "verify",

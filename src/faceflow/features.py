@@ -27,6 +27,9 @@ class FaceFeatures:
         pooled: (N, C) float32, the unit mean of the raw patches; the centre that APC
             weighting compares patches with.
         grid: (h, w) with h * w = R.
+        visible: (N, R) float32 in [0, 1], how surely each patch shows the face and not
+            something in front of it; None where nobody looked. See
+            :class:`faceflow.patch_model.PatchModel`.
 
     The constructor checks shapes and refuses NaN and infinity; it does not copy.
     """
@@ -36,6 +39,7 @@ class FaceFeatures:
     norms: Float32
     pooled: Float32
     grid: Grid
+    visible: Float32 | None = None
 
     def __post_init__(self) -> None:
         n = self.embedding.shape[0] if self.embedding.ndim == 2 else -1
@@ -47,6 +51,8 @@ class FaceFeatures:
             "norms": (n, r),
             "pooled": (n, c),
         }
+        if self.visible is not None:
+            expected["visible"] = (n, r)
         for name, shape in expected.items():
             values = getattr(self, name)
             if values.shape != shape or values.dtype != np.float32:
@@ -92,12 +98,16 @@ class FaceFeatures:
             raise InputError("cannot concatenate an empty list of features")
         if len({(p.grid, p.patches.shape[1:], p.embedding.shape[1]) for p in parts}) > 1:
             raise InputError("features differ in grid, patch size or embedding size")
+        seen = [p.visible for p in parts if p.visible is not None]
+        if seen and len(seen) < len(parts):
+            raise InputError("some of the features say what is visible and others do not")
         return cls(
             embedding=np.concatenate([p.embedding for p in parts]),
             patches=np.concatenate([p.patches for p in parts]),
             norms=np.concatenate([p.norms for p in parts]),
             pooled=np.concatenate([p.pooled for p in parts]),
             grid=parts[0].grid,
+            visible=np.concatenate(seen) if seen else None,
         )
 
     def __len__(self) -> int:
@@ -112,6 +122,7 @@ class FaceFeatures:
             self.norms[rows],
             self.pooled[rows],
             self.grid,
+            None if self.visible is None else self.visible[rows],
         )
 
     def __iter__(self) -> Iterator[FaceFeatures]:
@@ -125,7 +136,7 @@ class FaceFeatures:
     def regrid(self, grid: Grid) -> FaceFeatures:
         """Average the raw feature map over blocks, e.g. from 8x8 to 4x4.
 
-        Embedding and pooled centre stay as they are.
+        Embedding and pooled centre stay as they are; visibility is averaged likewise.
 
         Raises:
             InputError: ``grid`` does not divide the present grid.
@@ -143,4 +154,10 @@ class FaceFeatures:
         pooled = self._from_raw(
             self.embedding, blocks.mean(axis=(2, 4)).reshape(n, new_h * new_w, c), grid
         )
-        return FaceFeatures(pooled.embedding, pooled.patches, pooled.norms, self.pooled, grid)
+        visible = self.visible
+        if visible is not None:
+            cells = visible.reshape(n, new_h, h // new_h, new_w, w // new_w)
+            visible = cells.mean(axis=(2, 4)).reshape(n, new_h * new_w)
+        return FaceFeatures(
+            pooled.embedding, pooled.patches, pooled.norms, self.pooled, grid, visible
+        )

@@ -9,13 +9,14 @@ from typing import Literal
 
 import numpy as np
 
+from faceflow import patch_model
 from faceflow.arrays import Float64, Int64
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
 from faceflow.gallery import Gallery
-from faceflow.matching import MatchOptions
+from faceflow.matching import MatchOptions, Patches
 from faceflow.networks import defaults_for
-from faceflow.similarity import emd_similarity, mix, takes_codes
+from faceflow.similarity import emd_similarity, takes_codes
 from faceflow.transport import Plan, Sinkhorn, Solver
 
 Status = Literal["identified", "unknown", "ranked", "empty"]
@@ -31,6 +32,7 @@ class Match:
         score: the final score, paper equation 9.
         cosine: cosine of the two embeddings (stage 1).
         emd: EMD similarity of the patches, or None when alpha is 0.
+        visible: cosine of what both faces show, or None where it does not count.
         stage1_rank: rank by cosine among all faces, from 1.
         rank: rank by score among the re-ranked faces, from 1.
         plan: the transport with its flow, when an explanation was asked for.
@@ -44,15 +46,16 @@ class Match:
     stage1_rank: int
     rank: int
     plan: Plan | None = None
+    visible: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PersonMatch:
     """A person, scored by their best face or the mean of their best n faces.
 
-    ``score``, ``cosine`` and ``emd`` are means over the ``faces`` that were counted (one for
-    the default); ``face_id`` is the best of them. ``stage1_rank`` is the person's rank when
-    people are ordered by cosine the same way.
+    ``score``, ``cosine``, ``emd`` and ``visible`` are means over the ``faces`` that were counted
+    (one for the default); ``face_id`` is the best of them. ``stage1_rank`` is the person's rank
+    when people are ordered by cosine the same way.
     """
 
     person: str
@@ -63,6 +66,7 @@ class PersonMatch:
     rank: int
     face_id: int
     faces: int
+    visible: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +104,35 @@ def identify(
     threshold: float | None = None,
     best_faces: int = 1,
     solver: Solver | None = None,
+    patches: Patches | None = None,
+    visible: float | None = None,
+    options: MatchOptions | None = None,
     explain: bool = False,
 ) -> list[Matches]:
     """Find the people a gallery knows behind N query faces.
 
-    Stage 1 ranks every face by cosine of embeddings; stage 2 scores the top k with
-    ``alpha * EMD similarity + (1 - alpha) * cosine`` (paper equation 9). A query's answer
+    Stage 1 ranks every face by cosine of embeddings; stage 2 scores the top k as
+    :class:`faceflow.matching.MatchOptions` says: ``alpha * EMD similarity + (1 - alpha) *
+    cosine`` (paper equation 9), where part of the cosine may be that of the visible faces. A
+    query's answer
     does not depend on the other queries, nor a face's score on the other faces.
 
     Args:
         query: features of N faces, from the gallery's own network.
         gallery: the enrolled people.
-        k: faces to re-rank. This and the next two default to the gallery's calibration if
-            it has one, else to what measured best for its network.
+        k: faces to re-rank. This, the next two, ``patches`` and ``visible`` default to the
+            gallery's calibration if it has one, else to what measured best for its network.
         alpha: share of the EMD similarity, 0 to 1.
-        weighting: uniform, apc or sc.
+        weighting: uniform, apc, sc or visible.
         grid: pool patches to this grid before transport, e.g. (4, 4).
         threshold: the least score that counts as identified; None decides nothing (unless
             the gallery was calibrated).
         best_faces: score a person by the mean of this many of their best faces.
         solver: transport solver; default :class:`faceflow.transport.Sinkhorn`.
+        patches: transport the "raw" feature map or its "projected" contributions.
+        visible: share of the visible faces' cosine in the cosine term.
+        options: all of ``k`` to ``solver``, ``patches`` and ``visible`` at once, in place of
+            them and of every default; :class:`MatchOptions` as constructed is the paper's way.
         explain: keep each face's transport plan.
 
     Returns:
@@ -127,6 +140,7 @@ def identify(
 
     Raises:
         InputError: an option is out of range.
+        WeightsError: the gallery's network is known here, but not in the cache.
         GalleryMismatchError: the query comes from another network.
     """
     if best_faces < 1:
@@ -134,22 +148,28 @@ def identify(
     if threshold is not None and not np.isfinite(threshold):
         raise InputError(f"the threshold is {threshold}", why="it must be a finite number")
     calibrated = gallery.settings.get("match", {})
-    options = MatchOptions.resolve(
-        defaults_for(gallery.header.network_name),
-        calibrated,
-        alpha=alpha,
-        weighting=weighting,
-        k=k,
-        grid=grid,
-        solver=solver,
-    )
+    header = gallery.header
+    if options is None:
+        options = MatchOptions.resolve(
+            defaults_for(header.network_name),
+            calibrated,
+            alpha=alpha,
+            weighting=weighting,
+            k=k,
+            grid=grid,
+            solver=solver,
+            patches=patches,
+            visible=visible,
+            model=patch_model.load(header.network_name, header.digest),
+        )
     if threshold is None:
         threshold = calibrated.get("threshold")
     shortlist = gallery.search(query, options.k)
+    prepared = options.prepare(query)
     return [
         _matches(
             _rerank(
-                query[i], gallery, shortlist.face_ids[i], shortlist.cosine[i], options, explain
+                prepared[i], gallery, shortlist.face_ids[i], shortlist.cosine[i], options, explain
             ),
             threshold,
             best_faces,
@@ -173,10 +193,11 @@ def _rerank(
         return []
     people = gallery.person_of(face_ids)
     plan: Plan | None = None
+    visible: Float64 | None = None
     score = cosine
-    if options.alpha > 0 or explain:
-        plan = _transport(query, gallery, face_ids, options, explain)
-        score = mix(plan.similarity, cosine, options.alpha)
+    if options.alpha > 0 or options.visible > 0 or explain:
+        plan, visible = _compare(query, gallery, face_ids, options, explain)
+        score = options.score(plan.similarity, cosine, visible)
     order = np.argsort(-score, kind="stable")
     return [
         Match(
@@ -188,19 +209,21 @@ def _rerank(
             stage1_rank=int(n) + 1,
             rank=rank,
             plan=plan.pair(int(n)) if plan is not None and explain else None,
+            visible=None if visible is None else float(visible[n]),
         )
         for rank, n in enumerate(order, start=1)
     ]
 
 
-def _transport(
+def _compare(
     query: FaceFeatures, gallery: Gallery, face_ids: Int64, options: MatchOptions, flow: bool
-) -> Plan:
+) -> tuple[Plan, Float64 | None]:
+    """Transport to each face, and the cosine of what both show where that counts."""
     solver = options.solver
-    whole = options.grid is None or options.grid == query.grid
-    if whole and isinstance(solver, Sinkhorn) and takes_codes(query, options.weighting, solver):
+    plain = options.grid is None and options.patches == "raw" and options.visible == 0
+    if plain and isinstance(solver, Sinkhorn) and takes_codes(query, options.weighting, solver):
         codes, pooled = gallery.codes(face_ids)
-        return solver.weighted(
+        plan = solver.weighted(
             query.patches[0],
             codes,
             options.weighting,
@@ -208,13 +231,10 @@ def _transport(
             pooled_gallery=pooled,
             flow=flow,
         )
-    return emd_similarity(
-        options.on_grid(query),
-        options.on_grid(gallery.features(face_ids)),
-        weighting=options.weighting,
-        solver=solver,
-        flow=flow,
-    )
+        return plan, None
+    faces = options.prepare(gallery.features(face_ids))
+    plan = emd_similarity(query, faces, weighting=options.weighting, solver=solver, flow=flow)
+    return plan, options.visible_cosine(query, faces)
 
 
 def _matches(faces: list[Match], threshold: float | None, best_faces: int) -> Matches:
@@ -261,6 +281,7 @@ def _people(faces: Sequence[Match], best_faces: int) -> tuple[PersonMatch, ...]:
 
 def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> PersonMatch:
     emds = [face.emd for face in counted if face.emd is not None]
+    shown = [face.visible for face in counted if face.visible is not None]
     return PersonMatch(
         person=person,
         score=_mean([face.score for face in counted]),
@@ -270,6 +291,7 @@ def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> P
         rank=rank,
         face_id=counted[0].face_id,
         faces=len(counted),
+        visible=_mean(shown) if shown else None,
     )
 
 

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
+import numpy as np
+
+from faceflow.arrays import Float64
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
 from faceflow.networks import MatchDefaults
-from faceflow.similarity import check_alpha
+from faceflow.patch_model import PatchModel
+from faceflow.similarity import check_alpha, mix
 from faceflow.transport import Sinkhorn, Solver
 from faceflow.weighting import WEIGHTINGS
+
+Patches = Literal["raw", "projected"]
 
 
 @dataclass(frozen=True, slots=True)
 class MatchOptions:
     """How two faces are compared.
 
+        score = alpha * emd + (1 - alpha) * ((1 - visible) * cosine + visible * visible_cosine)
+
+    With ``patches`` "raw" and ``visible`` 0, as the constructor has it, that is the paper's
+    equation 9.
+
     Attributes:
-        alpha: share of the EMD similarity in the score (paper equation 9), 0 to 1. With 0
-            no transport is solved and stage 1's order stands.
+        alpha: share of the EMD similarity in the score, 0 to 1. With 0 no transport is solved.
         weighting: patch weights, see :mod:`faceflow.weighting`.
         k: how many faces of stage 1's ranking are re-ranked.
         grid: pool the patches to this grid first, e.g. (4, 4); None keeps the network's own.
         solver: the transport solver.
+        patches: what is transported: the network's "raw" feature map, or its "projected"
+            contributions to the embedding.
+        visible: share, 0 to 1, of the cosine of the visible faces in the cosine term; see
+            :meth:`faceflow.patch_model.PatchModel.visible_cosine`.
+        model: the network's patch model; projected patches and visibility need it.
     """
 
     alpha: float
@@ -32,6 +47,9 @@ class MatchOptions:
     k: int = 100
     grid: Grid | None = None
     solver: Solver = field(default_factory=Sinkhorn)
+    patches: Patches = "raw"
+    visible: float = 0.0
+    model: PatchModel | None = None
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
@@ -42,6 +60,27 @@ class MatchOptions:
             )
         if self.k < 1:
             raise InputError(f"k is {self.k}", why="at least one face must be re-ranked")
+        if self.patches not in get_args(Patches):
+            raise InputError(f"patches is {self.patches!r}", todo="choose raw or projected")
+        if not 0 <= self.visible <= 1:
+            raise InputError(f"visible is {self.visible}", why="it must lie between 0 and 1")
+        if self.needs_model and self.model is None:
+            raise InputError(
+                "projected patches and visibility need a patch model",
+                why="none is known for this network's weights",
+                todo="use raw patches, visible 0 and the weighting uniform, apc or sc",
+            )
+        if self.grid is not None and (self.patches == "projected" or self.visible > 0):
+            raise InputError(
+                f"patches cannot be pooled to {self.grid[0]}x{self.grid[1]} and projected too",
+                why="contributions to the embedding are known on the network's own grid",
+                todo="leave grid out, or use raw patches and visible 0",
+            )
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether anything here asks for more than the features."""
+        return self.patches == "projected" or self.visible > 0 or self.weighting == "visible"
 
     @classmethod
     def resolve(
@@ -54,19 +93,61 @@ class MatchOptions:
         k: int | None = None,
         grid: Grid | None = None,
         solver: Solver | None = None,
+        patches: Patches | None = None,
+        visible: float | None = None,
+        model: PatchModel | None = None,
     ) -> MatchOptions:
-        """Fill what the caller left open: first from calibration, then from the network."""
-        known = calibrated or {}
+        """Fill what the caller left open: first from calibration, then from the network.
+
+        A calibration that does not speak of patches was made with raw ones. Without a patch
+        model, and on another grid than the network's, what was left open falls back to raw
+        patches, visible 0 and uniform weights.
+        """
+        known: dict[str, Any] = dict(calibrated or {})
+        if known:
+            known = {"patches": "raw", "visible": 0.0, **known}
+        kind = known.get("patches", defaults.patches) if patches is None else patches
+        share = known.get("visible", defaults.visible) if visible is None else visible
+        rule = known.get("weighting", defaults.weighting) if weighting is None else weighting
+        if model is None or grid is not None:
+            kind = "raw" if patches is None else kind
+            share = 0.0 if visible is None else share
+            if model is None and weighting is None and rule == "visible":
+                rule = "uniform"
         return cls(
             alpha=float(known.get("alpha", defaults.alpha)) if alpha is None else alpha,
-            weighting=(
-                str(known.get("weighting", defaults.weighting)) if weighting is None else weighting
-            ),
+            weighting=str(rule),
             k=int(known.get("k", defaults.k)) if k is None else k,
             grid=grid,
             solver=Sinkhorn() if solver is None else solver,
+            patches=kind,
+            visible=float(share),
+            model=model,
         )
 
-    def on_grid(self, features: FaceFeatures) -> FaceFeatures:
-        """The features on the grid these options ask for."""
+    def prepare(self, features: FaceFeatures) -> FaceFeatures:
+        """The features as transport wants them: projected, or on the grid asked for."""
+        if self.model is not None and self.patches == "projected":
+            return self.model.project(features)
+        if self.model is not None and self.weighting == "visible":
+            features = self.model.see(features)
         return features if self.grid is None else features.regrid(self.grid)
+
+    def visible_cosine(self, query: FaceFeatures, gallery: FaceFeatures) -> Float64 | None:
+        """(N,) cosine of what both faces show, or None where it does not count.
+
+        Args:
+            query: one face as :meth:`prepare` gives it.
+            gallery: N faces likewise.
+        """
+        if self.model is None or self.visible == 0:
+            return None
+        if self.patches != "projected":
+            query, gallery = self.model.project(query), self.model.project(gallery)
+        return self.model.visible_cosine(query, gallery)
+
+    def score(self, emd: Float64, cosine: Float64, visible: Float64 | None) -> Float64:
+        """The final score; see the class."""
+        if visible is not None:
+            cosine = (1 - self.visible) * cosine + self.visible * visible
+        return mix(emd, cosine, self.alpha) if self.alpha > 0 else np.asarray(cosine)

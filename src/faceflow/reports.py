@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faceflow.analyzer import Face
 from faceflow.errors import InputError
-from faceflow.explain import Caption, PageRow, explain_pair, flow_picture, html_page
+from faceflow.explain import Caption, PageRow, explain_match, flow_picture, html_page
 from faceflow.gallery import Gallery
 from faceflow.identification import Matches
 from faceflow.images import load_image
@@ -107,12 +107,8 @@ def _rows(
         rows.append(
             PageRow(
                 person=match.person,
-                explanation=explain_pair(
-                    options.on_grid(query.features),
-                    options.on_grid(gallery.features([match.face_id])),
-                    weighting=options.weighting,
-                    alpha=options.alpha,
-                    solver=options.solver,
+                explanation=explain_match(
+                    query.features, gallery.features([match.face_id]), options
                 ),
                 stage1_rank=match.stage1_rank,
                 rank=match.rank,

@@ -9,7 +9,7 @@ import numpy as np
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.matching import MatchOptions
-from faceflow.similarity import emd_similarity, mix
+from faceflow.similarity import emd_similarity
 from faceflow.transport import Plan
 
 
@@ -18,12 +18,14 @@ class Verification:
     """How alike two faces are.
 
     Attributes:
-        score: ``alpha * emd + (1 - alpha) * cosine`` (paper section S4, equation 9).
+        score: as :class:`faceflow.matching.MatchOptions` has it; with its plain options
+            ``alpha * emd + (1 - alpha) * cosine`` (paper section S4, equation 9).
         cosine: cosine of the two embeddings.
         emd: EMD similarity of the patches.
         same: whether the score reaches the threshold; None when no threshold was given.
         threshold: the threshold, if any.
         plan: the transport with its flow.
+        visible: cosine of what both faces show, or None where it does not count.
     """
 
     score: float
@@ -32,6 +34,7 @@ class Verification:
     same: bool | None
     threshold: float | None
     plan: Plan
+    visible: float | None = None
 
 
 def verify(
@@ -54,14 +57,13 @@ def verify(
     if a.embedding.shape != b.embedding.shape or a.patches.shape != b.patches.shape:
         raise InputError("the two faces come from different networks")
     cosine = float(np.dot(a.embedding[0].astype(np.float64), b.embedding[0].astype(np.float64)))
+    first, second = options.prepare(a), options.prepare(b)
     plan = emd_similarity(
-        options.on_grid(a),
-        options.on_grid(b),
-        weighting=options.weighting,
-        solver=options.solver,
-        flow=True,
+        first, second, weighting=options.weighting, solver=options.solver, flow=True
     )
     emd = float(plan.similarity[0])
-    score = float(mix(plan.similarity, np.array([cosine]), options.alpha)[0])
+    visible = options.visible_cosine(first, second)
+    score = float(options.score(plan.similarity, np.array([cosine]), visible)[0])
     same = None if threshold is None else score >= threshold
-    return Verification(score, cosine, emd, same, threshold, plan)
+    shown = None if visible is None else float(visible[0])
+    return Verification(score, cosine, emd, same, threshold, plan, shown)

@@ -6,6 +6,10 @@ Definitions follow the paper's code (``utils/emd.py``), with the query's weights
     apc       u_i = ReLU(<q_i, mean patch of g>)    patches that look like the other face
     sc        u_i = sum_j (1 - <q_i, g_j>)          patches that differ from the other face
 
+and one of ours, for features that say what they show (:class:`faceflow.patch_model.PatchModel`):
+
+    visible   u_i = v_i = visible(q_i) visible(g_i) patches that both faces show
+
 Both sides are scaled to sum 1. Where a rule leaves a side without any weight (APC with only
 negative products, SC between identical patches) nothing is preferred, so that side is
 uniform; the published code returns NaN there and scores the pair 0.
@@ -69,10 +73,23 @@ def _sc(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Float64]:
     return difference.sum(axis=2), difference.sum(axis=1)
 
 
+def _visible(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Float64]:
+    if query.visible is None or gallery.visible is None:
+        raise InputError(
+            "these features do not say which patches are visible",
+            why="the weighting 'visible' needs a network whose covers are known",
+            todo="use uniform, apc or sc, or features from PatchModel.project or .see",
+        )
+    # Aligned faces: what hides a place on one face leaves nothing to compare there on the other.
+    shown = query.visible.astype(np.float64) * gallery.visible
+    return shown, shown
+
+
 WEIGHTINGS: Mapping[str, Callable[[FaceFeatures, FaceFeatures], tuple[Float64, Float64]]] = {
     "uniform": _uniform,
     "apc": _apc,
     "sc": _sc,
+    "visible": _visible,
 }
 
 

@@ -46,8 +46,8 @@ def test_contributions_account_for_the_whole_similarity(
 def test_score_is_the_sum_of_its_parts(random_features: Make) -> None:
     faces = random_features(2)
     e = explain_pair(faces[0], faces[1], weighting="apc", alpha=0.35)
-    assert sum(e.score_parts) == e.score
-    assert e.score_parts[0] == 0.35 * e.emd
+    assert sum(term.part for term in e.terms) == e.score
+    assert e.terms[0].part == 0.35 * e.emd
     assert e.cosine == pytest.approx(float(faces.embedding[0] @ faces.embedding[1]), abs=1e-6)
 
 
@@ -125,7 +125,7 @@ def test_nearby_mass(explained: Callable[..., Explanation]) -> None:
 
 def test_nothing_moves(explained: Callable[..., Explanation]) -> None:
     e = explained(flow=np.zeros((16, 16)), status=Status.NO_MASS)
-    assert (e.emd, e.score_parts[0]) == (0, 0)
+    assert (e.emd, e.terms[0].part) == (0, 0)
     assert (e.best_match == -1).all()
     assert (e.brightness == 0).all()
 

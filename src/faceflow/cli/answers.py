@@ -128,6 +128,7 @@ def _match(match: PersonMatch) -> dict[str, Any]:
         "score": match.score,
         "cosine": match.cosine,
         "emd": match.emd,
+        "visible": match.visible,
         "stage1_rank": match.stage1_rank,
         "rank": match.rank,
         "face_id": match.face_id,

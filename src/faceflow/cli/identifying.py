@@ -22,9 +22,11 @@ from faceflow.cli.options import (
     Json,
     Offline,
     PatchGrid,
+    PatchKind,
     Shortlist,
     Threads,
     Threshold,
+    Visible,
     Weighting,
     Whole,
     WholeImage,
@@ -69,6 +71,8 @@ def identify(
     weighting: Weighting = None,
     epsilon: Epsilon = None,
     grid: PatchGrid = None,
+    patches: PatchKind = None,
+    visible: Visible = None,
     best_faces: Annotated[
         int,
         typer.Option(
@@ -105,22 +109,23 @@ def identify(
     --json there is one object per face, one per line, also for photos that fail. Exits with 0
     when every photo could be read and showed a face; unknown people are no failure.
     """
-    from faceflow.networks import defaults_for
-
     sources = list(_expand(photos))
     with open_gallery(gallery) as opened:
         name = opened.header.network_name
+        analyzer = load_analyzer(name, offline=offline, threads=threads)
+        opened.require_network(analyzer.network)
         options = match_options(
-            defaults_for(name),
+            name,
+            opened.header.digest,
             opened.settings.get("match"),
             k=k,
             alpha=alpha,
             weighting=weighting,
             epsilon=epsilon,
             grid=grid,
+            patches=patches,
+            visible=visible,
         )
-        analyzer = load_analyzer(name, offline=offline, threads=threads)
-        opened.require_network(analyzer.network)
         answers = _identify(
             sources,
             opened,
@@ -198,13 +203,9 @@ def _identify(
         matches = search(
             FaceFeatures.concatenate([face.features for face in found]),
             gallery,
-            k=options.k,
-            alpha=options.alpha,
-            weighting=options.weighting,
-            grid=options.grid,
+            options=options,
             threshold=threshold,
             best_faces=best_faces,
-            solver=options.solver,
         )
         answers = []
         for place, (face, answer) in enumerate(zip(found, matches, strict=True), start=1):

@@ -79,7 +79,7 @@ Weighting = Annotated[
     str | None,
     typer.Option(
         "--weighting",
-        help="Patch weights: uniform, apc or sc [default: what measured best].",
+        help="Patch weights: uniform, apc, sc or visible [default: what measured best].",
         metavar="NAME",
         rich_help_panel=_SCORING,
     ),
@@ -109,6 +109,25 @@ PatchGrid = Annotated[
         "--grid",
         help="Pool patches to this grid first, e.g. 4x4 [default: the network's own].",
         metavar="HxW",
+        rich_help_panel=_SCORING,
+    ),
+]
+PatchKind = Annotated[
+    Literal["raw", "projected"] | None,
+    typer.Option(
+        "--patches",
+        help="What is transported: raw patches, or projected ones, what each adds to the "
+        "embedding [default: what measured best].",
+        rich_help_panel=_SCORING,
+    ),
+]
+Visible = Annotated[
+    float | None,
+    typer.Option(
+        "--visible",
+        help="Share, 0 to 1, that the cosine of what both faces show has in the cosine "
+        "[default: what measured best].",
+        metavar="SHARE",
         rich_help_panel=_SCORING,
     ),
 ]

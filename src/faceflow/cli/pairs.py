@@ -18,8 +18,10 @@ from faceflow.cli.options import (
     Offline,
     OneFaceChoice,
     PatchGrid,
+    PatchKind,
     Threads,
     Threshold,
+    Visible,
     Weighting,
     Whole,
     WholeImage,
@@ -41,6 +43,8 @@ def verify(
     weighting: Weighting = None,
     epsilon: Epsilon = None,
     grid: PatchGrid = None,
+    patches: PatchKind = None,
+    visible: Visible = None,
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
@@ -56,11 +60,14 @@ def verify(
 
     analyzer = load_analyzer(network, offline=offline, threads=threads)
     options = match_options(
-        analyzer.network.spec.defaults,
+        analyzer.network.spec.name,
+        analyzer.network.digest,
         alpha=alpha,
         weighting=weighting,
         epsilon=epsilon,
         grid=grid,
+        patches=patches,
+        visible=visible,
     )
     first, second = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
     answer = compare(first.features, second.features, options, threshold=threshold)
@@ -74,6 +81,7 @@ def verify(
                 "score": answer.score,
                 "cosine": answer.cosine,
                 "emd": answer.emd,
+                "visible": answer.visible,
                 "alpha": options.alpha,
                 "weighting": options.weighting,
                 "network": analyzer.network.spec.name,
@@ -117,6 +125,8 @@ def explain(
     weighting: Weighting = None,
     epsilon: Epsilon = None,
     grid: PatchGrid = None,
+    patches: PatchKind = None,
+    visible: Visible = None,
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
@@ -128,7 +138,7 @@ def explain(
 
     With --json the numbers go to stdout, and files are written only where --output says.
     """
-    from faceflow.explain import Caption, PageRow, explain_pair, flow_picture, html_page, to_json
+    from faceflow.explain import Caption, PageRow, explain_match, flow_picture, html_page, to_json
     from faceflow.explain.picture import Part
     from faceflow.weights import atomic_write
 
@@ -140,20 +150,17 @@ def explain(
             )
     analyzer = load_analyzer(network, offline=offline, threads=threads)
     options = match_options(
-        analyzer.network.spec.defaults,
+        analyzer.network.spec.name,
+        analyzer.network.digest,
         alpha=alpha,
         weighting=weighting,
         epsilon=epsilon,
         grid=grid,
+        patches=patches,
+        visible=visible,
     )
     query, other = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
-    found = explain_pair(
-        options.on_grid(query.features),
-        options.on_grid(other.features),
-        weighting=options.weighting,
-        alpha=options.alpha,
-        solver=options.solver,
-    )
+    found = explain_match(query.features, other.features, options)
     for target in targets:
         kind = target.suffix.lower()
         parts: tuple[Part, ...] = ("weights", "lines") if lines else ("weights",)

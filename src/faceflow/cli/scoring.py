@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from faceflow.cli.options import parse_grid
 
 if TYPE_CHECKING:
-    from faceflow.matching import MatchOptions
-    from faceflow.networks import MatchDefaults
+    from faceflow.matching import MatchOptions, Patches
 
 
 def match_options(
-    defaults: MatchDefaults,
+    network: str,
+    digest: str,
     calibrated: dict[str, Any] | None = None,
     *,
     k: int | None = None,
@@ -20,17 +20,24 @@ def match_options(
     weighting: str | None = None,
     epsilon: float | None = None,
     grid: str | None = None,
+    patches: Patches | None = None,
+    visible: float | None = None,
 ) -> MatchOptions:
     """Fill what the options leave open from a calibration, then from the network."""
+    from faceflow import patch_model
     from faceflow.matching import MatchOptions
+    from faceflow.networks import defaults_for
     from faceflow.transport import Sinkhorn
 
     return MatchOptions.resolve(
-        defaults,
+        defaults_for(network),
         calibrated,
         alpha=alpha,
         weighting=weighting,
         k=k,
         grid=parse_grid(grid),
         solver=None if epsilon is None else Sinkhorn(epsilon=epsilon),
+        patches=patches,
+        visible=visible,
+        model=patch_model.load(network, digest),
     )

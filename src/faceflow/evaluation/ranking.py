@@ -64,25 +64,31 @@ class Rankings:
         faces: (Q, k) gallery rows of stage 1's best, best first; -1 where there are fewer.
         cosine: (Q, k) stage 1's score; NaN where ``faces`` is -1.
         emd: (Q, k) EMD similarity; NaN where it was not computed.
+        visible: (Q, k) cosine of the visible faces; NaN where it was not computed.
         mate: (Q, k) whether the face is the query's person.
         stage1: ranks of all mates in stage 1's whole ranking.
         alpha: share of the EMD in stage 2's score, unless a method is given another.
+        visible_share: share of ``visible`` in the cosine term of stage 2's score.
         unconverged: pairs whose transport stopped at the iteration cap.
     """
 
     faces: Int64
     cosine: Float64
     emd: Float64
+    visible: Float64
     mate: Bools
     stage1: MateRanks
     alpha: float
     unconverged: int
+    visible_share: float = 0.0
 
     def __len__(self) -> int:
         return len(self.faces)
 
     def scores(self, alpha: float | None = None) -> Float64:
         """(Q, k) stage 2's score of each face, minus infinity where there is none.
+
+        With alpha 0 and no visible faces' cosine it is stage 1's.
 
         Raises:
             InputError: alpha is out of range, or above 0 when no EMD was computed.
@@ -96,7 +102,10 @@ class Rankings:
                 why="they were made with alpha 0",
                 todo="rank again with alpha above 0",
             )
-        score = self.cosine if share == 0 else mix(self.emd, self.cosine, share)
+        base = self.cosine
+        if self.visible_share > 0:
+            base = (1 - self.visible_share) * base + self.visible_share * self.visible
+        score = base if share == 0 else mix(self.emd, base, share)
         return np.where(listed & ~np.isnan(score), score, -np.inf)
 
     def order(self, alpha: float | None = None) -> Int64:
@@ -184,7 +193,7 @@ def rank(
         blocks.append(block)
         if progress is not None:
             progress(int(chosen[-1]) + 1, len(protocol))
-    return _together(blocks, protocol, options.alpha)
+    return _together(blocks, protocol, options)
 
 
 def _check(queries: Features, gallery: Features, protocol: Protocol) -> None:
@@ -204,7 +213,7 @@ def _check(queries: Features, gallery: Features, protocol: Protocol) -> None:
         raise InputError("queries and gallery come from different networks")
 
 
-def _together(blocks: list[Block], protocol: Protocol, alpha: float) -> Rankings:
+def _together(blocks: list[Block], protocol: Protocol, options: MatchOptions) -> Rankings:
     faces = np.concatenate([block.faces for block in blocks])
     at = np.searchsorted(protocol.gallery, faces).clip(max=len(protocol.gallery) - 1)
     mate = protocol.gallery_people[at] == protocol.query_people[:, None]
@@ -213,14 +222,16 @@ def _together(blocks: list[Block], protocol: Protocol, alpha: float) -> Rankings
         faces=faces,
         cosine=np.concatenate([block.cosine for block in blocks]),
         emd=np.concatenate([block.emd for block in blocks]),
+        visible=np.concatenate([block.visible for block in blocks]),
         mate=mate & (faces >= 0),
         stage1=MateRanks(
             np.concatenate([[0], np.cumsum(lengths)]),
             np.concatenate([block.ranks for block in blocks]),
             protocol.relevant,
         ),
-        alpha=alpha,
+        alpha=options.alpha,
         unconverged=sum(block.unconverged for block in blocks),
+        visible_share=options.visible,
     )
 
 
@@ -236,18 +247,21 @@ def _block(
     excluded = [protocol.excluded_rows(int(n)).tolist() for n in chosen]
     shortlist = exact_search(queries.embedding, protocol.gallery, enrolled, options.k, excluded)
     emd = np.full(shortlist.cosine.shape, np.nan)
+    visible = np.full(shortlist.cosine.shape, np.nan)
     unconverged = 0
-    if options.alpha > 0:
+    if options.alpha > 0 or options.visible > 0:
+        prepared = options.prepare(queries)
         for n in range(len(chosen)):
             rows = shortlist.face_ids[n][shortlist.face_ids[n] >= 0]
             if not len(rows):
                 continue
-            plan = emd_similarity(
-                options.on_grid(queries[n]),
-                options.on_grid(gallery[rows]),
-                weighting=options.weighting,
-                solver=options.solver,
-            )
+            query, faces = prepared[n], options.prepare(gallery[rows])
+            shown = options.visible_cosine(query, faces)
+            if shown is not None:
+                visible[n, : len(rows)] = shown
+            if options.alpha == 0:
+                continue
+            plan = emd_similarity(query, faces, weighting=options.weighting, solver=options.solver)
             emd[n, : len(rows)] = plan.similarity
             unconverged += int((plan.status == Status.MAX_ITERATIONS).sum())
     ranks = _mate_ranks(queries.embedding, enrolled, protocol, chosen, shortlist.face_ids)
@@ -255,6 +269,7 @@ def _block(
         faces=shortlist.face_ids,
         cosine=shortlist.cosine,
         emd=emd,
+        visible=visible,
         found=np.array([len(some) for some in ranks], dtype=np.int64),
         ranks=np.concatenate([*ranks, np.empty(0, dtype=np.int64)]),
         unconverged=unconverged,

@@ -24,7 +24,7 @@ from faceflow.weights.cache import atomic_write
 if TYPE_CHECKING:
     from faceflow.evaluation.ranking import Features
 
-_FORMAT = "ranking block 1"
+_FORMAT = "ranking block 2"
 _FACES = 1024
 _log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Block:
         faces: (B, k) gallery rows, -1 where there are fewer.
         cosine: (B, k).
         emd: (B, k), NaN where not computed.
+        visible: (B, k) cosine of the visible faces, NaN where not computed.
         found: (B,) mates of each query.
         ranks: (sum of found,) their ranks in stage 1.
         unconverged: pairs whose transport hit the iteration cap.
@@ -45,6 +46,7 @@ class Block:
     faces: Int64
     cosine: Float64
     emd: Float64
+    visible: Float64
     found: Int64
     ranks: Int64
     unconverged: int
@@ -104,7 +106,7 @@ class BlockCache:
 
 
 def _describe(options: MatchOptions, example: FaceFeatures) -> str:
-    """The options as text; equal text means equal results, up to alpha.
+    """The options as text; equal text means equal results, up to alpha and its like.
 
     Args:
         options: of the ranking.
@@ -119,13 +121,16 @@ def _describe(options: MatchOptions, example: FaceFeatures) -> str:
         )
     fields = dataclasses.asdict(solver)
     if isinstance(solver, Sinkhorn):
-        _, patches, channels = options.on_grid(example).patches.shape
+        _, patches, channels = options.prepare(example).patches.shape
         # "auto" depends on the machine, and backends round differently; threads do not matter.
         fields["backend"] = solver.backend_for(patches, patches, channels)
         del fields["threads"]
     name = f"{type(solver).__module__}.{type(solver).__qualname__}"
     solved = "with EMD" if options.alpha > 0 else "without EMD"
-    return repr((options.k, solved, options.weighting, options.grid, name, fields))
+    seen = "with visible" if options.visible > 0 else "without visible"
+    model = options.model.digest if options.model is not None and options.needs_model else None
+    method = (options.k, solved, options.weighting, options.grid, options.patches, seen, model)
+    return repr((*method, name, fields))
 
 
 def _update(digest: Any, *arrays: np.ndarray[Any, Any]) -> None:

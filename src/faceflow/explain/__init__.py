@@ -7,7 +7,7 @@ Example:
 """
 
 from faceflow.explain.as_json import to_json
-from faceflow.explain.explanation import Explanation, explain_pair
+from faceflow.explain.explanation import Explanation, Term, explain_match, explain_pair
 from faceflow.explain.page import PageRow, html_page
 from faceflow.explain.panels import contribution_heatmap, rebuild, weight_heatmap
 from faceflow.explain.picture import Part, flow_picture
@@ -18,7 +18,9 @@ __all__ = [
     "Explanation",
     "PageRow",
     "Part",
+    "Term",
     "contribution_heatmap",
+    "explain_match",
     "explain_pair",
     "flow_picture",
     "html_page",

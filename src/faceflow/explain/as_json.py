@@ -25,7 +25,9 @@ def to_json(explanation: Explanation, *, matrices: bool = True) -> dict[str, Any
     ``grid``                    [rows, columns]
     ``score, emd, cosine``      the score and the two similarities it is made of
     ``alpha``                   share of ``emd`` in ``score``
-    ``parts``                   {"emd": alpha * emd, "cosine": (1 - alpha) * cosine}
+    ``parts``                   what each similarity adds: {"emd": alpha * emd, "cosine": ...}
+    ``visible``                 cosine of what both faces show; null where it does not count
+    ``patches``                 what was transported: "raw" or "projected"
     ``weighting``               rule behind the weights
     ``solver``                  {"name": ..., its options}
     ``status``                  "converged", "max_iterations" or "no_mass"
@@ -41,7 +43,6 @@ def to_json(explanation: Explanation, *, matrices: bool = True) -> dict[str, Any
     so that contributions add up to ``emd`` within 1e-9; ``flow`` to 9 and ``cosines`` to 6,
     which keeps a file of 64 patches below 100 KB.
     """
-    emd_part, cosine_part = explanation.score_parts
     answer: dict[str, Any] = {
         "schema": SCHEMA,
         "grid": list(explanation.grid),
@@ -49,7 +50,9 @@ def to_json(explanation: Explanation, *, matrices: bool = True) -> dict[str, Any
         "emd": _round(explanation.emd),
         "cosine": _round(explanation.cosine),
         "alpha": explanation.alpha,
-        "parts": {"emd": _round(emd_part), "cosine": _round(cosine_part)},
+        "parts": {term.key: _round(term.part) for term in explanation.terms},
+        "visible": None if explanation.visible is None else _round(explanation.visible),
+        "patches": explanation.patches,
         "weighting": explanation.weighting,
         "solver": dict(explanation.solver),
         "status": explanation.status.name.lower(),

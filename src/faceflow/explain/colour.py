@@ -23,6 +23,7 @@ BLANK: Colour = (238, 236, 230)
 # A blue and an orange that also differ in lightness: the pair most people can tell apart.
 EMD: Colour = (36, 99, 158)
 COSINE: Colour = (224, 142, 44)
+VISIBLE: Colour = (122, 178, 160)  # between the two in lightness
 NEAR: Colour = (36, 99, 158)
 FAR: Colour = (214, 104, 16)
 

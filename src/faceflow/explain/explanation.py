@@ -19,6 +19,7 @@ import numpy as np
 from faceflow.arrays import Bools, Float64, Floats, Int64
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
+from faceflow.matching import MatchOptions
 from faceflow.similarity import mix
 from faceflow.transport import Sinkhorn, Solver, Status
 from faceflow.transport.problem import patch_cosine
@@ -28,6 +29,28 @@ from faceflow.weighting import weigh
 # noise over the whole range of brightness would show a pattern that is not there. Weights
 # come in float32, whose rounding stays below it.
 EVEN = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of the score.
+
+    Attributes:
+        key: "emd", "visible" or "cosine".
+        name: in words.
+        share: what it is multiplied with.
+        value: the similarity itself.
+    """
+
+    key: str
+    name: str
+    share: float
+    value: float
+
+    @property
+    def part(self) -> float:
+        """What it adds to the score."""
+        return self.share * self.value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +77,17 @@ class Explanation:
             weak cell then, and all are 1. Where nothing moves at all, all are 0.
         emd: EMD similarity, in [-1, 1].
         cosine: cosine of the two embeddings (stage 1).
-        score: ``alpha * emd + (1 - alpha) * cosine`` (equation 9).
+        score: ``alpha * emd + (1 - alpha) * cosine`` (equation 9), where ``visible_share`` of
+            the cosine may be that of what both faces show; the parts are ``terms``.
         alpha: share of the EMD similarity in the score.
         weighting: name of the rule behind ``u`` and ``v``.
         status: how the solve ended; never INVALID.
         iterations: Sinkhorn iterations spent.
         marginal_error: L1 distance of the flow's row sums from ``u``.
         solver: the solver's name and options, e.g. ``{"name": "Sinkhorn", "epsilon": 0.05}``.
+        visible: cosine of what both faces show, or None where it does not count.
+        visible_share: its share in the cosine term.
+        patches: what was transported, "raw" or "projected" patches.
     """
 
     flow: Float64
@@ -81,11 +108,24 @@ class Explanation:
     iterations: int
     marginal_error: float
     solver: Mapping[str, str | int | float | bool]
+    visible: float | None = None
+    visible_share: float = 0.0
+    patches: str = "raw"
 
     @property
-    def score_parts(self) -> tuple[float, float]:
-        """What the EMD similarity and the cosine add to the score; their sum is the score."""
-        return self.alpha * self.emd, (1 - self.alpha) * self.cosine
+    def terms(self) -> tuple[Term, ...]:
+        """What the score is made of; the parts add up to it."""
+        rest = 1 - self.alpha
+        if self.visible is None:
+            whole: tuple[Term, ...] = (Term("cosine", "cosine", rest, self.cosine),)
+        else:
+            whole = (
+                Term(
+                    "visible", "cosine of what both show", rest * self.visible_share, self.visible
+                ),
+                Term("cosine", "cosine", rest * (1 - self.visible_share), self.cosine),
+            )
+        return (Term("emd", "EMD similarity", self.alpha, self.emd), *whole)
 
     @property
     def nearby_mass(self) -> float:
@@ -105,6 +145,9 @@ def explain_pair(
     weighting: str,
     alpha: float,
     solver: Solver | None = None,
+    visible: float | None = None,
+    visible_share: float = 0.0,
+    patches: str = "raw",
 ) -> Explanation:
     """Compare two faces as stage 2 does and keep every number.
 
@@ -118,6 +161,9 @@ def explain_pair(
         solver: how to solve; default :class:`faceflow.transport.Sinkhorn`. A Sinkhorn solver
             runs on its NumPy backend here, whatever it names: in float64 the flow accounts
             for every digit, and a single pair needs no speed.
+        visible: cosine of what both faces show, where it counts for the score, and
+        visible_share: its share in the cosine term; :func:`explain_match` knows both.
+        patches: what the patches are, "raw" or "projected"; said, not checked.
 
     Returns:
         The explanation. Its ``emd`` is the sum of its contributions, exactly: the number
@@ -151,6 +197,9 @@ def explain_pair(
             why=f"it reports {Status(int(plan.status[0])).name}",
         )
 
+    whole = cosine
+    if visible is not None:
+        whole = (1 - visible_share) * cosine + visible_share * visible
     flow = np.asarray(plan.flow[0], dtype=np.float64)
     moved = flow * cosines
     # The order in which the solver sums (faceflow.transport.numpy_sinkhorn): patches first.
@@ -168,13 +217,41 @@ def explain_pair(
         brightness=brightness(flow),
         emd=emd,
         cosine=float(cosine),
-        score=float(mix(np.array([emd]), np.array([cosine]), alpha)[0]),
+        score=float(mix(np.array([emd]), np.array([whole]), alpha)[0]),
         alpha=float(alpha),
         weighting=weighting,
         status=Status(int(plan.status[0])),
         iterations=int(plan.iterations[0]),
         marginal_error=float(plan.marginal_error[0]),
         solver=_describe(solve),
+        visible=visible,
+        visible_share=visible_share if visible is not None else 0.0,
+        patches=patches,
+    )
+
+
+def explain_match(query: FaceFeatures, gallery: FaceFeatures, options: MatchOptions) -> Explanation:
+    """Explain two faces compared with the options of an identification or verification.
+
+    Args:
+        query: features of one face, as the network gave them.
+        gallery: features of one face from the same network.
+        options: how they were compared.
+
+    Raises:
+        InputError: as :func:`explain_pair`.
+    """
+    first, second = options.prepare(query), options.prepare(gallery)
+    shown = options.visible_cosine(first, second) if len(query) == len(gallery) == 1 else None
+    return explain_pair(
+        first,
+        second,
+        weighting=options.weighting,
+        alpha=options.alpha,
+        solver=options.solver,
+        visible=None if shown is None else float(shown[0]),
+        visible_share=options.visible,
+        patches=options.patches,
     )
 
 

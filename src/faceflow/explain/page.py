@@ -143,8 +143,6 @@ def _match(query_crop: UInt8, row: PageRow, place: int) -> dict[str, Any]:
     """Everything the template shows of one match."""
     explanation = row.explanation
     caption = Caption(_clean(row.person), stage1_rank=row.stage1_rank, rank=row.rank)
-    emd, cosine = explanation.score_parts
-    emd_width = min(100.0, max(0.0, 100 * emd))
     return {
         "place": place,
         "person": caption.person,
@@ -155,17 +153,32 @@ def _match(query_crop: UInt8, row: PageRow, place: int) -> dict[str, Any]:
         "score": number(explanation.score),
         "emd": number(explanation.emd),
         "cosine": number(explanation.cosine),
-        "alpha": number(explanation.alpha, 2),
-        "rest": number(1 - explanation.alpha, 2),
-        "emd_part": number(emd),
-        "cosine_part": number(cosine),
-        "emd_width": f"{emd_width:.2f}",
-        "cosine_width": f"{min(100 - emd_width, max(0.0, 100 * cosine)):.2f}",
+        "terms": _terms(explanation),
         **_pictures(query_crop, row, caption),
         "settings_line": settings_line(explanation),
         "moved": moved(explanation),
         "data": _data(explanation),
     }
+
+
+def _terms(explanation: Explanation) -> list[dict[str, str]]:
+    """What each similarity adds, with its place in a bar 100 wide."""
+    found, x = [], 0.0
+    for term in explanation.terms:
+        width = min(100 - x, max(0.0, 100 * term.part))
+        found.append(
+            {
+                "key": term.key,
+                "name": term.name,
+                "value": number(term.value),
+                "share": number(term.share, 2),
+                "part": number(term.part),
+                "x": f"{x:.2f}",
+                "width": f"{width:.2f}",
+            }
+        )
+        x += width
+    return found
 
 
 def _pictures(query_crop: UInt8, row: PageRow, caption: Caption) -> dict[str, Any]:

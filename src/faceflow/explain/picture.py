@@ -14,7 +14,7 @@ from PIL import Image
 
 from faceflow.arrays import UInt8
 from faceflow.errors import InputError
-from faceflow.explain.colour import COSINE, EMD, INK, MUTED, RULE
+from faceflow.explain.colour import COSINE, EMD, INK, MUTED, RULE, VISIBLE
 from faceflow.explain.explanation import Explanation
 from faceflow.explain.panels import (
     blank_face,
@@ -159,22 +159,18 @@ def _flow(layout: Layout, y: float, explanation: Explanation, caption: Caption) 
 
 
 def _footer(sheet: Sheet, y: float, explanation: Explanation) -> float:
-    """How the score is made of its two parts, the settings, and what it is not."""
+    """How the score is made of its parts, the settings, and what it is not."""
     left, right = MARGIN, sheet.width - MARGIN
     sheet.rule(y, left, right)
-    emd, cosine = explanation.score_parts
-    entries = (
-        (EMD, "EMD similarity", explanation.alpha, explanation.emd, emd),
-        (COSINE, "cosine", 1 - explanation.alpha, explanation.cosine, cosine),
-    )
+    colours = {"emd": EMD, "visible": VISIBLE, "cosine": COSINE}
     y += 28
     x = left
-    for colour, name, share, value, part in entries:
-        sheet.box(x, y - 10, 10, 10, colour)
+    for term in explanation.terms:
+        sheet.box(x, y - 10, 10, 10, colours[term.key])
         x += 16
         for words, ink in (
-            (f"{name} {number(value)}", INK),
-            (f" x {number(share, 2)} = {number(part)}", MUTED),
+            (f"{term.name} {number(term.value)}", INK),
+            (f" x {number(term.share, 2)} = {number(term.part)}", MUTED),
         ):
             sheet.write(x, y, words, 13, fill=ink)
             x += sheet.text.width(words, 13) + 4
@@ -184,9 +180,9 @@ def _footer(sheet: Sheet, y: float, explanation: Explanation) -> float:
     full = right - left
     sheet.box(left, y, full, 10, RULE)
     x = left
-    for colour, *_, part in entries:
-        width = min(max(part, 0.0) * full, right - x)
-        sheet.box(x, y, width, 10, colour)
+    for term in explanation.terms:
+        width = min(max(term.part, 0.0) * full, right - x)
+        sheet.box(x, y, width, 10, colours[term.key])
         x += width
     y += 18
     y = sheet.paragraph(left, y, f"{settings_line(explanation)} {moved(explanation)}", 12, full)

@@ -97,7 +97,8 @@ def settings_line(explanation: Explanation) -> str:
     how = str(solver["name"])
     if "epsilon" in solver:
         how += f" with epsilon {solver['epsilon']}"
-    return f"{h}x{w} patches, {explanation.weighting} weights, {how}: {outcome(explanation)}."
+    kind = "projected " if explanation.patches == "projected" else ""
+    return f"{h}x{w} {kind}patches, {explanation.weighting} weights, {how}: {outcome(explanation)}."
 
 
 def outcome(explanation: Explanation) -> str:

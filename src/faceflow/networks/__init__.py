@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from faceflow.arrays import Float32
 from faceflow.errors import InputError
 from faceflow.networks import lightcnn
-from faceflow.networks.network import FaceNetwork
+from faceflow.networks.network import FaceNetwork, last_layer_of
 from faceflow.networks.spec import MatchDefaults, NetworkSpec
 from faceflow.weights import Licence, ModelFile, load_graphs
 
@@ -45,6 +46,19 @@ def defaults_for(name: str) -> MatchDefaults:
     return _SPECS[name].defaults if name in _SPECS else _UNCALIBRATED
 
 
+def last_layer(name: str) -> tuple[Float32, Float32]:
+    """The last layer of the network called ``name``, without loading the network to run it.
+
+    Returns:
+        weight (D, R, C) and bias (D,); see :attr:`FaceNetwork.last_layer`.
+
+    Raises:
+        InputError: unknown name.
+        WeightsError: not pulled yet or damaged, or the network has no such layer.
+    """
+    return last_layer_of(spec(name), _graph(name))
+
+
 def load_network(name: str = DEFAULT, *, threads: int | None = None) -> FaceNetwork:
     """Load a network from the cache.
 
@@ -72,6 +86,7 @@ __all__ = [
     "NetworkSpec",
     "available",
     "defaults_for",
+    "last_layer",
     "load_network",
     "spec",
 ]

@@ -133,20 +133,25 @@ class FaceNetwork:
         Raises:
             WeightsError: the graph is gone from the cache, or has no such layer.
         """
-        import onnx  # a quarter of a second to import, and only this needs it
-
-        found = {
-            tensor.name: onnx.numpy_helper.to_array(tensor)
-            for tensor in onnx.load_from_string(self._read_graph()).graph.initializer
-            if tensor.name in ("fc.weight", "fc.bias")
-        }
-        if len(found) != 2:
-            raise WeightsError(f"the graph of {self.spec.name} has no last layer named fc")
-        d, c, r = self.spec.embedding_size, self.spec.channels, int(np.prod(self.spec.grid))
-        weight = found["fc.weight"].reshape(d, c, r).transpose(0, 2, 1)
-        return np.ascontiguousarray(weight), found["fc.bias"].copy()
+        return last_layer_of(self.spec, self._read_graph())
 
     def _open(self) -> onnxruntime.InferenceSession:
         from faceflow.weights.session import open_session  # loads ONNX Runtime
 
         return open_session(self._read_graph(), threads=self._threads, name=self.spec.name)
+
+
+def last_layer_of(spec: NetworkSpec, graph: bytes) -> tuple[Float32, Float32]:
+    """Weight (D, R, C) and bias (D,); see :attr:`FaceNetwork.last_layer`."""
+    import onnx  # a quarter of a second to import, and only this needs it
+
+    found = {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in onnx.load_from_string(graph).graph.initializer
+        if tensor.name in ("fc.weight", "fc.bias")
+    }
+    if len(found) != 2:
+        raise WeightsError(f"the graph of {spec.name} has no last layer named fc")
+    d, c, r = spec.embedding_size, spec.channels, int(np.prod(spec.grid))
+    weight = found["fc.weight"].reshape(d, c, r).transpose(0, 2, 1)
+    return np.ascontiguousarray(weight), found["fc.bias"].copy()

@@ -19,11 +19,16 @@ class MatchDefaults:
         alpha: share of the EMD similarity in the stage-2 score.
         weighting: name of the patch weighting.
         k: how many stage-1 candidates stage 2 re-ranks.
+        patches: what is transported, the "raw" feature map or its "projected" contributions
+            to the embedding; see :class:`faceflow.patch_model.PatchModel`.
+        visible: share of the visible faces' cosine in the cosine term.
     """
 
     alpha: float
     weighting: str
     k: int
+    patches: Literal["raw", "projected"] = "raw"
+    visible: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.arrays import Float32, Floats, Int64
+from faceflow.arrays import Float32, Floats, Int64, unit
 from faceflow.errors import InputError, MissingExtraError
 from faceflow.transport.codes import DTYPES, Buffer, Codes, DType, dtype_of
 from faceflow.transport.plan import Plan
@@ -284,3 +284,37 @@ def _first(plan: Plan) -> Plan:
         plan.status[0],
         None if plan.flow is None else plan.flow[0],
     )
+
+
+def project(
+    patches: Float32, projection: Float32, *, threads: int | None = None, isa: str = ""
+) -> tuple[Float32, Float32]:
+    """Each patch through its own linear map, made unit.
+
+    Args:
+        patches: (N, R, C) float32 with a contiguous last axis.
+        projection: (R, C, D) float32, contiguous.
+        threads: of the kernel; None: one per physical core.
+        isa: force an instruction set, as for :func:`solve`.
+
+    Returns:
+        (N, R, D) unit rows (zero where the product is zero) and (N, R) their lengths. A face's
+        numbers are the same to the last bit in any batch and for any number of threads.
+    """
+    n, r, c = patches.shape
+    if projection.shape[:2] != (r, c):
+        raise InputError(
+            f"the projection has shape {projection.shape}", why=f"patches need ({r}, {c}, D)"
+        )
+    d = projection.shape[2]
+    out = np.empty((n, r, d), np.float32)
+    lengths = np.empty((n, r), np.float32)
+    if _why_missing is not None:
+        # One face at a time: products of one shape, so that the batch cannot matter.
+        for face in range(n):
+            raw = np.matmul(patches[face][:, None, :], projection)[:, 0]
+            lengths[face] = np.linalg.norm(raw.astype(np.float64), axis=1)
+            out[face] = unit(raw)
+        return out, lengths
+    _kernel.project(patches, projection, out=out, lengths=lengths, threads=threads or 0, isa=isa)
+    return out, lengths

@@ -1,0 +1,207 @@
+"""Contributions to the embedding and visibility: against plain sums, and in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faceflow import patch_model
+from faceflow.errors import InputError
+from faceflow.features import FaceFeatures
+from faceflow.matching import MatchOptions
+from faceflow.networks import MatchDefaults
+from faceflow.patch_model import CoverModel, PatchModel
+from faceflow.transport import native
+from faceflow.weighting import weigh
+
+H, W, C, D = 3, 2, 5, 19
+R = H * W
+
+
+def make_model(seed: int = 0) -> PatchModel:
+    rng = np.random.default_rng(seed)
+    cover = CoverModel(
+        rng.standard_normal((R, C)).astype(np.float32),
+        rng.standard_normal(R).astype(np.float32),
+        rng.standard_normal((R, C)).astype(np.float32),
+    )
+    return PatchModel((H, W), rng.standard_normal((R, C, D)).astype(np.float32), cover)
+
+
+def make_faces(n: int, seed: int = 1) -> FaceFeatures:
+    rng = np.random.default_rng(seed)
+    return FaceFeatures.from_maps(rng.standard_normal((n, D)), rng.standard_normal((n, C, H, W)))
+
+
+def test_contributions_are_the_patches_through_their_maps() -> None:
+    model, faces = make_model(), make_faces(4)
+    seen = model.project(faces)
+    expected = np.einsum(
+        "nrc,rcd->nrd", faces.raw_patches.astype(np.float64), model.projection.astype(np.float64)
+    )
+    np.testing.assert_allclose(seen.raw_patches, expected, atol=2e-6)
+    np.testing.assert_allclose(np.linalg.norm(seen.patches, axis=-1), 1, atol=1e-6)
+    mean = expected.mean(axis=1)
+    np.testing.assert_allclose(
+        seen.pooled, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=2e-6
+    )
+    assert seen.embedding is faces.embedding
+
+
+def test_visible_is_one_minus_the_sigmoid() -> None:
+    model, faces = make_model(), make_faces(3)
+    seen = model.see(faces)
+    score = np.einsum("nrc,rc->nr", faces.raw_patches, model.cover.weight) + model.cover.bias
+    assert seen.visible is not None
+    np.testing.assert_allclose(seen.visible, 1 - 1 / (1 + np.exp(-score)), atol=1e-6)
+    np.testing.assert_array_equal(model.project(faces).visible, seen.visible)
+
+
+def test_visible_cosine_against_plain_sums() -> None:
+    model = make_model()
+    query, gallery = model.project(make_faces(1, 2)), model.project(make_faces(3, 3))
+    got = model.visible_cosine(query, gallery)
+    assert query.visible is not None
+    assert gallery.visible is not None
+    for n in range(3):
+        a = b = 0.0
+        for r in range(R):
+            mean = model.cover.mean[r].astype(np.float64) @ model.projection[r]
+            share = float(query.visible[0, r] * gallery.visible[n, r])
+            a = a + share * (query.raw_patches[0, r].astype(np.float64) - mean)
+            b = b + share * (gallery.raw_patches[n, r].astype(np.float64) - mean)
+        assert got[n] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-5)
+
+
+def test_a_covered_patch_does_not_matter() -> None:
+    model = make_model()
+    query, gallery = model.project(make_faces(1, 2)), model.project(make_faces(2, 3))
+    visible = np.ones((1, R), np.float32)
+    visible[0, 1] = 0
+    hidden = replace(query, visible=visible)
+    patches = query.patches.copy()
+    patches[0, 1] = patches[0, 0]
+    other = replace(hidden, patches=patches)
+    np.testing.assert_array_equal(
+        model.visible_cosine(hidden, gallery), model.visible_cosine(other, gallery)
+    )
+    u, v = weigh("visible", hidden, gallery)
+    assert (u[:, 1] == 0).all()
+    assert (v[:, 1] == 0).all()
+    np.testing.assert_allclose(u.sum(axis=1), 1, atol=1e-6)
+
+
+def test_nothing_visible_says_nothing() -> None:
+    model = make_model()
+    query, gallery = model.project(make_faces(1)), model.project(make_faces(2))
+    blind = replace(query, visible=np.zeros((1, R), np.float32))
+    np.testing.assert_array_equal(model.visible_cosine(blind, gallery), [0, 0])
+    u, _ = weigh("visible", blind, gallery)
+    np.testing.assert_allclose(u, 1 / R)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(1, 20), seed=st.integers(0, 5), threads=st.integers(1, 3))
+def test_a_face_does_not_depend_on_its_batch(n: int, seed: int, threads: int) -> None:
+    model, faces = make_model(seed), make_faces(n, seed + 10)
+    query = model.project(make_faces(1, seed + 50))
+    together = model.project(faces)
+    whole = model.visible_cosine(query, together)
+    for i in range(n):
+        alone = model.project(faces[i])
+        np.testing.assert_array_equal(alone.patches[0], together.patches[i])
+        np.testing.assert_array_equal(alone.norms[0], together.norms[i])
+        np.testing.assert_array_equal(alone.visible, together[i].visible)
+        assert model.visible_cosine(query, alone)[0] == whole[i]
+    out, _ = native.project(faces.raw_patches, model.projection, threads=threads)
+    np.testing.assert_array_equal(out, together.patches)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (7, 2, 3, 16), (13, 4, 130, 48), (2, 3, 8, 257)])
+def test_every_instruction_set_projects_alike(shape: tuple[int, int, int, int]) -> None:
+    n, r, c, d = shape
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, r, c)).astype(np.float32)
+    x[0, 0] = 0
+    maps = rng.standard_normal((r, c, d)).astype(np.float32)
+    expected = np.einsum("nrc,rcd->nrd", x.astype(np.float64), maps.astype(np.float64))
+    length = np.linalg.norm(expected, axis=-1)
+    levels = native.info().available
+    results = [native.project(x, maps, isa=level) for level in levels]
+    for level, (out, lengths) in zip(levels, results, strict=True):
+        np.testing.assert_allclose(lengths, length, rtol=1e-5, atol=1e-5, err_msg=level)
+        np.testing.assert_allclose(out * lengths[..., None], expected, atol=1e-4, err_msg=level)
+    assert (results[0][0][0, 0] == 0).all()
+    fused = [out for level, (out, _) in zip(levels, results, strict=True) if level != "portable"]
+    for out in fused[1:]:
+        np.testing.assert_array_equal(out, fused[0])
+
+
+def test_strided_patches_are_projected_where_they_lie() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((4, 2 * R, C + 3)).astype(np.float32)
+    view = wide[:, ::2, 1 : C + 1]
+    maps = make_model().projection
+    np.testing.assert_array_equal(
+        native.project(view, maps)[0], native.project(np.ascontiguousarray(view), maps)[0]
+    )
+
+
+def test_wrong_shapes_are_refused() -> None:
+    model = make_model()
+    rng = np.random.default_rng(0)
+    other = FaceFeatures.from_maps(rng.standard_normal((1, D)), rng.standard_normal((1, C, 2, 2)))
+    with pytest.raises(InputError, match="grid"):
+        model.project(other)
+    with pytest.raises(InputError, match="projection"):
+        native.project(np.zeros((1, 2, 3), np.float32), np.zeros((3, 2, 1), np.float32))
+    with pytest.raises(InputError, match=r"PatchModel\.project"):
+        model.visible_cosine(make_faces(1), make_faces(1))
+    with pytest.raises(InputError, match="visible"):
+        weigh("visible", make_faces(1), make_faces(2))
+
+
+def test_no_model_for_unknown_weights() -> None:
+    assert patch_model.load("nobody", "0" * 64) is None
+    assert patch_model.load("lightcnn-v4", "0" * 64) is None
+
+
+def test_options_without_a_model_fall_back_to_what_needs_none() -> None:
+    defaults = MatchDefaults(0.3, "visible", 100, "projected", 0.4)
+    plain = MatchOptions.resolve(defaults)
+    assert (plain.patches, plain.visible, plain.weighting) == ("raw", 0.0, "uniform")
+    full = MatchOptions.resolve(defaults, model=make_model())
+    assert (full.patches, full.visible, full.weighting) == ("projected", 0.4, "visible")
+    pooled = MatchOptions.resolve(defaults, model=make_model(), grid=(1, 1))
+    assert (pooled.patches, pooled.visible) == ("raw", 0.0)
+    old = MatchOptions.resolve(defaults, {"alpha": 0.2, "weighting": "apc"}, model=make_model())
+    assert (old.patches, old.visible, old.alpha) == ("raw", 0.0, 0.2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"patches": "cooked"},
+        {"visible": 1.5},
+        {"visible": float("nan")},
+        {"patches": "projected"},
+        {"visible": 0.5},
+        {"weighting": "visible"},
+    ],
+)
+def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        MatchOptions(**{"alpha": 0.5, "weighting": "uniform", **wrong})  # type: ignore[arg-type]
+
+
+def test_the_score_mixes_three_similarities(random_features: Callable[..., FaceFeatures]) -> None:
+    options = MatchOptions(0.4, "visible", patches="projected", visible=0.25, model=make_model())
+    emd, cosine, shown = np.array([0.5]), np.array([0.1]), np.array([0.9])
+    assert options.score(emd, cosine, shown)[0] == pytest.approx(
+        0.4 * 0.5 + 0.6 * (0.75 * 0.1 + 0.25 * 0.9)
+    )
