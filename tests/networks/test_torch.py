@@ -78,7 +78,11 @@ def test_outputs_without_reference_data(deterministic: SimpleNamespace, torch: A
 
 def test_layer_3_is_in_the_middle_of_arcface(deterministic: SimpleNamespace, torch: Any) -> None:
     images = deterministic.image((2, 1, 128, 128))
-    whole, middle = (filled(name, deterministic, torch) for name in ("arcface", "arcface-layer3"))
+    whole = filled("arcface", deterministic, torch)
+    with torch.device("meta"):
+        middle = build("arcface-layer3")
+    middle.load_state_dict(whole.state_dict(), assign=True)
+    middle.eval()
     kept = []
     whole.layer3.register_forward_hook(lambda *args: kept.append(args[2]))
     embedding, _ = run(whole, images, torch)

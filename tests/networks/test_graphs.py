@@ -1,0 +1,123 @@
+"""The ONNX graphs compute what the published networks compute, filled without PyTorch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from faceflow.errors import WeightsError
+from faceflow.networks.arcface_graph import ARCFACE_RESNET18
+from faceflow.networks.cosface_graph import COSFACE_SPHERE20
+from faceflow.networks.facenet_graph import INCEPTION_RESNET_V1
+from faceflow.networks.graph_builder import Architecture
+from faceflow.networks.iresnet_graph import IRESNET50, IRESNET100
+from faceflow.weights.session import open_session
+
+ARCHITECTURES = {
+    "arcface": ("arcface_resnet18", ARCFACE_RESNET18),
+    "cosface": ("cosface_sphere20", COSFACE_SPHERE20),
+    "facenet": ("facenet_inception_resnet_v1", INCEPTION_RESNET_V1),
+    "iresnet50": ("iresnet50", IRESNET50),
+    "iresnet100": ("iresnet100", IRESNET100),
+}
+BATCH = {"iresnet50": 1, "iresnet100": 1}
+_OPEN: dict[str, onnxruntime.InferenceSession] = {}
+
+
+def outputs(name: str, deterministic: SimpleNamespace) -> dict[str, np.ndarray]:
+    """Every output for the deterministic weights and input; one session is kept at a time."""
+    architecture = ARCHITECTURES[name][1]
+    if name not in _OPEN:
+        _OPEN.clear()
+        tensors = deterministic.fill(architecture.expected_shapes())
+        _OPEN[name] = open_session(architecture.build(tensors))
+    images = deterministic.image((BATCH.get(name, 2), *architecture.image))
+    names = list(architecture.outputs)
+    found = dict(zip(names, _OPEN[name].run(names, {"image": images}), strict=True))
+    if name == "facenet":  # the published network ends with this step, the graph before it
+        found["embedding"] /= np.linalg.norm(found["embedding"], axis=1, keepdims=True)
+    return found
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_outputs(name: str, deterministic: SimpleNamespace, request: Any) -> None:
+    found = outputs(name, deterministic)
+    for part, expected in zip(
+        ("embedding", "patches"), deterministic.few_golden(name), strict=True
+    ):
+        deterministic.close(deterministic.sample(found[part]), expected)
+    if name == "arcface":
+        _, expected = deterministic.few_golden("arcface-layer3")
+        deterministic.close(deterministic.sample(found["patches-layer3"]), expected)
+    golden: Path = request.getfixturevalue("golden")  # skips without the reference data
+    with np.load(golden / "networks.npz") as values:
+        for part in ("embedding", "patches"):
+            deterministic.close(found[part], values[f"{ARCHITECTURES[name][0]}.{part}"])
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_entries_are_those_of_the_reference(name: str, golden: Path) -> None:
+    reference, architecture = ARCHITECTURES[name]
+    published = json.loads((golden / "networks.json").read_text())[reference]["keys"]
+    needed = {
+        key: tuple(shape)
+        for key, shape in published.items()
+        if not key.endswith(".num_batches_tracked") and not key.startswith("logits.")
+    }
+    assert architecture.expected_shapes() == needed
+
+
+# All five agree with the same golden values; with other weights two families are enough.
+@pytest.mark.parametrize("name", ["arcface", "facenet"])
+def test_graph_and_module_agree(name: str, deterministic: SimpleNamespace) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
+    from faceflow.networks.torch import build
+
+    architecture: Architecture = ARCHITECTURES[name][1]
+    with torch.device("meta"):
+        module = build(name)
+    shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    tensors = deterministic.fill(shapes, salt="other ")
+    state = {key: torch.from_numpy(value) for key, value in tensors.items()}
+    module.load_state_dict(state, assign=True)
+    images = 0.5 * deterministic.image((1, *architecture.image))
+    with torch.no_grad():
+        expected = [value.numpy() for value in module.eval()(torch.from_numpy(images))]
+    needed = {key: tensors[key] for key in architecture.expected_shapes()}
+    session = open_session(architecture.build(needed))
+    embedding, patches = session.run(["embedding", "patches"], {"image": images})
+    if name == "facenet":
+        embedding = embedding / np.linalg.norm(embedding)
+    deterministic.close(embedding, expected[0])
+    deterministic.close(patches, expected[1])
+
+
+def test_equal_tensors_give_equal_bytes() -> None:
+    shapes = COSFACE_SPHERE20.expected_shapes()
+    tensors = {name: np.full(shape, len(name), np.float32) for name, shape in shapes.items()}
+    again = dict(reversed(tensors.items()))
+    assert COSFACE_SPHERE20.build(tensors) == COSFACE_SPHERE20.build(again)
+
+
+def test_tensors_that_do_not_fit() -> None:
+    shapes = COSFACE_SPHERE20.expected_shapes()
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    broken = tensors | {"fc.weight": np.zeros((512, 100), np.float32)}
+    with pytest.raises(WeightsError, match=r"fc.weight \(512, 100\) instead of \(512, 21504\)"):
+        COSFACE_SPHERE20.build(broken)
+    broken = tensors | {"layer4.0.bias": np.full(512, np.nan, np.float32)}
+    with pytest.raises(WeightsError, match=r"layer4\.0\.bias holds NaN"):
+        COSFACE_SPHERE20.build(broken)
+
+
+def test_a_negative_variance(deterministic: SimpleNamespace) -> None:
+    tensors = deterministic.fill(ARCFACE_RESNET18.expected_shapes())
+    tensors["layer2.0.bn1.running_var"][3] = -0.5
+    with pytest.raises(WeightsError, match=r"layer2\.0\.conv1\.weight .* negative variance"):
+        ARCFACE_RESNET18.build(tensors)
