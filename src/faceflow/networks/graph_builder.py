@@ -98,7 +98,7 @@ class GraphBuilder:
                 made[name] = np.asarray(compute(), dtype=np.float32)
             if not np.isfinite(made[name]).all():
                 raise WeightsError(
-                    f"these tensors do not make a {title}",
+                    f"these tensors are not those of {title}",
                     why=f"{name} holds NaN, infinity, or a negative variance",
                     todo="use another checkpoint; this one was damaged or its training failed",
                 )

@@ -14,7 +14,7 @@ from faceflow.weights import Licence, Source
 
 @dataclass(frozen=True, slots=True)
 class MatchDefaults:
-    """Matching options that measured best for one network; calibrate on your own photos.
+    """Matching options to start from with one network; calibrate on your own photos.
 
     Attributes:
         alpha: share of the EMD similarity in the stage-2 score.
@@ -51,7 +51,7 @@ class NetworkSpec:
         embedding_size: D.
         grid: (h, w) of the patch grid, R = h * w.
         channels: C, the length of a patch.
-        defaults: matching options that measured best.
+        defaults: matching options to start from, measured where its file says so.
         patch_output: the graph's output that holds the patches.
         model: name of the model whose graph it runs; its own name by default.
     """

@@ -43,7 +43,7 @@ def require_shapes(
     ]
     if trouble:
         raise WeightsError(
-            f"these tensors do not make a {model}",
+            f"these tensors are not those of {model}",
             why="; ".join(trouble),
             todo="use the checkpoint this model was published with",
         )

@@ -136,14 +136,14 @@ def import_checkpoint(
         progress(f"reading {file}")
     tensors = read_state_dict(file)
     try:
-        fitted = fit(tensors, model.shapes(), model=model.title)
+        fitted = fit(tensors, model.shapes(), model=_short(model))
     except WeightsError as error:
         also = _fitting(tensors, [other for other in others if other.name != model.name])
         if also is None:
             raise
         raise WeightsError(
             error.what,
-            why=f"{error.why}. They are those of {also.name}",
+            why=f"{error.why}. They fit {also.name}",
             todo=f"run `faceflow models import {also.name} {file}`",
         ) from error
     if progress:
@@ -152,12 +152,16 @@ def import_checkpoint(
     return store(known, model.build({source.member: fitted}), origin or {"file": str(file)})
 
 
+def _short(model: ModelFile) -> str:
+    return model.title.split(",")[0]
+
+
 def _fitting(tensors: Tensors, others: Sequence[ModelFile]) -> ModelFile | None:
     for other in others:
         if other.shapes is None:
             continue
         try:
-            fit(tensors, other.shapes(), model=other.title)
+            fit(tensors, other.shapes(), model=_short(other))
         except WeightsError:
             continue
         return other

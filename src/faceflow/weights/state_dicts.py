@@ -114,7 +114,7 @@ def fit(tensors: Tensors, shapes: Shapes, *, model: str) -> Tensors:
     for name, tensor in found.items():
         if not np.issubdtype(tensor.dtype, np.floating):
             raise WeightsError(
-                f"these tensors do not make a {model}",
+                f"these tensors are not those of {model}",
                 why=f"{name} holds {tensor.dtype} and not floating-point numbers",
                 todo="use a checkpoint that is not quantised",
             )
