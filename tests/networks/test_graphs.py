@@ -33,7 +33,7 @@ BATCH = {"iresnet50": 1, "iresnet100": 1}
 
 def open_network(name: str, content: bytes) -> FaceNetwork:
     source = replace(networks.spec(name).source, tensors_sha256="0" * 64)
-    return FaceNetwork(replace(networks.spec(name), source=source), lambda: content)
+    return FaceNetwork(replace(networks.spec(name), source=source), lambda: content, threads=1)
 
 
 def check_last_layer(network: FaceNetwork, embedding: np.ndarray, patches: np.ndarray) -> None:
@@ -103,6 +103,7 @@ def test_graph_and_module_agree(name: str, deterministic: SimpleNamespace) -> No
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
     from faceflow.networks.torch import build
 
+    torch.set_num_threads(1)
     architecture: Architecture = ARCHITECTURES[name][1]
     with torch.device("meta"):
         module = build(name)
@@ -114,7 +115,7 @@ def test_graph_and_module_agree(name: str, deterministic: SimpleNamespace) -> No
     with torch.no_grad():
         expected = [value.numpy() for value in module.eval()(torch.from_numpy(images))]
     needed = {key: tensors[key] for key in architecture.expected_shapes()}
-    session = open_session(architecture.build(needed))
+    session = open_session(architecture.build(needed), threads=1)
     embedding, patches = session.run(["embedding", "patches"], {"image": images})
     if name == "facenet":
         embedding = embedding / np.linalg.norm(embedding)

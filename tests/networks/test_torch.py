@@ -30,7 +30,9 @@ RUN = [name for name in REFERENCE if name != "iresnet100"]
 
 @pytest.fixture(scope="module")
 def torch() -> Any:
-    return pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
+    found = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
+    found.set_num_threads(1)  # several threads cost more than they save on runs this short
+    return found
 
 
 def filled(name: str, deterministic: SimpleNamespace, torch: Any) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from faceflow import weights
@@ -172,6 +174,26 @@ def test_a_larger_network_of_the_family_is_not_cut_down(cache: Path, write: Any)
         weights.import_checkpoint(model(), file, others=others)
     with pytest.raises(WeightsError, match=r"1 unexpected: layer1\.1\.conv1\.weight"):
         weights.import_checkpoint(model(), file)
+
+
+def test_two_networks_in_one_file(cache: Path, write: Any) -> None:
+    tensors = {f"{part}.{k}": v for part in ("student", "teacher") for k, v in state().items()}
+    with pytest.raises(WeightsError, match=r"2 times.*'student\.', 'teacher\.'.*one of them"):
+        weights.import_checkpoint(model(), write("a.pth", tensors))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    prefix=st.lists(st.sampled_from(["module", "conv1", "layer1", "0", "fc", "x"]), max_size=3),
+    order=st.randoms(use_true_random=False),
+)
+def test_any_prefix_and_any_order(prefix: list[str], order: Any) -> None:
+    tensors = state()
+    renamed = [(".".join([*prefix, key]), array) for key, array in tensors.items()]
+    order.shuffle(renamed)
+    found = fit(dict(renamed), SHAPES, model="it")
+    assert list(found) == list(SHAPES)
+    assert all(found[key] is tensors[key] for key in tensors)
 
 
 def test_nothing_in_common(cache: Path, write: Any) -> None:

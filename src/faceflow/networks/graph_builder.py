@@ -2,7 +2,8 @@
 
 A network is described once, as a function that calls these methods in order. Run without
 tensors it tells which entries a checkpoint must hold; run with them it makes the graph. Batch
-normalisations behind a convolution or a linear layer are folded into it, in float64.
+normalisations behind a convolution or a linear layer are folded into it, their factors and shifts
+computed in float64.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class GraphBuilder:
         weight = self._entry(f"{name}.weight", outputs, inputs, height, width)
         shift = self._entry(f"{name}.bias", outputs) if bias else None
         folded = self._norm(norm, outputs, epsilon) if norm else None
-        self._constants[f"{name}.weight"] = lambda: scale * _times(weight(), folded)
+        self._constants[f"{name}.weight"] = lambda: np.float32(scale) * _times(weight(), folded)
         constants = [f"{name}.weight"]
         if shift or folded:
             self._constants[f"{name}.bias"] = lambda: scale * _shift(outputs, shift, folded)
@@ -201,7 +202,7 @@ class GraphBuilder:
 
         def read() -> Array:
             assert self._tensors is not None  # constants() is for builders that have tensors
-            return np.asarray(self._tensors[name], dtype=np.float64)
+            return np.asarray(self._tensors[name], dtype=np.float32)
 
         return read
 
@@ -212,7 +213,7 @@ class GraphBuilder:
         )
 
         def affine() -> tuple[Array, Array]:
-            factor = gamma() / np.sqrt(variance() + epsilon)
+            factor = gamma() / np.sqrt(variance().astype(np.float64) + epsilon)
             return factor, beta() - factor * mean()
 
         return affine
@@ -225,7 +226,8 @@ def _times(weight: Array, folded: _Affine | None) -> Array:
     if folded is None:
         return weight
     factor, _ = folded()
-    return weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    # In float32: a network's weights in float64 would double the memory of an import.
+    return weight * factor.astype(np.float32).reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def _shift(outputs: int, bias: Callable[[], Array] | None, folded: _Affine | None) -> Array:

@@ -81,8 +81,9 @@ def serialise(
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    content = bytes(model.SerializeToString(deterministic=True))
+    onnx.checker.check_model(content)  # of the bytes: it would serialise the model once more
+    return content
 
 
 def _constant(tensor: np.ndarray) -> np.ndarray:

@@ -96,12 +96,12 @@ def fit(tensors: Tensors, shapes: Shapes, *, model: str) -> Tensors:
         The arrays of ``shapes``, in its order.
 
     Raises:
-        WeightsError: entries are missing, unexpected, or of another shape or kind; the first
-            of each are named.
+        WeightsError: entries are missing, unexpected, or of another shape or kind (the first
+            of each are named), or the network is there more than once.
     """
     from faceflow.weights.graphs import require_shapes  # loads onnx
 
-    prefix = _prefix(tensors, shapes)
+    prefix = _prefix(tensors, shapes, model)
     stripped = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     parts = {name.split(".")[0] for name in shapes}
     found = {
@@ -121,7 +121,7 @@ def fit(tensors: Tensors, shapes: Shapes, *, model: str) -> Tensors:
     return {name: found[name] for name in shapes}
 
 
-def _prefix(tensors: Tensors, shapes: Shapes) -> str:
+def _prefix(tensors: Tensors, shapes: Shapes, model: str) -> str:
     """What stands before most of the network's entries; nothing where none is found."""
     counts: Counter[str] = Counter()
     by_leaf: dict[
@@ -133,6 +133,15 @@ def _prefix(tensors: Tensors, shapes: Shapes) -> str:
         for name in by_leaf.get(".".join(key.split(".")[-2:]), []):
             if key == name or key.endswith(f".{name}"):
                 counts[key.removesuffix(name)] += 1
+    whole = [repr(prefix) for prefix, count in counts.items() if count == len(shapes)]
+    if (
+        len(whole) > 1
+    ):  # a model and its moving average, say; which one to take is not ours to guess
+        raise WeightsError(
+            f"these tensors hold {model} {len(whole)} times",
+            why=f"once after each of the prefixes {', '.join(whole[:5])}",
+            todo="save the state dict of one of them alone",
+        )
     return max(counts, key=lambda prefix: (counts[prefix], -len(prefix)), default="")
 
 
