@@ -82,3 +82,21 @@ def test_digest_follows_what_changes_features() -> None:
 def test_digest_of_the_default_network_never_changes_by_accident() -> None:
     """Every gallery records it: changing it makes all of them unusable."""
     assert networks.spec("lightcnn-v4").digest.startswith("c529af2bae1d")
+
+
+def test_networks_that_share_weights_differ_in_digest() -> None:
+    specs = [networks.spec(name) for name in ("facenet", "facenet-paper")]
+    specs += [networks.spec(name) for name in ("arcface", "arcface-layer3")]
+    known = [replace(s, source=replace(s.source, tensors_sha256="1" * 64)) for s in specs]
+    assert len({spec.digest for spec in known}) == 4
+    assert [spec.model_name for spec in known] == ["facenet", "facenet", "arcface", "arcface"]
+    changed = replace(known[0], source=replace(known[0].source, tensors_sha256="2" * 64))
+    assert changed.digest != known[0].digest
+
+
+def test_no_digest_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEFLOW_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="models import arcface FILE"):
+        _ = networks.spec("arcface-layer3").digest
+    with pytest.raises(WeightsError, match="models pull facenet"):
+        networks.load_network("facenet-paper")

@@ -65,7 +65,7 @@ def spec(name: str) -> NetworkSpec:
 
 
 def defaults_for(name: str) -> MatchDefaults:
-    """Matching options that measured best for the network called ``name``.
+    """Matching options to start from with the network called ``name``.
 
     A name not known here, as of a network of your own whose features a gallery holds, gets
     cautious ones (alpha 0.1, uniform, k 100); calibrate them.
