@@ -22,8 +22,13 @@ def test_names_are_unique_and_safe() -> None:
 
 def test_unknown_name_lists_the_known() -> None:
     for call in (models.find, models.pull, models.path, models.verify):
-        with pytest.raises(InputError, match=r"choose one of lightcnn-v4, mtcnn"):
+        with pytest.raises(InputError, match=r"choose one of lightcnn-v4, .*, mtcnn"):
             call("../elsewhere")
+
+
+def test_a_network_leads_to_the_model_it_uses() -> None:
+    assert models.find("arcface-layer3").name == "arcface"
+    assert models.find("facenet-paper").name == "facenet"
 
 
 def test_empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,15 @@ _POINTS_96X112 = [
     (62.7299, 92.2041),
 ]
 
+# The same file's 160 x 160 list.
+_POINTS_160X160 = [
+    (61.4356, 54.6963),
+    (118.5318, 54.6963),
+    (93.5252, 90.7366),
+    (68.5493, 122.3655),
+    (110.7299, 122.3641),
+]
+
 TEMPLATES: Mapping[str, Template] = MappingProxyType(
     {
         template.name: template
@@ -84,16 +93,13 @@ TEMPLATES: Mapping[str, Template] = MappingProxyType(
             _template("deepface-emd-96x112", (112, 96), _POINTS_96X112),
             # InsightFace's 112 x 112: the same points 8 px further right.
             _template("arcface-112", (112, 112), [(x + 8.0, y) for x, y in _POINTS_96X112]),
+            _template("deepface-emd-160", (160, 160), _POINTS_160X160),
+            # The release has no list for 128 x 128; its loader resizes larger crops, so these
+            # are the points of 160 x 160 at four fifths (pixel centres: x + 1/2 scales).
             _template(
-                "deepface-emd-160",
-                (160, 160),
-                [
-                    (61.4356, 54.6963),
-                    (118.5318, 54.6963),
-                    (93.5252, 90.7366),
-                    (68.5493, 122.3655),
-                    (110.7299, 122.3641),
-                ],
+                "deepface-emd-128",
+                (128, 128),
+                [(0.8 * x - 0.1, 0.8 * y - 0.1) for x, y in _POINTS_160X160],
             ),
         )
     }

@@ -14,16 +14,17 @@ from faceflow.weights import ModelFile, ModelState, Progress
 
 def available() -> tuple[ModelFile, ...]:
     """All models, the default network and the default detector first of their kind."""
-    return (*networks.MODELS, *detection.MODELS)
+    return (*networks.models(), *detection.MODELS)
 
 
 def find(name: str) -> ModelFile:
-    """The model called ``name``.
+    """The model called ``name``, or the one that the network called ``name`` uses.
 
     Raises:
         InputError: there is none; the error lists those there are.
     """
     known = {model.name: model for model in available()}
+    name = {spec.name: spec.model_name for spec in networks.available()}.get(name, name)
     if name not in known:
         raise InputError(f"there is no model {name!r}", todo=f"choose one of {', '.join(known)}")
     return known[name]
@@ -38,6 +39,17 @@ def pull(
 ) -> Path:
     """Fetch, check, build and cache one model; see :func:`faceflow.weights.pull`."""
     return weights.pull(find(name), from_file=from_file, force=force, progress=progress)
+
+
+def import_checkpoint(name: str, file: Path, *, progress: Progress | None = None) -> Path:
+    """Build a model of a user's checkpoint; see :func:`faceflow.weights.import_checkpoint`.
+
+    Args:
+        name: a model, or a network that uses one (``arcface-layer3`` uses ``arcface``).
+        file: the checkpoint.
+        progress: told what happens.
+    """
+    return weights.import_checkpoint(find(name), file, others=networks.MODELS, progress=progress)
 
 
 def path(name: str) -> Path:

@@ -11,7 +11,7 @@ import faceflow
 from faceflow.cli import app as cli_app
 
 COMMANDS = [[name] for name, *_ in cli_app._COMMANDS] + [
-    ["models", name] for name in ("list", "pull", "path", "verify")
+    ["models", name] for name in ("list", "pull", "import", "path", "verify")
 ]
 ANSWERING = [words for words in COMMANDS if words]
 

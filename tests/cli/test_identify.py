@@ -9,7 +9,12 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
-MATCH_KEYS = {"person", "score", "cosine", "emd", "stage1_rank", "rank", "face_id", "faces"}
+MATCH_KEYS = {"person", "score", "cosine", "emd", "visible"} | {
+    "stage1_rank",
+    "rank",
+    "face_id",
+    "faces",
+}
 ANSWER_KEYS = {"query", "status", "person", "threshold", "face", "faces", "box"} | {
     "detection_score",
     "source",

@@ -11,6 +11,7 @@ from faceflow import networks
 from faceflow.alignment import TEMPLATES
 from faceflow.errors import InputError, WeightsError
 from faceflow.weighting import WEIGHTINGS
+from faceflow.weights import WheelFile
 
 
 def test_default_network_comes_first() -> None:
@@ -19,12 +20,15 @@ def test_default_network_comes_first() -> None:
 
 @pytest.mark.parametrize("spec", networks.available(), ids=lambda spec: spec.name)
 def test_specifications_fit_the_rest(spec: networks.NetworkSpec) -> None:
-    assert networks.spec(spec.name) is spec
+    assert networks.spec(spec.name) == spec
     assert TEMPLATES[spec.template].size == spec.input_size
     assert len(spec.mean) == len(spec.std) == (1 if spec.colour == "gray" else 3)
     assert spec.defaults.weighting in WEIGHTINGS
     assert 0 <= spec.defaults.alpha <= 1
-    assert len(spec.source.wheel_sha256) == len(spec.source.member_sha256) == 64
+    if isinstance(spec.source, WheelFile):
+        assert len(spec.source.wheel_sha256) == len(spec.source.member_sha256) == 64
+    else:
+        assert spec.source.where, "users must know where to get it"
     for text in (spec.licence.code, spec.licence.weights, spec.licence.training_data):
         assert text
 
@@ -78,3 +82,21 @@ def test_digest_follows_what_changes_features() -> None:
 def test_digest_of_the_default_network_never_changes_by_accident() -> None:
     """Every gallery records it: changing it makes all of them unusable."""
     assert networks.spec("lightcnn-v4").digest.startswith("c529af2bae1d")
+
+
+def test_networks_that_share_weights_differ_in_digest() -> None:
+    specs = [networks.spec(name) for name in ("facenet", "facenet-paper")]
+    specs += [networks.spec(name) for name in ("arcface", "arcface-layer3")]
+    known = [replace(s, source=replace(s.source, tensors_sha256="1" * 64)) for s in specs]
+    assert len({spec.digest for spec in known}) == 4
+    assert [spec.model_name for spec in known] == ["facenet", "facenet", "arcface", "arcface"]
+    changed = replace(known[0], source=replace(known[0].source, tensors_sha256="2" * 64))
+    assert changed.digest != known[0].digest
+
+
+def test_no_digest_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEFLOW_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="models import arcface FILE"):
+        _ = networks.spec("arcface-layer3").digest
+    with pytest.raises(WeightsError, match="models pull facenet"):
+        networks.load_network("facenet-paper")

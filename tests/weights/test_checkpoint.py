@@ -194,9 +194,9 @@ def test_not_a_checkpoint(torch_files: SimpleNamespace) -> None:
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         archive.addfile(tarfile.TarInfo("sys_info"))
     for content, why in [
-        (b"", "neither a zip archive nor a pickle"),
-        (b"<html>not found</html>", "neither a zip archive nor a pickle"),
-        (tar.getvalue(), "it is a tar archive"),
+        (b"", "neither a zip or tar archive nor a pickle"),
+        (b"<html>not found</html>", "neither a zip or tar archive nor a pickle"),
+        (tar.getvalue(), "it is a tar archive without an entry 'storages'"),
         (torch_files.dumps({"a": 1}), "does not begin as PyTorch's do"),
     ]:
         with pytest.raises(WeightsError, match=why):

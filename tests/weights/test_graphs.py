@@ -44,7 +44,7 @@ def test_shapes_that_do_not_fit() -> None:
     with pytest.raises(WeightsError) as caught:
         require_shapes(tensors, expected, model="toy")
     assert str(caught.value).split(". ")[:2] == [
-        "these tensors do not make a toy",
+        "these tensors are not those of toy",
         "6 missing: a (1,), m0 (0,), m1 (1,), ...; 2 unexpected: x (7,), y (); "
         "1 of another shape: b (2, 3) instead of (3, 2)",
     ]

@@ -58,6 +58,7 @@ for _name, _command, _panel in _COMMANDS:
 for _name, _command in (
     ("list", models.list_),
     ("pull", models.pull),
+    ("import", models.import_),
     ("path", models.path),
     ("verify", models.verify),
 ):

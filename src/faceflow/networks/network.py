@@ -27,9 +27,10 @@ class FaceNetwork:
     Args:
         spec: what the network is.
         read_graph: gives the graph's ONNX bytes: input ``image`` (N, channels, H, W) float32,
-            already scaled; outputs ``embedding`` (N, D) and ``patches`` (N, C, h, w);
-            initialisers ``fc.weight`` (D, C * h * w) and ``fc.bias`` (D,), the linear layer
-            between the two. Called now, and again in a process this object is moved to.
+            already scaled; outputs ``embedding`` (N, D) and ``spec.patch_output`` (N, C, h, w);
+            initialisers ``fc.weight`` (D, C * h * w), or (D, C) behind a mean over the grid,
+            and ``fc.bias`` (D,), the linear layer between the two. Called now, and again in
+            a process this object is moved to.
         threads: CPU threads for one call; None: one per physical core.
 
     Safe to use from several threads at once, after a fork, and, when ``read_graph`` can be
@@ -119,7 +120,9 @@ class FaceNetwork:
             # would wait for them for ever.
             _LEFT_BY_FORKS.append(self._session)
             self._session, self._process = self._open(), os.getpid()
-        embedding, patches = self._session.run(["embedding", "patches"], {"image": images})
+        embedding, patches = self._session.run(
+            ["embedding", self.spec.patch_output], {"image": images}
+        )
         return embedding, patches
 
     @cached_property
@@ -131,7 +134,8 @@ class FaceNetwork:
             ``einsum("drc,rc->d", weight, raw_patches) + bias``.
 
         Raises:
-            WeightsError: the graph is gone from the cache, or has no such layer.
+            WeightsError: the graph is gone from the cache, or has no such layer between the
+                patches and the embedding.
         """
         return last_layer_of(self.spec, self._read_graph())
 
@@ -153,5 +157,14 @@ def last_layer_of(spec: NetworkSpec, graph: bytes) -> tuple[Float32, Float32]:
     if len(found) != 2:
         raise WeightsError(f"the graph of {spec.name} has no last layer named fc")
     d, c, r = spec.embedding_size, spec.channels, int(np.prod(spec.grid))
-    weight = found["fc.weight"].reshape(d, c, r).transpose(0, 2, 1)
+    if spec.patch_output != "patches" or found["fc.weight"].size not in (d * c * r, d * c):
+        raise WeightsError(
+            f"no linear layer makes the embedding of {spec.name} of its patches",
+            why="its patches come from the middle of the network",
+            todo="use the network's last patches where a linear layer is needed",
+        )
+    if found["fc.weight"].size == d * c:  # the mean over the grid is linear too
+        weight = np.broadcast_to(found["fc.weight"][:, None, :] / np.float32(r), (d, r, c))
+    else:
+        weight = found["fc.weight"].reshape(d, c, r).transpose(0, 2, 1)
     return np.ascontiguousarray(weight), found["fc.bias"].copy()

@@ -8,12 +8,13 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from faceflow.weights import Licence, WheelFile
+from faceflow.errors import WeightsError
+from faceflow.weights import Licence, Source
 
 
 @dataclass(frozen=True, slots=True)
 class MatchDefaults:
-    """Matching options that measured best for one network; calibrate on your own photos.
+    """Matching options to start from with one network; calibrate on your own photos.
 
     Attributes:
         alpha: share of the EMD similarity in the stage-2 score.
@@ -31,6 +32,12 @@ class MatchDefaults:
     visible: float = 0.0
 
 
+# Little trust in the patches, every patch alike: the start for a network nobody calibrated.
+UNCALIBRATED = MatchDefaults(alpha=0.1, weighting="uniform", k=100)
+# The paper's own options for its own networks; not measured here, since their weights are not.
+PAPER_DEFAULTS = MatchDefaults(alpha=0.7, weighting="apc", k=100)
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
     """A face network's weights, terms, input and output.
@@ -38,7 +45,8 @@ class NetworkSpec:
     Attributes:
         name: what users type.
         title: one line that says what it is.
-        source: the published file its weights are in.
+        source: the published file its weights are in; of a checkpoint that users import, the
+            tensors that were imported.
         licence: the terms, as far as they are known.
         input_size: (H, W) of the crop in pixels.
         colour: order of the channels the network was trained on.
@@ -48,12 +56,14 @@ class NetworkSpec:
         embedding_size: D.
         grid: (h, w) of the patch grid, R = h * w.
         channels: C, the length of a patch.
-        defaults: matching options that measured best.
+        defaults: matching options to start from, measured where its file says so.
+        patch_output: the graph's output that holds the patches.
+        model: name of the model whose graph it runs; its own name by default.
     """
 
     name: str
     title: str
-    source: WheelFile
+    source: Source
     licence: Licence
     input_size: tuple[int, int]
     colour: Literal["rgb", "bgr", "gray"]
@@ -64,6 +74,13 @@ class NetworkSpec:
     grid: tuple[int, int]
     channels: int
     defaults: MatchDefaults
+    patch_output: str = "patches"
+    model: str = ""
+
+    @property
+    def model_name(self) -> str:
+        """The model that is pulled or imported for it; two networks may share one."""
+        return self.model or self.name
 
     @property
     def digest(self) -> str:
@@ -71,9 +88,19 @@ class NetworkSpec:
 
         Two specs with one digest give comparable features; a gallery records it. Name,
         title, licence and matching defaults do not change features and are left out.
+
+        Raises:
+            WeightsError: its checkpoint was not imported, so nobody knows its weights.
         """
+        if not self.source.member_sha256:
+            raise WeightsError(
+                f"the network {self.name} has no weights yet, so no digest",
+                todo=f"run `faceflow models import {self.model_name} FILE`",
+            )
         fields = dataclasses.asdict(self)
-        for silent in ("name", "title", "licence", "defaults"):
+        for silent in ("name", "title", "licence", "defaults", "model"):
             del fields[silent]
+        if self.patch_output == "patches":  # as every digest was computed before there was another
+            del fields["patch_output"]
         fields["source"] = self.source.member_sha256
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

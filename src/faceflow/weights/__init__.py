@@ -5,32 +5,43 @@ from __future__ import annotations
 from faceflow.weights.cache import atomic_write, cache_dir
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_member, pull_members
+from faceflow.weights.pulling import import_checkpoint, pull
 from faceflow.weights.registry import (
     ModelFile,
     ModelState,
     Status,
     load_graphs,
     path,
-    pull,
+    resolved,
+    store,
     verify,
 )
-from faceflow.weights.source import Licence, WheelFile
+from faceflow.weights.source import CheckpointFile, Licence, Source, WheelFile
+from faceflow.weights.state_dicts import fit, read_state_dict, tensors_digest
 
 __all__ = [
+    "CheckpointFile",
     "Licence",
     "ModelFile",
     "ModelState",
     "Progress",
+    "Source",
     "Status",
     "Tensors",
     "WheelFile",
     "atomic_write",
     "cache_dir",
+    "fit",
+    "import_checkpoint",
     "load_graphs",
     "path",
     "pull",
     "pull_member",
     "pull_members",
     "read_checkpoint",
+    "read_state_dict",
+    "resolved",
+    "store",
+    "tensors_digest",
     "verify",
 ]

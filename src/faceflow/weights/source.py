@@ -39,6 +39,46 @@ class WheelFile:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointFile:
+    """A checkpoint outside the package index: imported by the user, or downloaded where it can be.
+
+    Attributes:
+        file_name: what it is called where it was published.
+        size: its size in bytes, as far as known; 0: unknown.
+        upstream: where the numbers come from originally, for people to read.
+        where: where it can be had, for people to read.
+        url: its own address, when it is published at one that a program may fetch.
+        tensors_sha256: hex sha256 of the tensors that were imported, see
+            :func:`faceflow.weights.tensors_digest`; empty before.
+    """
+
+    file_name: str
+    size: int
+    upstream: str
+    where: str
+    url: str = ""
+    tensors_sha256: str = ""
+
+    @property
+    def requirement(self) -> str:
+        """What the user is asked for."""
+        return self.file_name
+
+    @property
+    def member(self) -> str:
+        """Key of its tensors among a model's files."""
+        return self.file_name
+
+    @property
+    def member_sha256(self) -> str:
+        """What tells its content from another's; empty before it is imported."""
+        return self.tensors_sha256
+
+
+Source = WheelFile | CheckpointFile
+
+
+@dataclass(frozen=True, slots=True)
 class Licence:
     """What is known about the terms of a model; each field says where the knowledge ends.
 

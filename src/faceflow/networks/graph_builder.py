@@ -1,0 +1,238 @@
+"""Grow an ONNX graph layer by layer from a checkpoint's tensors.
+
+A network is described once, as a function that calls these methods in order. Run without
+tensors it tells which entries a checkpoint must hold; run with them it makes the graph. Batch
+normalisations behind a convolution or a linear layer are folded into it, their factors and shifts
+computed in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from faceflow.errors import WeightsError
+from faceflow.weights import Tensors
+from faceflow.weights.graphs import require_shapes, serialise
+
+Array = NDArray[Any]
+Describe = Callable[["GraphBuilder"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network without weights.
+
+    Attributes:
+        title: what errors call it.
+        image: shape (channels, H, W) of one input.
+        outputs: shape of each output for one face, by name.
+        describe: adds the layers, from the value ``image`` to the values named in ``outputs``.
+    """
+
+    title: str
+    image: tuple[int, int, int]
+    outputs: Mapping[str, tuple[int, ...]]
+    describe: Describe
+
+    def expected_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every entry the state dict must hold, with its shape, in the order of the layers."""
+        builder = GraphBuilder(None)
+        self.describe(builder)
+        return builder.shapes
+
+    def build(self, tensors: Tensors) -> bytes:
+        """The ONNX graph of a state dict.
+
+        Input ``image`` (N, channels, H, W) float32, already scaled; all outputs raw.
+
+        Raises:
+            WeightsError: entries are missing, unexpected, of another shape, or NaN or infinite.
+        """
+        require_shapes(tensors, self.expected_shapes(), model=self.title)
+        builder = GraphBuilder(tensors)
+        self.describe(builder)
+        return serialise(
+            self.title,
+            builder.nodes,
+            inputs={"image": ["N", *self.image]},
+            outputs={name: ["N", *shape] for name, shape in self.outputs.items()},
+            tensors=builder.constants(self.title),
+        )
+
+
+class GraphBuilder:
+    """Nodes and constants of a network while it grows.
+
+    Every method takes the name of a value and gives the name of the next.
+
+    Args:
+        tensors: the state dict, or None to learn only which entries it must hold.
+
+    Attributes:
+        shapes: the entries asked for so far, with their shapes.
+        nodes: the nodes so far.
+    """
+
+    def __init__(self, tensors: Tensors | None) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.nodes: list[onnx.NodeProto] = []
+        self._tensors = tensors
+        # Computed at the end, so that a builder without tensors computes nothing.
+        self._constants: dict[str, Callable[[], Array]] = {}
+
+    def constants(self, title: str) -> Tensors:
+        """The graph's constants, float32.
+
+        Raises:
+            WeightsError: one is NaN or infinite, or too large for float32.
+        """
+        made = {}
+        for name, compute in self._constants.items():
+            with np.errstate(all="ignore"):
+                made[name] = np.asarray(compute(), dtype=np.float32)
+            if not np.isfinite(made[name]).all():
+                raise WeightsError(
+                    f"these tensors are not those of {title}",
+                    why=f"{name} holds NaN, infinity, or a negative variance",
+                    todo="use another checkpoint; this one was damaged or its training failed",
+                )
+        return made
+
+    def add(self, op: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Any ONNX operator with one output."""
+        output = output or f"{op.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
+        return output
+
+    def convolve(
+        self,
+        value: str,
+        name: str,
+        inputs: int,
+        outputs: int,
+        kernel: int | tuple[int, int] = 3,
+        *,
+        stride: int = 1,
+        padding: int | tuple[int, int] = 0,
+        bias: bool = False,
+        norm: str = "",
+        epsilon: float = 1e-5,
+        scale: float = 1.0,
+    ) -> str:
+        """2-D convolution, batch normalisation ``norm`` folded in, result times ``scale``."""
+        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+        rows, columns = (padding, padding) if isinstance(padding, int) else padding
+        weight = self._entry(f"{name}.weight", outputs, inputs, height, width)
+        shift = self._entry(f"{name}.bias", outputs) if bias else None
+        folded = self._norm(norm, outputs, epsilon) if norm else None
+        self._constants[f"{name}.weight"] = lambda: np.float32(scale) * _times(weight(), folded)
+        constants = [f"{name}.weight"]
+        if shift or folded:
+            self._constants[f"{name}.bias"] = lambda: scale * _shift(outputs, shift, folded)
+            constants.append(f"{name}.bias")
+        return self.add(
+            "Conv",
+            value,
+            *constants,
+            kernel_shape=[height, width],
+            strides=[stride, stride],
+            pads=[rows, columns, rows, columns],
+        )
+
+    def normalise(
+        self, value: str, name: str, channels: int, *, output: str = "", epsilon: float = 1e-5
+    ) -> str:
+        """Batch normalisation on its own: before a padded convolution it cannot be folded."""
+        self._norm(name, channels, epsilon)
+        entries = [f"{name}.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")]
+        for entry in entries:
+            self._constants[entry] = self._entry(entry, channels)
+        return self.add("BatchNormalization", value, *entries, output=output, epsilon=epsilon)
+
+    def prelu(self, value: str, name: str, slopes: int) -> str:
+        """PReLU with one slope, or one for each channel."""
+        entry = self._entry(f"{name}.weight", slopes)
+        # The graph's name differs: one PReLU may serve twice, with one constant.
+        self._constants[f"{name}.slope"] = lambda: entry().reshape(slopes, 1, 1)
+        return self.add("PRelu", value, f"{name}.slope")
+
+    def linear(
+        self,
+        value: str,
+        name: str,
+        inputs: int,
+        outputs: int,
+        *,
+        bias: bool = True,
+        norm: str = "",
+        epsilon: float = 1e-5,
+        constant: str = "fc",
+    ) -> str:
+        """The last layer, with ``norm`` folded in: (N, inputs) to ``embedding`` (N, outputs).
+
+        Its initialisers are ``fc.weight`` and ``fc.bias``, where ``FaceNetwork.last_layer``
+        looks for them.
+        """
+        weight = self._entry(f"{name}.weight", outputs, inputs)
+        shift = self._entry(f"{name}.bias", outputs) if bias else None
+        folded = self._norm(norm, outputs, epsilon) if norm else None
+        self._constants[f"{constant}.weight"] = lambda: _times(weight(), folded)
+        self._constants[f"{constant}.bias"] = lambda: _shift(outputs, shift, folded)
+        constants = (f"{constant}.weight", f"{constant}.bias")
+        return self.add("Gemm", value, *constants, output="embedding", transB=1)
+
+    def concatenate(self, values: Sequence[str]) -> str:
+        """Channels of several maps, one after the other."""
+        return self.add("Concat", *values, axis=1)
+
+    def max_pool(self, value: str, kernel: int, stride: int) -> str:
+        """Maximum of each window; no padding."""
+        return self.add("MaxPool", value, kernel_shape=[kernel, kernel], strides=[stride, stride])
+
+    def _entry(self, name: str, *shape: int) -> Callable[[], Array]:
+        """Ask for an entry of the state dict; it is read when the constants are computed."""
+        self.shapes[name] = shape
+
+        def read() -> Array:
+            assert self._tensors is not None  # constants() is for builders that have tensors
+            return np.asarray(self._tensors[name], dtype=np.float32)
+
+        return read
+
+    def _norm(self, name: str, channels: int, epsilon: float) -> _Affine:
+        gamma, beta, mean, variance = (
+            self._entry(f"{name}.{leaf}", channels)
+            for leaf in ("weight", "bias", "running_mean", "running_var")
+        )
+
+        def affine() -> tuple[Array, Array]:
+            factor = gamma() / np.sqrt(variance().astype(np.float64) + epsilon)
+            return factor, beta() - factor * mean()
+
+        return affine
+
+
+_Affine = Callable[[], tuple[Array, Array]]  # factor and shift of each channel
+
+
+def _times(weight: Array, folded: _Affine | None) -> Array:
+    if folded is None:
+        return weight
+    factor, _ = folded()
+    # In float32: a network's weights in float64 would double the memory of an import.
+    return weight * factor.astype(np.float32).reshape(-1, *[1] * (weight.ndim - 1))
+
+
+def _shift(outputs: int, bias: Callable[[], Array] | None, folded: _Affine | None) -> Array:
+    shift = np.zeros(outputs) if bias is None else bias()
+    if folded is None:
+        return shift
+    factor, added = folded()
+    return factor * shift + added
