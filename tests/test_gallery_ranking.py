@@ -14,7 +14,7 @@ from faceflow.features import FaceFeatures
 from faceflow.gallery_ranking import GalleryRanking, emd_over_gallery
 from faceflow.similarity import emd_similarity
 from faceflow.transport import ExactEMD, RefinedSinkhorn, Sinkhorn
-from faceflow.weighting import WEIGHTINGS
+from faceflow.transport.native import WEIGHTINGS
 
 Make = Callable[..., FaceFeatures]
 

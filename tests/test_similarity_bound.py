@@ -16,7 +16,7 @@ from faceflow.similarity import emd_similarity
 from faceflow.similarity_bound import similarity_bound
 from faceflow.transport import ExactEMD, Sinkhorn, native
 from faceflow.transport.codes import DTYPES
-from faceflow.weighting import WEIGHTINGS
+from faceflow.transport.native import WEIGHTINGS
 
 Make = Callable[..., FaceFeatures]
 BACKENDS = ["numpy", "native"] if native.available() else ["numpy"]

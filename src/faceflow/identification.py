@@ -114,7 +114,7 @@ def identify(
         k: faces to re-rank. This and the next two default to the gallery's calibration if
             it has one, else to what measured best for its network.
         alpha: share of the EMD similarity, 0 to 1.
-        weighting: uniform, apc or sc.
+        weighting: a name from :data:`faceflow.weighting.WEIGHTINGS`.
         grid: pool patches to this grid before transport, e.g. (4, 4).
         threshold: the least score that counts as identified; None decides nothing (unless
             the gallery was calibrated).
@@ -210,7 +210,7 @@ def _transport(
         )
     return emd_similarity(
         options.on_grid(query),
-        options.on_grid(gallery.features(face_ids)),
+        options.on_grid(gallery.features(face_ids, landmarks=options.needs_landmarks)),
         weighting=options.weighting,
         solver=solver,
         flow=flow,

@@ -11,7 +11,7 @@ from faceflow.features import FaceFeatures, Grid
 from faceflow.networks import MatchDefaults
 from faceflow.similarity import check_alpha
 from faceflow.transport import Sinkhorn, Solver
-from faceflow.weighting import WEIGHTINGS
+from faceflow.weighting import NEED_LANDMARKS, WEIGHTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ class MatchOptions:
             grid=grid,
             solver=Sinkhorn() if solver is None else solver,
         )
+
+    @property
+    def needs_landmarks(self) -> bool:
+        """Whether the weighting asks for :attr:`FaceFeatures.landmark_share`."""
+        return self.weighting in NEED_LANDMARKS
 
     def on_grid(self, features: FaceFeatures) -> FaceFeatures:
         """The features on the grid these options ask for."""

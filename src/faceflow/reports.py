@@ -109,7 +109,9 @@ def _rows(
                 person=match.person,
                 explanation=explain_pair(
                     options.on_grid(query.features),
-                    options.on_grid(gallery.features([match.face_id])),
+                    options.on_grid(
+                        gallery.features([match.face_id], landmarks=options.needs_landmarks)
+                    ),
                     weighting=options.weighting,
                     alpha=options.alpha,
                     solver=options.solver,
