@@ -71,6 +71,7 @@ def test_each_rule_against_a_plain_loop(faces: Make) -> None:
             "cc": _relu_share([float(np.dot(q[i], other)) for i in range(64)]),
             "sc": _relu_share([sum(1 - x for x in s[i]) for i in range(64)]),
             "lmk": query.landmark_share[0].tolist(),
+            "norm": _relu_share([float(np.linalg.norm(p)) for p in query.raw_patches[0]]),
         }
         assert expected.keys() == WEIGHTINGS.keys()
         for name, share in expected.items():

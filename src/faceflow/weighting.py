@@ -7,9 +7,13 @@ The query's weights; the gallery's follow the same rule with the sides exchanged
     sc        u_i = sum_j (1 - <q_i, g_j>)          patches that differ from the other face
     cc        u_i = ReLU(<q_i, embedding of g>)     patches that point to the other embedding
     lmk       u_i = share of the query's landmarks in cell i
+    norm      u_i = |raw patch q_i|                 patches that excite the network
 
 uniform, apc, sc and lmk follow the paper's code (``utils/emd.py``, ``visualize_faces_lmk.py``).
-The code has no cc; this is the marginal of DIML, from which its solver comes.
+The code has no cc; this is the marginal of DIML, from which its solver comes. norm is
+faceflow's own: the length of a patch before it was made unit is its say in the pooled feature
+map, and short patches are those the network saw little in; docs/weightings.md has the
+measurements.
 
 Both sides are scaled to sum 1. Where a rule leaves a side without any weight (APC with only
 negative products, SC between identical patches, LMK of a face taken whole) nothing is
@@ -112,12 +116,18 @@ def _lmk(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Float64]:
     return np.maximum(u, 0), np.maximum(gallery.landmark_share.astype(np.float64), 0)
 
 
+def _norm(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Float64]:
+    u = np.repeat(query.norms.astype(np.float64), len(gallery), axis=0)
+    return u, gallery.norms.astype(np.float64)
+
+
 WEIGHTINGS: Mapping[str, Callable[[FaceFeatures, FaceFeatures], tuple[Float64, Float64]]] = {
     "uniform": _uniform,
     "apc": _apc,
     "sc": _sc,
     "cc": _cc,
     "lmk": _lmk,
+    "norm": _norm,
 }
 
 

@@ -79,7 +79,7 @@ Weighting = Annotated[
     str | None,
     typer.Option(
         "--weighting",
-        help="Patch weights: uniform, apc or sc [default: what measured best].",
+        help="Patch weights: uniform, apc, sc, cc, lmk or norm [default: what measured best].",
         metavar="NAME",
         rich_help_panel=_SCORING,
     ),

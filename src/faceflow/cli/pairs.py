@@ -110,6 +110,14 @@ def explain(
             metavar="FILE",
         ),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="Also draw what every weighting makes of the two faces, into this .png.",
+            metavar="FILE",
+        ),
+    ] = None,
     lines: Annotated[
         bool, typer.Option("--lines", help="Also draw the strongest flows as lines.")
     ] = False,
@@ -128,11 +136,22 @@ def explain(
 
     With --json the numbers go to stdout, and files are written only where --output says.
     """
-    from faceflow.explain import Caption, PageRow, explain_pair, flow_picture, html_page, to_json
+    from faceflow.explain import (
+        Caption,
+        PageRow,
+        WeightedPair,
+        explain_pair,
+        flow_picture,
+        html_page,
+        to_json,
+        weight_sheet,
+    )
     from faceflow.explain.picture import Part
     from faceflow.weights import atomic_write
 
-    targets = output or ([] if as_json else [Path("explanation.png")])
+    targets = output or ([] if as_json or weights else [Path("explanation.png")])
+    if weights is not None and weights.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{weights} must end in .png", param_hint="--weights")
     for target in targets:
         if target.suffix.lower() not in (".png", ".html", ".json"):
             raise typer.BadParameter(
@@ -173,6 +192,11 @@ def explain(
                 file.write(page.encode("utf-8"))
             else:
                 file.write(json.dumps(to_json(found), allow_nan=False).encode("utf-8"))
+    if weights is not None:
+        left, right = (options.on_grid(face.features) for face in (query, other))
+        pair = WeightedPair(f"{a.name}, {b.name}", query.crop, left, other.crop, right)
+        with atomic_write(weights) as file:
+            weight_sheet([pair]).save(file, "PNG")
     if as_json:
         print_json({"a": str(a), "b": str(b)} | to_json(found), line=True)
         return
@@ -190,7 +214,7 @@ def explain(
         ],
         right=("score", "cosine", "EMD", "alpha", "stays in place"),
     )
-    for target in targets:
+    for target in [*targets, *([] if weights is None else [weights])]:
         print_line(f"written: {target}")
 
 

@@ -11,6 +11,7 @@ from faceflow.explain.explanation import Explanation, explain_pair
 from faceflow.explain.page import PageRow, html_page
 from faceflow.explain.panels import contribution_heatmap, rebuild, weight_heatmap
 from faceflow.explain.picture import Part, flow_picture
+from faceflow.explain.weight_sheet import WeightedPair, weight_sheet
 from faceflow.explain.words import Caption
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Explanation",
     "PageRow",
     "Part",
+    "WeightedPair",
     "contribution_heatmap",
     "explain_pair",
     "flow_picture",
@@ -25,4 +27,5 @@ __all__ = [
     "rebuild",
     "to_json",
     "weight_heatmap",
+    "weight_sheet",
 ]
