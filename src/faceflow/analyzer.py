@@ -12,7 +12,14 @@ import numpy as np
 
 from faceflow.alignment import Template, align, template
 from faceflow.arrays import Float32, Float64, UInt8
-from faceflow.detection import Detection, Detector, load_detector
+from faceflow.detection import DEFAULT as DEFAULT_DETECTOR
+from faceflow.detection import (
+    Detection,
+    Detector,
+    alignment_of,
+    check_alignment,
+    load_detector,
+)
 from faceflow.errors import FaceflowError, InputError, NoFaceError
 from faceflow.features import FaceFeatures, Grid
 from faceflow.images import ImageSource, load_image, source_name
@@ -71,7 +78,9 @@ class FaceAnalyzer:
 
     Args:
         network: the face network; None loads the default one when first needed.
-        detector: the face detector; None loads the default one when first needed.
+        detector: the face detector; None loads the one of ``alignment`` when first needed.
+        alignment: whose landmarks align the face, a name from
+            :data:`faceflow.detection.ALIGNMENTS`; for a detector given, it follows from it.
         threads: CPU threads for what is loaded here; None: one per physical core.
 
     Example:
@@ -88,8 +97,19 @@ class FaceAnalyzer:
         network: FaceNetwork | None = None,
         detector: Detector | None = None,
         *,
+        alignment: str | None = None,
         threads: int | None = None,
     ) -> None:
+        own = None if detector is None else alignment_of(detector)
+        if alignment is not None and own is not None and alignment != own:
+            raise InputError(
+                f"the detector {detector.name if detector else ''} aligns as {own}, "
+                f"not as {alignment}",
+                todo="give a detector or an alignment, not both",
+            )
+        self.alignment = own or alignment or DEFAULT_DETECTOR
+        if own is None:
+            check_alignment(self.alignment)
         self._network = network
         self._detector = detector
         self._threads = threads
@@ -102,7 +122,7 @@ class FaceAnalyzer:
     @cached_property
     def detector(self) -> Detector:
         """The face detector."""
-        return self._detector or load_detector(threads=self._threads)
+        return self._detector or load_detector(self.alignment, threads=self._threads)
 
     def analyze(
         self, image: ImageSource, *, select: Select = "all", whole_image: WholeImage = "never"

@@ -119,7 +119,9 @@ def identify(
             epsilon=epsilon,
             grid=grid,
         )
-        analyzer = load_analyzer(name, offline=offline, threads=threads)
+        analyzer = load_analyzer(
+            name, alignment=opened.header.alignment, offline=offline, threads=threads
+        )
         opened.require_network(analyzer.network)
         answers = _identify(
             sources,

@@ -48,6 +48,14 @@ Network = Annotated[
     str | None,
     typer.Option("--network", help="Face network, see 'faceflow models list'.", metavar="NAME"),
 ]
+Alignment = Annotated[
+    str | None,
+    typer.Option(
+        "--alignment",
+        help="Whose landmarks align a face: mtcnn, fan-2d or fan-3d [default: mtcnn].",
+        metavar="NAME",
+    ),
+]
 
 FaceChoice = Annotated[
     Choose,

@@ -10,6 +10,7 @@ import typer
 
 from faceflow.cli.loading import load_analyzer
 from faceflow.cli.options import (
+    Alignment,
     Alpha,
     ChooseOne,
     Epsilon,
@@ -44,6 +45,7 @@ def verify(
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
+    alignment: Alignment = None,
     threads: Threads = None,
     offline: Offline = False,
     as_json: Json = False,
@@ -54,7 +56,7 @@ def verify(
     """
     from faceflow.verification import verify as compare
 
-    analyzer = load_analyzer(network, offline=offline, threads=threads)
+    analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
     options = match_options(
         analyzer.network.spec.defaults,
         alpha=alpha,
@@ -128,6 +130,7 @@ def explain(
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
+    alignment: Alignment = None,
     threads: Threads = None,
     offline: Offline = False,
     as_json: Json = False,
@@ -157,7 +160,7 @@ def explain(
             raise typer.BadParameter(
                 f"{target} must end in .png, .html or .json", param_hint="--output"
             )
-    analyzer = load_analyzer(network, offline=offline, threads=threads)
+    analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
     options = match_options(
         analyzer.network.spec.defaults,
         alpha=alpha,

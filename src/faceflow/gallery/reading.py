@@ -19,6 +19,7 @@ from faceflow.gallery.codec import codec as find_codec
 from faceflow.gallery.identity import (
     GalleryHeader,
     NetworkLike,
+    require_alignment,
     require_network,
     require_shapes,
 )
@@ -67,6 +68,10 @@ class ReadableGallery:
     def require_network(self, network: NetworkLike) -> None:
         """Raise :class:`GalleryMismatchError` if the gallery was made for another network."""
         require_network(self.path.name, self._header, network)
+
+    def require_alignment(self, alignment: str) -> None:
+        """Raise :class:`GalleryMismatchError` if the gallery's faces were aligned otherwise."""
+        require_alignment(self.path.name, self._header, alignment)
 
     # Searching
 

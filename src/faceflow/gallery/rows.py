@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -54,8 +53,7 @@ def _cells(values: Any) -> LandmarkCells | None:
 
 def seal_header(header: GalleryHeader) -> bytes:
     """A header's JSON with its checksum."""
-    content = dataclasses.asdict(header) | {"created": header.created.isoformat()}
-    return seal("header", (), json.dumps(content).encode())
+    return seal("header", (), json.dumps(header.as_json()).encode())
 
 
 def unseal_header(sealed: Any) -> GalleryHeader:

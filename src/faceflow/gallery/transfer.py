@@ -86,7 +86,7 @@ def _write_export(store: Store, folder: Path) -> None:
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "header": asdict(header) | {"created": header.created.isoformat()},
+        "header": header.as_json(),
         "settings": store.settings(),
         "faces": len(ids),
         "parts": parts,
