@@ -14,6 +14,8 @@ from faceflow.errors import InputError, WeightsError
 if TYPE_CHECKING:
     from faceflow.onnx_networks import Inspection
 
+_SHOWN = 8
+
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="A face network.", metavar="FILE.onnx")],
@@ -43,7 +45,7 @@ def inspect(
         h, w = one.grid
         say(
             f"may be the patches: {one.tensor} ({one.made_by}), {h}x{w} of {one.channels} numbers, "
-            f"{one.layout}; the embedding {how} ({' > '.join(one.between) or 'nothing between'})"
+            f"{one.layout}; the embedding {how} ({_chain(one.between)})"
         )
     if not found.patches:
         propose(found)  # says why there can be no description
@@ -53,6 +55,13 @@ def inspect(
         "complete the lines marked CHECK, save them, and run: faceflow models import NAME FILE "
         "--spec FILE.toml"
     )
+
+
+def _chain(operators: tuple[str, ...]) -> str:
+    """The operators between patches and embedding; of many, their number."""
+    if len(operators) > _SHOWN:
+        return f"{len(operators)} operators later"
+    return " > ".join(operators) or "nothing between"
 
 
 def import_onnx(name: str, file: Path, spec: Path | None, *, as_json: bool) -> None:
