@@ -123,6 +123,25 @@ def one_at_a_time(path: Path, *, batch: Any) -> Path:
     return net.save(path, {"x": [batch, 3, 112, 112]}, {"y": [batch, D]})
 
 
+def mxnet(path: Path) -> Path:
+    """As old converters write it: initialisers listed as inputs, shapes as Constant nodes."""
+    net = Net(6)
+    x = net.add("Conv", net.stem("data"), net.noise("gdc.w", C, 1, 7, 7), out="gdc", group=C)
+    shape = numpy_helper.from_array(np.array([-1, C], np.int64))
+    net.add("Constant", out="shape", value=shape)
+    x = net.add("Reshape", x, "shape", out="flat")
+    net.norm(x, C, "fc1")
+    net.save(path, {"data": [1, 3, 112, 112]}, {"fc1": [1, C]})
+    model = onnx.load(str(path))
+    model.ir_version = 3
+    model.graph.input.extend(
+        helper.make_tensor_value_info(t.name, t.data_type, list(t.dims))
+        for t in model.graph.initializer
+    )
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 def unit_output(path: Path) -> Path:
     """Scales its own input, answers with unit vectors and with maps, takes grey."""
     net = Net(4)
@@ -141,6 +160,7 @@ _KINDS: dict[str, Build] = {
     "nhwc": nhwc,
     "one_at_a_time": one_at_a_time,
     "unit_output": unit_output,
+    "mxnet": mxnet,
 }
 
 

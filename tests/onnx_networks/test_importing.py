@@ -68,6 +68,7 @@ def original(file: Path, image: np.ndarray, values: list[str]) -> list[np.ndarra
         ("one_at_a_time", {"batch": 1}),
         ("one_at_a_time", {"batch": "N"}),
         ("unit_output", {}),
+        ("mxnet", {}),
     ],
 )
 def test_features_are_those_of_the_original(

@@ -41,6 +41,13 @@ def test_global_depthwise_convolution(make: Build, flat: bool) -> None:
     assert found.patches[0].linear is True
 
 
+def test_initialisers_among_the_inputs_are_no_inputs(make: Build) -> None:
+    found = inspect(make("mxnet"))
+    assert found.inputs == (("data", (1, 3, 112, 112)),)
+    assert (found.patches[0].tensor, found.patches[0].linear) == ("maps", True)
+    assert found.patches[0].between == ("Conv", "Reshape", "BatchNormalization")
+
+
 def test_channels_last(make: Build) -> None:
     found = inspect(make("nhwc"))
     assert (found.input_layout, found.input_channels) == ("nhwc", 3)
