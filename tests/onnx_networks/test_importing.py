@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -206,9 +207,13 @@ def test_nan_is_refused(make: Build, cache: Path) -> None:
         import_network("mine", file, description)
 
 
-def test_a_broken_description_in_the_cache_hides_its_network_only(make: Build, cache: Path) -> None:
+@pytest.mark.parametrize("damage", [None, 3, {}, {"name": "mine"}])
+def test_a_broken_record_hides_its_network_only(make: Build, cache: Path, damage: object) -> None:
     import_network("mine", make("mobile"), describe(make("mobile")))
-    (models.path("mine") / "network.json").write_text("{")
+    file = models.path("mine") / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["record"]["spec"] = damage
+    file.write_text(json.dumps(manifest))
     assert [one.name for one in networks.available()] == [networks.DEFAULT]
     with pytest.raises(InputError, match="no network 'mine'"):
         networks.load_network("mine")

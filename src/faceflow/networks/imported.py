@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,26 +15,22 @@ from faceflow.weights import (
     ModelFile,
     OnnxFile,
     Tensors,
-    atomic_write,
-    cache_dir,
-    path,
+    records,
     store,
 )
 
-SPEC_FILE = "network.json"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_KIND = "imported"
 
 
 def specs() -> tuple[NetworkSpec, ...]:
-    """The imported networks by name; a description that cannot be read is passed over."""
+    """The imported networks by name; a record that cannot be read is passed over."""
     found = []
-    for file in sorted((cache_dir() / "models").glob(f"*/{SPEC_FILE}")):
-        try:
-            spec = _read(json.loads(file.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if spec.name == file.parent.name:
-            found.append(spec)
+    for name, record in records().items():
+        if isinstance(record, dict) and record.get("kind") == _KIND:
+            spec = _read(record.get("spec"))
+            if spec is not None and spec.name == name:
+                found.append(spec)
     return tuple(found)
 
 
@@ -64,33 +59,26 @@ def save(spec: NetworkSpec, graph: bytes) -> Path:
         Its folder in the cache.
 
     Raises:
-        WeightsError: the cache cannot be written.
+        WeightsError: the cache cannot be written; it is then as it was.
     """
-    one = model(spec)
-    folder = store(one, {spec.name: graph})
+    record = {"kind": _KIND, "spec": dataclasses.asdict(spec)}
+    return store(model(spec), {spec.name: graph}, record=record)
+
+
+def _read(values: Any) -> NetworkSpec | None:
+    """From JSON that :func:`save` wrote; None from any other."""
     try:
-        # Last: a network is there once its description is. Until then an older description
-        # does not fit the new graph, which says so and never runs.
-        with atomic_write(folder / SPEC_FILE) as file:
-            file.write(json.dumps(dataclasses.asdict(spec), indent=2).encode())
-    except OSError as error:
-        raise WeightsError(
-            f"{spec.name} cannot be written to {path(one)}", why=error.strerror or str(error)
-        ) from error
-    return folder
-
-
-def _read(values: dict[str, Any]) -> NetworkSpec:
-    """From JSON that :func:`save` wrote."""
-    return NetworkSpec(
-        **values
-        | {
-            "source": OnnxFile(**values["source"]),
-            "licence": Licence(**values["licence"]),
-            "defaults": MatchDefaults(**values["defaults"]),
-            **{name: tuple(values[name]) for name in ("input_size", "mean", "std", "grid")},
-        }
-    )
+        return NetworkSpec(
+            **values
+            | {
+                "source": OnnxFile(**values["source"]),
+                "licence": Licence(**values["licence"]),
+                "defaults": MatchDefaults(**values["defaults"]),
+                **{name: tuple(values[name]) for name in ("input_size", "mean", "std", "grid")},
+            }
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _not_built(_: Mapping[str, Tensors]) -> Mapping[str, bytes]:

@@ -12,6 +12,7 @@ from faceflow.weights.registry import (
     load_graphs,
     path,
     pull,
+    records,
     store,
     verify,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "pull_member",
     "pull_members",
     "read_checkpoint",
+    "records",
     "store",
     "verify",
 ]
