@@ -142,6 +142,30 @@ def mxnet(path: Path) -> Path:
     return path
 
 
+def constants(path: Path) -> Path:
+    """Constants are taken off, multiplied and added before and after the matrix."""
+    net = Net(7)
+    positive = net.rng.uniform(0.5, 2, (C, 1, 1))
+    x = net.add("Sub", net.stem("x"), net.noise("a", C, 1, 1), out="p.a")
+    x = net.add("Div", x, net.constant("b", positive), out="p.b")
+    x = net.add("Dropout", x, out="p.c")
+    x = net.add("Flatten", x, out="p.d", axis=1)
+    x = net.add("MatMul", x, net.noise("m", C * 49, D), out="p.e")
+    x = net.add("Mul", net.constant("c", np.array(1.5)), x, out="p.f")
+    x = net.add("Add", net.noise("d", D), x, out="p.g")
+    net.add("Gemm", x, net.noise("e", D, D), net.noise("f", D), out="y", alpha=0.5, beta=2.0)
+    return net.save(path, {"x": ["N", 3, 112, 112]}, {"y": ["N", D]})
+
+
+def average(path: Path) -> Path:
+    """A mean over the grid, as FaceNet has, then 1 x 1 and a change of shape."""
+    net = Net(8)
+    x = net.add("GlobalAveragePool", net.stem("x"), out="pooled")
+    x = net.add("Conv", x, net.noise("w", D, C, 1, 1), net.noise("b", D), out="mixed")
+    net.add("Flatten", x, out="y")
+    return net.save(path, {"x": ["N", 3, 112, 112]}, {"y": ["N", D]})
+
+
 def unit_output(path: Path) -> Path:
     """Scales its own input, answers with unit vectors and with maps, takes grey."""
     net = Net(4)
@@ -161,6 +185,8 @@ _KINDS: dict[str, Build] = {
     "one_at_a_time": one_at_a_time,
     "unit_output": unit_output,
     "mxnet": mxnet,
+    "constants": constants,
+    "average": average,
 }
 
 

@@ -96,6 +96,37 @@ def test_features_are_those_of_the_original(
         np.testing.assert_allclose(features.raw_patches[n], raw, atol=1e-4 * np.abs(raw).max())
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["flatten_gemm", "mobile", "nhwc", "one_at_a_time", "mxnet", "constants", "average"],
+)
+def test_the_last_layer_makes_the_embedding_of_the_patches(
+    make: Build, cache: Path, kind: str
+) -> None:
+    """A layer multiplied out of the operators gives what the operators give, on other faces."""
+    options = {"batch": 1} if kind == "one_at_a_time" else {}
+    file = make(kind, **options)
+    patches = {"patches": "patches"} if kind == "nhwc" else {"patches": "maps"}
+    import_network("mine", file, describe(file, **patches))
+    network = networks.load_network("mine", threads=1)
+    weight, bias = network.last_layer
+    embedding, maps = network.run(network.scale(crops(4, 112)))
+    raw = maps.reshape(4, network.spec.channels, -1).transpose(0, 2, 1)
+    computed = np.einsum("drc,nrc->nd", weight.astype(np.float64), raw) + bias
+    np.testing.assert_allclose(computed, embedding, atol=1e-4 * np.abs(embedding).max())
+
+
+def test_networks_without_a_last_layer_say_so(make: Build, cache: Path) -> None:
+    file = make("unit_output")
+    import_network("mine", file, describe(file))
+    with pytest.raises(WeightsError, match="no last layer"):
+        _ = networks.load_network("mine", threads=1).last_layer
+    file = make("flatten_gemm")  # a ReLU and more lie between
+    import_network("mine", file, describe(file, patches="stem.act"))
+    with pytest.raises(WeightsError, match="no last layer"):
+        _ = networks.load_network("mine", threads=1).last_layer
+
+
 def test_it_is_listed_verified_and_moved(make: Build, cache: Path) -> None:
     spec = import_network("mine", make("mobile"), describe(make("mobile")))
     assert [one.name for one in networks.available()][-1] == "mine"

@@ -104,7 +104,7 @@ def weight_sheet(
         y += block
     ramp = weight_colours(np.linspace(0, 1, 256))
     sheet.scale_bar(_GAP, y, min(width, full / 3), 0.6 * _TEXT, ramp)
-    words = f"weight of a patch, from 0 to the top of its column; query above.{absent}"
+    words = f"weight of a patch, from 0 to the top that stands below it; query above.{absent}"
     y = sheet.paragraph(_GAP, y + 0.7 * _TEXT, words, 0.9 * _TEXT, full - 2 * _GAP)
     return sheet.finish(y + _GAP)
 

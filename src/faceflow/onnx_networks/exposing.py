@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
+from faceflow.arrays import Float32
 from faceflow.onnx_networks.graph import OnnxGraph
 from faceflow.onnx_networks.inspection import Inspection, Layout
 
@@ -22,6 +23,7 @@ def expose(
     batch: int | None,
     embedding_size: int,
     maps: tuple[int, int, int],
+    tensors: Mapping[str, Float32] | None = None,
 ) -> bytes:
     """A graph from ``image`` (N, channels, H, W) to ``embedding`` (N, D) and ``patches``.
 
@@ -36,6 +38,7 @@ def expose(
         batch: N; None for any.
         embedding_size: D.
         maps: (C, h, w).
+        tensors: further constants by name, for those who read the file.
 
     Returns:
         ONNX bytes, deterministic.
@@ -79,7 +82,10 @@ def expose(
             helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [*free, embedding_size]),
             helper.make_tensor_value_info("patches", TensorProto.FLOAT, [*free, *maps]),
         ],
-        list(piece.graph.initializer),
+        [
+            *piece.graph.initializer,
+            *(numpy_helper.from_array(t, name) for name, t in (tensors or {}).items()),
+        ],
     )
     model = helper.make_model(
         made,

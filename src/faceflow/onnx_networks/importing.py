@@ -17,6 +17,7 @@ from faceflow.networks import NetworkSpec, imported
 from faceflow.onnx_networks.exposing import expose
 from faceflow.onnx_networks.graph import OnnxGraph, read_graph, run_graph
 from faceflow.onnx_networks.inspection import Inspection, Layout, inspect_graph, layout_of
+from faceflow.onnx_networks.last_layer import last_layer
 from faceflow.onnx_networks.spec_file import Description
 from faceflow.weights import Licence, OnnxFile
 
@@ -166,9 +167,17 @@ def _try(
             todo="check that the file is whole, and the fields mean and std",
         )
     size = int(expected[0].shape[1])
+    tensors = _last_layer(graph, wanted, layout, expected)
     for batch in (None, 1) if found.batch is None else (1,):
         made = expose(
-            graph, found, wanted, layout, batch=batch, embedding_size=size, maps=(c, h, w)
+            graph,
+            found,
+            wanted,
+            layout,
+            batch=batch,
+            embedding_size=size,
+            maps=(c, h, w),
+            tensors=tensors,
         )
         try:
             steps = [plain] if batch is None else [plain[n : n + 1] for n in range(len(plain))]
@@ -187,6 +196,21 @@ def _try(
         why="its outputs changed by more than rounding",
         todo="report this with the network, please",
     )
+
+
+def _last_layer(
+    graph: OnnxGraph, values: list[str], layout: Layout, expected: list[Float32]
+) -> dict[str, Float32]:
+    """What :attr:`FaceNetwork.last_layer` reads; nothing where there is no such layer."""
+    embedding, maps = expected
+    found = last_layer(graph, values[1], layout, values[0], maps.shape[1:])
+    if found is None:
+        return {}
+    weight, bias = found
+    computed = maps.reshape(len(maps), -1).astype(np.float64) @ weight.T + bias
+    if not _agree(computed.astype(np.float32), embedding):
+        return {}
+    return {"fc.weight": weight.astype(np.float32), "fc.bias": bias.astype(np.float32)}
 
 
 def _channels_first(values: Float32, layout: Layout) -> Float32:
