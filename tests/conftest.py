@@ -72,11 +72,16 @@ def random_features() -> Callable[..., FaceFeatures]:
         grid: tuple[int, int] = (8, 8),
         channels: int = 128,
         size: int = 256,
+        landmarks: bool = False,
     ) -> FaceFeatures:
         rng = np.random.default_rng(seed)
         common = rng.standard_normal((1, channels, *grid))
         maps = common + rng.standard_normal((n, channels, *grid))
-        return FaceFeatures.from_maps(rng.standard_normal((n, size)), maps)
+        features = FaceFeatures.from_maps(rng.standard_normal((n, size)), maps)
+        if not landmarks:
+            return features
+        counts = rng.multinomial(68, np.full(grid[0] * grid[1], 1 / (grid[0] * grid[1])), size=n)
+        return features.with_landmarks((counts / 68).astype(np.float32))
 
     return make
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +287,32 @@ def test_lfw_verification(analyzer: FaceAnalyzer, shared_dir: Path) -> None:
     scores = np.array([float(found[a].embedding[0] @ found[b].embedding[0]) for a, b in pairs])
     result = fold_accuracy(scores, np.array(same), np.repeat(np.arange(10), 20))
     assert result.mean >= 0.98
+
+
+def test_landmark_shares_are_those_of_the_crop(planted: FaceAnalyzer) -> None:
+    """Planted landmarks lie where the template has them, so the template tells the cells."""
+    (face,) = planted.analyze(paint((40, 40, 100, 200)))
+    share = face.features.landmark_share
+    assert share is not None
+    expected = np.zeros((8, 8))
+    for x, y in TEMPLATES["lightcnn-128"].points:
+        expected[int(y // 16), int(x // 16)] += 0.2
+    np.testing.assert_allclose(share[0].reshape(8, 8), expected, atol=1e-6)
+    (whole,) = planted.analyze(paint(), whole_image="always")
+    assert whole.features.landmark_share is not None
+    assert not whole.features.landmark_share.any()
+
+
+def test_all_68_landmarks_count_where_a_detector_finds_them(counting: Counting) -> None:
+    points = np.stack([np.linspace(50, 150, 68), np.full(68, 70.0)], axis=1)
+
+    class Dense(Planted):
+        def detect(self, image: UInt8) -> list[Detection]:
+            return [replace(found, points=points) for found in super().detect(image)]
+
+    (face,) = FaceAnalyzer(counting, Dense()).analyze(paint((40, 40, 128, 200)))  # type: ignore[arg-type]
+    share = face.features.landmark_share
+    assert share is not None
+    # The box is 128 wide: crop x = photo x - 40, row (70 - 40) // 16 = 1.
+    expected = np.bincount((1 * 8 + (points[:, 0] - 40) // 16).astype(int), minlength=64) / 68
+    np.testing.assert_allclose(share[0], expected, atol=1e-6)

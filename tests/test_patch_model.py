@@ -53,6 +53,24 @@ def test_contributions_are_the_patches_through_their_maps() -> None:
     assert seen.embedding is faces.embedding
 
 
+def test_landmark_shares_stay_with_the_faces() -> None:
+    model, faces = make_model(), make_faces(2)
+    share = np.random.default_rng(4).uniform(0, 1, (2, R)).astype(np.float32)
+    known = faces.with_landmarks(share)
+    for seen in (model.project(known), model.see(known)):
+        np.testing.assert_array_equal(seen.landmark_share, share)
+        assert seen.visible is not None
+        again = FaceFeatures.concatenate([seen[1], seen[0]])
+        np.testing.assert_array_equal(again.landmark_share, share[::-1])
+        np.testing.assert_array_equal(again.visible, seen.visible[::-1])
+        pooled = seen.regrid((1, 1))
+        np.testing.assert_allclose(pooled.landmark_share[:, 0], share.sum(axis=1), rtol=1e-6)
+        np.testing.assert_allclose(pooled.visible[:, 0], seen.visible.mean(axis=1), rtol=1e-6)
+    assert model.project(faces).landmark_share is None
+    with pytest.raises(InputError, match="visible"):
+        FaceFeatures.concatenate([model.see(known), known])
+
+
 def test_visible_is_one_minus_the_sigmoid() -> None:
     model, faces = make_model(), make_faces(3)
     seen = model.see(faces)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,16 +11,28 @@ from hypothesis import strategies as st
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.similarity import emd_similarity, mix
-from faceflow.transport.native import WEIGHTINGS
-from faceflow.weighting import weigh
+from faceflow.weighting import WEIGHTINGS, weigh
 
 Make = Callable[..., FaceFeatures]
 
 
+@pytest.fixture
+def faces(random_features: Make) -> Make:
+    """Features that every rule can weigh: C = D, landmarks, and what each patch shows."""
+
+    def make(n: int, seed: int) -> FaceFeatures:
+        features = random_features(n, seed=seed, size=128, landmarks=True)
+        shown = np.random.default_rng(seed).uniform(0, 1, (n, 64)).astype(np.float32)
+        return replace(features, visible=shown)
+
+    return make
+
+
 @pytest.mark.parametrize("name", WEIGHTINGS)
-def test_weights_are_a_distribution_and_ignore_the_batch(name: str, random_features: Make) -> None:
-    query, gallery = random_features(1, seed=1), random_features(7, seed=2)
+def test_weights_are_a_distribution_and_ignore_the_batch(name: str, faces: Make) -> None:
+    query, gallery = faces(1, 1), faces(7, 2)
     u, v = weigh(name, query, gallery)
+    assert u.shape == v.shape == (7, 64)
     assert (u >= 0).all()
     assert (v >= 0).all()
     np.testing.assert_allclose(u.sum(axis=1), 1, atol=1e-5)
@@ -31,12 +44,78 @@ def test_weights_are_a_distribution_and_ignore_the_batch(name: str, random_featu
 
 
 @pytest.mark.parametrize("name", WEIGHTINGS)
-def test_swapping_the_faces_swaps_the_weights(name: str, random_features: Make) -> None:
-    a, b = random_features(1, seed=1), random_features(1, seed=2)
+def test_swapping_the_faces_swaps_the_weights(name: str, faces: Make) -> None:
+    a, b = faces(1, 1), faces(1, 2)
     u, v = weigh(name, a, b)
     v_swapped, u_swapped = weigh(name, b, a)
     np.testing.assert_allclose(u, u_swapped, atol=1e-7)
     np.testing.assert_allclose(v, v_swapped, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_an_empty_gallery_gets_no_weights(name: str, faces: Make) -> None:
+    u, v = weigh(name, faces(1, 1), faces(2, 2)[:0])
+    assert u.shape == v.shape == (0, 64)
+
+
+def _relu_share(values: list[float]) -> list[float]:
+    positive = [max(value, 0.0) for value in values]
+    return [value / sum(positive) for value in positive]
+
+
+def test_each_rule_against_a_plain_loop(faces: Make) -> None:
+    """A second way: one patch at a time, in float64 Python."""
+    query, gallery = faces(1, 3), faces(2, 4)
+    q = query.patches[0].astype(float)
+    for n in range(2):
+        g = gallery.patches[n].astype(float)
+        s = [[float(np.dot(q[i], g[j])) for j in range(64)] for i in range(64)]
+        middle = gallery.pooled[n].astype(float)
+        other = gallery.embedding[n].astype(float)
+        expected = {
+            "uniform": [1 / 64] * 64,
+            "apc": _relu_share([float(np.dot(q[i], middle)) for i in range(64)]),
+            "cc": _relu_share([float(np.dot(q[i], other)) for i in range(64)]),
+            "sc": _relu_share([sum(1 - x for x in s[i]) for i in range(64)]),
+            "lmk": query.landmark_share[0].tolist(),
+            "norm": _relu_share([float(np.linalg.norm(p)) for p in query.raw_patches[0]]),
+            "visible": _relu_share(
+                [query.visible[0, i] * gallery.visible[n, i] for i in range(64)]
+            ),
+        }
+        assert expected.keys() == WEIGHTINGS.keys()
+        for name, share in expected.items():
+            np.testing.assert_allclose(weigh(name, query, gallery)[0][n], share, atol=1e-6)
+
+
+def test_cc_needs_patches_as_long_as_embeddings(random_features: Make) -> None:
+    with pytest.raises(InputError, match=r"128 numbers with embeddings of 256.*use apc"):
+        weigh("cc", random_features(1), random_features(3))
+
+
+def test_lmk_needs_landmarks_and_a_face_without_any_is_uniform(random_features: Make) -> None:
+    bare, known = random_features(1), random_features(2, landmarks=True)
+    with pytest.raises(InputError, match=r"query features hold none.*enroll"):
+        weigh("lmk", bare, known)
+    with pytest.raises(InputError, match=r"gallery features hold none"):
+        weigh("lmk", known[0], bare)
+    whole = bare.with_landmarks(np.zeros((1, 64), np.float32))
+    u, v = weigh("lmk", whole, known)
+    np.testing.assert_allclose(u, 1 / 64)
+    np.testing.assert_array_equal(v, known.landmark_share)
+
+
+def test_lmk_survives_pooling_selecting_and_stacking(random_features: Make) -> None:
+    known = random_features(3, landmarks=True)
+    assert known.landmark_share is not None
+    coarse = known.regrid((4, 4)).landmark_share
+    assert coarse is not None
+    assert coarse[2, 5] == pytest.approx(
+        sum(known.landmark_share[2, 8 * (2 + a) + 2 + b] for a in (0, 1) for b in (0, 1))
+    )
+    again = FaceFeatures.concatenate(list(known))
+    np.testing.assert_array_equal(again.landmark_share, known.landmark_share)
+    assert FaceFeatures.concatenate([known, random_features(1)]).landmark_share is None
 
 
 def test_apc_and_sc_by_hand() -> None:
@@ -55,7 +134,9 @@ def test_apc_and_sc_by_hand() -> None:
 
 @pytest.mark.parametrize("name", WEIGHTINGS)
 def test_a_side_without_weight_becomes_uniform(name: str) -> None:
-    same = FaceFeatures.from_maps(np.ones((1, 2)), np.ones((1, 3, 2, 2)))
+    same = FaceFeatures.from_maps(np.ones((1, 3)), np.ones((1, 3, 2, 2)))
+    nothing = np.zeros((1, 4), np.float32)
+    same = replace(same, landmark_share=nothing, visible=nothing)
     u, v = weigh(name, same, same)
     np.testing.assert_allclose(u, 0.25)
     np.testing.assert_allclose(v, 0.25)

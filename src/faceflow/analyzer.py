@@ -10,12 +10,20 @@ from typing import Literal, TypeVar
 import cv2
 import numpy as np
 
-from faceflow.alignment import align, template
-from faceflow.arrays import Float64, UInt8
-from faceflow.detection import Detection, Detector, load_detector
+from faceflow.alignment import Template, align, template
+from faceflow.arrays import Float32, Float64, UInt8
+from faceflow.detection import DEFAULT as DEFAULT_DETECTOR
+from faceflow.detection import (
+    Detection,
+    Detector,
+    alignment_of,
+    check_alignment,
+    load_detector,
+)
 from faceflow.errors import FaceflowError, InputError, NoFaceError
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, Grid
 from faceflow.images import ImageSource, load_image, source_name
+from faceflow.landmarks import landmark_share
 from faceflow.networks import FaceNetwork, load_network
 
 Select = Literal["all", "largest", "centre"]
@@ -36,7 +44,8 @@ class Face:
             None when the whole image was taken for the face.
         score: the detector's confidence in (0, 1]; 0 when the whole image was taken.
         crop: (H, W, 3) uint8 RGB, aligned as the network wants it.
-        features: features of this one face.
+        features: features of this one face, with the share of its landmarks in each patch: of
+            all landmarks the detector finds, and zeros when the whole image was taken.
         source: "detected", or "whole-image" when no detector vouches for it.
     """
 
@@ -57,9 +66,11 @@ class _Pending:
     score: float
     crop: UInt8
     source: Literal["detected", "whole-image"]
+    share: Float32
 
     def face(self, features: FaceFeatures) -> Face:
-        return Face(self.box, self.landmarks, self.score, self.crop, features, self.source)
+        known = features.with_landmarks(self.share[None])
+        return Face(self.box, self.landmarks, self.score, self.crop, known, self.source)
 
 
 class FaceAnalyzer:
@@ -67,7 +78,9 @@ class FaceAnalyzer:
 
     Args:
         network: the face network; None loads the default one when first needed.
-        detector: the face detector; None loads the default one when first needed.
+        detector: the face detector; None loads the one of ``alignment`` when first needed.
+        alignment: whose landmarks align the face, a name from
+            :data:`faceflow.detection.ALIGNMENTS`; for a detector given, it follows from it.
         threads: CPU threads for what is loaded here; None: one per physical core.
 
     Example:
@@ -84,8 +97,19 @@ class FaceAnalyzer:
         network: FaceNetwork | None = None,
         detector: Detector | None = None,
         *,
+        alignment: str | None = None,
         threads: int | None = None,
     ) -> None:
+        own = None if detector is None else alignment_of(detector)
+        if alignment is not None and own is not None and alignment != own:
+            raise InputError(
+                f"the detector {detector.name if detector else ''} aligns as {own}, "
+                f"not as {alignment}",
+                todo="give a detector or an alignment, not both",
+            )
+        self.alignment = own or alignment or DEFAULT_DETECTOR
+        if own is None:
+            check_alignment(self.alignment)
         self._network = network
         self._detector = detector
         self._threads = threads
@@ -98,7 +122,7 @@ class FaceAnalyzer:
     @cached_property
     def detector(self) -> Detector:
         """The face detector."""
-        return self._detector or load_detector(threads=self._threads)
+        return self._detector or load_detector(self.alignment, threads=self._threads)
 
     def analyze(
         self, image: ImageSource, *, select: Select = "all", whole_image: WholeImage = "never"
@@ -184,9 +208,15 @@ class FaceAnalyzer:
         detections = [] if whole_image == "always" else self.detector.detect(image)
         aligned_to = template(self.network.spec.template)
         if detections:
+            grid = self.network.spec.grid
             return [
                 _Pending(
-                    d.box, d.landmarks, d.score, align(image, d.landmarks, aligned_to), "detected"
+                    d.box,
+                    d.landmarks,
+                    d.score,
+                    align(image, d.landmarks, aligned_to),
+                    "detected",
+                    _share(d, aligned_to, grid),
                 )
                 for d in _choose(detections, select, image)
             ]
@@ -198,7 +228,16 @@ class FaceAnalyzer:
             )
         height, width = image.shape[:2]
         box = np.array([0, 0, width, height], dtype=np.float64)
-        return [_Pending(box, None, 0.0, fit(image, self.network.spec.input_size), "whole-image")]
+        crop = fit(image, self.network.spec.input_size)
+        none = np.zeros(int(np.prod(self.network.spec.grid)), np.float32)
+        return [_Pending(box, None, 0.0, crop, "whole-image", none)]
+
+
+def _share(found: Detection, aligned_to: Template, grid: Grid) -> Float32:
+    """The shares of all landmarks the detector found, carried into the crop as the pixels are."""
+    points = found.landmarks if found.points is None else found.points
+    matrix = aligned_to.transform(found.landmarks)
+    return landmark_share(points @ matrix[:, :2].T + matrix[:, 2], aligned_to.size, grid)
 
 
 def fit(image: UInt8, size: tuple[int, int]) -> UInt8:

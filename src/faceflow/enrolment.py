@@ -200,17 +200,19 @@ def enroll_photos(
 
     Args:
         listing: from :func:`list_photos`.
-        gallery: made for the analyzer's network, open for writing.
+        gallery: made for the analyzer's network and alignment, open for writing.
         analyzer: finds and describes the faces.
         select: which face of a photo with several is the person's: "largest" or "centre".
         whole_image: as in :meth:`faceflow.analyzer.FaceAnalyzer.analyze`.
         progress: told after each photo.
 
     Raises:
-        GalleryMismatchError: the gallery holds another network's features.
+        GalleryMismatchError: the gallery holds another network's features, or faces that were
+            aligned otherwise.
         GalleryError: the gallery cannot be written; the batches before are kept.
     """
     gallery.require_network(analyzer.network)
+    gallery.require_alignment(analyzer.alignment)
     run = _Run(listing, gallery, analyzer, select, whole_image, progress)
     stored = gallery.enroll(run.enrolments())
     return run.report(stored)

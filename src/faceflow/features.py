@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,9 @@ class FaceFeatures:
         visible: (N, R) float32 in [0, 1], how surely each patch shows the face and not
             something in front of it; None where nobody looked. See
             :class:`faceflow.patch_model.PatchModel`.
+        landmark_share: (N, R) float32 share of each face's landmarks per cell, for LMK
+            weighting; a row of zeros for a face whose landmarks are not known, as of a whole
+            image. None where nobody looked for landmarks.
 
     The constructor checks shapes and refuses NaN and infinity; it does not copy.
     """
@@ -40,6 +43,7 @@ class FaceFeatures:
     pooled: Float32
     grid: Grid
     visible: Float32 | None = None
+    landmark_share: Float32 | None = None
 
     def __post_init__(self) -> None:
         n = self.embedding.shape[0] if self.embedding.ndim == 2 else -1
@@ -53,6 +57,8 @@ class FaceFeatures:
         }
         if self.visible is not None:
             expected["visible"] = (n, r)
+        if self.landmark_share is not None:
+            expected["landmark_share"] = (n, r)
         for name, shape in expected.items():
             values = getattr(self, name)
             if values.shape != shape or values.dtype != np.float32:
@@ -93,7 +99,10 @@ class FaceFeatures:
 
     @classmethod
     def concatenate(cls, parts: Sequence[FaceFeatures]) -> FaceFeatures:
-        """Stack features along the face axis; all parts must share grid, C and D."""
+        """Stack features along the face axis; all parts must share grid, C and D.
+
+        Landmark shares survive only when every part has them.
+        """
         if not parts:
             raise InputError("cannot concatenate an empty list of features")
         if len({(p.grid, p.patches.shape[1:], p.embedding.shape[1]) for p in parts}) > 1:
@@ -108,7 +117,12 @@ class FaceFeatures:
             pooled=np.concatenate([p.pooled for p in parts]),
             grid=parts[0].grid,
             visible=np.concatenate(seen) if seen else None,
+            landmark_share=_stacked([p.landmark_share for p in parts]),
         )
+
+    def with_landmarks(self, share: Float32 | None) -> FaceFeatures:
+        """The same features with (N, R) landmark shares, or without."""
+        return replace(self, landmark_share=share)
 
     def __len__(self) -> int:
         return int(self.embedding.shape[0])
@@ -122,7 +136,8 @@ class FaceFeatures:
             self.norms[rows],
             self.pooled[rows],
             self.grid,
-            None if self.visible is None else self.visible[rows],
+            visible=None if self.visible is None else self.visible[rows],
+            landmark_share=None if self.landmark_share is None else self.landmark_share[rows],
         )
 
     def __iter__(self) -> Iterator[FaceFeatures]:
@@ -136,7 +151,8 @@ class FaceFeatures:
     def regrid(self, grid: Grid) -> FaceFeatures:
         """Average the raw feature map over blocks, e.g. from 8x8 to 4x4.
 
-        Embedding and pooled centre stay as they are; visibility is averaged likewise.
+        Embedding and pooled centre stay as they are; visibility is averaged likewise, and
+        landmark shares add up.
 
         Raises:
             InputError: ``grid`` does not divide the present grid.
@@ -154,10 +170,16 @@ class FaceFeatures:
         pooled = self._from_raw(
             self.embedding, blocks.mean(axis=(2, 4)).reshape(n, new_h * new_w, c), grid
         )
-        visible = self.visible
+        visible, share = self.visible, self.landmark_share
         if visible is not None:
             cells = visible.reshape(n, new_h, h // new_h, new_w, w // new_w)
             visible = cells.mean(axis=(2, 4)).reshape(n, new_h * new_w)
-        return FaceFeatures(
-            pooled.embedding, pooled.patches, pooled.norms, self.pooled, grid, visible
-        )
+        if share is not None:
+            cells = share.reshape(n, new_h, h // new_h, new_w, w // new_w)
+            share = cells.sum(axis=(2, 4)).reshape(n, new_h * new_w)
+        return replace(pooled, pooled=self.pooled, visible=visible, landmark_share=share)
+
+
+def _stacked(parts: Sequence[Float32 | None]) -> Float32 | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None

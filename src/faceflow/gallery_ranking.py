@@ -108,7 +108,8 @@ def emd_over_gallery(
             size, read once; ids are unique. ``certified`` solves less when likely faces come
             early, e.g. in the order of stage 1's cosine.
         k: how many faces to return.
-        weighting: uniform, apc or sc.
+        weighting: a name from :data:`faceflow.weighting.WEIGHTINGS`; "certified" takes
+            uniform, apc and sc alone.
         solver: default :class:`faceflow.transport.Sinkhorn`; ``certified`` takes no other kind.
         method: "exhaustive", "certified" or "cascade", see the module.
         coarse_grid: cascade only; its first grid.

@@ -123,7 +123,7 @@ def identify(
         k: faces to re-rank. This, the next two, ``patches`` and ``visible`` default to the
             gallery's calibration if it has one, else to what measured best for its network.
         alpha: share of the EMD similarity, 0 to 1.
-        weighting: uniform, apc, sc or visible.
+        weighting: a name from :data:`faceflow.weighting.WEIGHTINGS`.
         grid: pool patches to this grid before transport, e.g. (4, 4).
         threshold: the least score that counts as identified; None decides nothing (unless
             the gallery was calibrated).
@@ -232,7 +232,7 @@ def _compare(
             flow=flow,
         )
         return plan, None
-    faces = options.prepare(gallery.features(face_ids))
+    faces = options.prepare(gallery.features(face_ids, landmarks=options.needs_landmarks))
     plan = emd_similarity(query, faces, weighting=options.weighting, solver=solver, flow=flow)
     return plan, options.visible_cosine(query, faces)
 

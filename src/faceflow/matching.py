@@ -15,7 +15,7 @@ from faceflow.networks import MatchDefaults
 from faceflow.patch_model import PatchModel
 from faceflow.similarity import check_alpha, mix
 from faceflow.transport import Sinkhorn, Solver
-from faceflow.weighting import WEIGHTINGS
+from faceflow.weighting import NEED_LANDMARKS, WEIGHTINGS
 
 Patches = Literal["raw", "projected"]
 
@@ -68,7 +68,7 @@ class MatchOptions:
             raise InputError(
                 "projected patches and visibility need a patch model",
                 why="none is known for this network's weights",
-                todo="use raw patches, visible 0 and the weighting uniform, apc or sc",
+                todo="use raw patches, visible 0 and another weighting than visible",
             )
         if self.grid is not None and (self.patches == "projected" or self.visible > 0):
             raise InputError(
@@ -124,6 +124,11 @@ class MatchOptions:
             visible=float(share),
             model=model,
         )
+
+    @property
+    def needs_landmarks(self) -> bool:
+        """Whether the weighting asks for :attr:`FaceFeatures.landmark_share`."""
+        return self.weighting in NEED_LANDMARKS
 
     def prepare(self, features: FaceFeatures) -> FaceFeatures:
         """The features as transport wants them: projected, or on the grid asked for."""

@@ -84,7 +84,8 @@ class PatchModel:
 
         Returns:
             The same faces with patches (N, R, D) the unit contributions, ``norms`` their
-            lengths, ``pooled`` their unit mean, and ``visible`` as :meth:`see` gives it.
+            lengths, ``pooled`` their unit mean, ``visible`` as :meth:`see` gives it, and the
+            landmark shares they had.
 
         Raises:
             InputError: the features lie on another grid or have other channels.
@@ -99,6 +100,7 @@ class PatchModel:
             pooled=unit(centre),
             grid=features.grid,
             visible=self._visible(features),
+            landmark_share=features.landmark_share,
         )
 
     def see(self, features: FaceFeatures) -> FaceFeatures:

@@ -108,7 +108,9 @@ def _rows(
             PageRow(
                 person=match.person,
                 explanation=explain_match(
-                    query.features, gallery.features([match.face_id]), options
+                    query.features,
+                    gallery.features([match.face_id], landmarks=options.needs_landmarks),
+                    options,
                 ),
                 stage1_rank=match.stage1_rank,
                 rank=match.rank,

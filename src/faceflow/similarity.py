@@ -22,7 +22,7 @@ def emd_similarity(
     Args:
         query: features of one face.
         gallery: features of N faces from the same network, on the same grid; N may be 0.
-        weighting: uniform, apc or sc, see :mod:`faceflow.weighting`.
+        weighting: a name from :data:`faceflow.weighting.WEIGHTINGS`.
         solver: how to solve; default :class:`faceflow.transport.Sinkhorn`.
         flow: keep the flows (N, R, S) for an explanation.
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from faceflow.synthetic import person_name
 
@@ -95,3 +96,18 @@ def test_python_twin_gives_the_same_numbers(run, drawn: Path, gallery: Path, ana
     for told, match in zip(answer["matches"], matches.people, strict=False):
         assert told["person"] == match.person
         assert told["score"] == pytest.approx(match.score, abs=1e-5)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_explain_draws_all_weightings(run, drawn: Path, tmp_path: Path) -> None:
+    a, b = sorted((drawn / "people").glob("*/*.png"))[:2]
+    sheet = tmp_path / "weights.png"
+    ran = run("explain", a, b, "--weights", sheet)
+    assert str(sheet) in ran.out
+    assert not Path("explanation.png").exists()
+    with Image.open(sheet) as image:
+        assert image.width > 4 * image.height / 3  # photo, apc, sc, lmk, norm in two rows
+    run("explain", a, b, "--weights", tmp_path / "x.jpg", code=2)
+    assert "128 numbers" in run("verify", a, b, "--weighting", "cc", code=2).err
+    for name in ("lmk", "norm"):
+        assert run("verify", a, b, "--weighting", name, "--json").json["weighting"] == name

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from faceflow import __version__
-from faceflow.cli import models
+from faceflow.cli import models, onnx_networks
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
 from faceflow.cli.enrolling import enroll
@@ -61,6 +61,7 @@ for _name, _command in (
     ("import", models.import_),
     ("path", models.path),
     ("verify", models.verify),
+    ("inspect", onnx_networks.inspect),
 ):
     models_app.command(_name)(translated(_command))
 app.add_typer(models_app, name="models", rich_help_panel=_SETUP)

@@ -11,6 +11,7 @@ from faceflow.cli.failures import code_of, sentence
 from faceflow.cli.loading import load_analyzer
 from faceflow.cli.options import (
     DEFAULT_GALLERY,
+    Alignment,
     GalleryPath,
     Json,
     Network,
@@ -43,6 +44,7 @@ def enroll(
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
+    alignment: Alignment = None,
     codec: Annotated[
         Literal["int8", "float32"],
         typer.Option("--codec", help="How a new gallery keeps patches."),
@@ -68,13 +70,19 @@ def enroll(
 
     listing = list_photos(photos, person=person)
     if gallery.exists():
-        # An existing gallery says which network it needs; no option has to repeat it.
+        # An existing gallery says what it needs; no option has to repeat it.
         with Gallery.open(gallery, readonly=True) as known:
             network = network or known.header.network_name
-    analyzer = load_analyzer(network, offline=offline, threads=threads)
+            alignment = alignment or known.header.alignment
+            known.require_alignment(alignment)
+    analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
     with (
         Gallery.open_or_create(
-            gallery, analyzer.network, codec=codec, thumbnails=thumbnails
+            gallery,
+            analyzer.network,
+            codec=codec,
+            thumbnails=thumbnails,
+            alignment=analyzer.alignment,
         ) as opened,
         progress("enrolling") as advance,
     ):

@@ -31,13 +31,9 @@ def ensure_models(*names: str, offline: bool) -> None:
                 f"The model {name} is not ready and must not be fetched (offline)",
                 why=state.detail,
                 todo=f"run `{state.model.obtain}`"
-                + (
-                    ", or with `--from FILE` without a network"
-                    if "pull" in state.model.obtain
-                    else ""
-                ),
+                + (", or with `--from FILE` without a network" if state.model.fetchable else ""),
             )
-        if "import" in state.model.obtain:  # nothing can be fetched; the error says where it is
+        if not state.model.fetchable:  # the error says how to get it
             models.pull(name)
         sources = state.model.sources
         files = ", ".join(dict.fromkeys(source.requirement for source in sources))
@@ -54,16 +50,27 @@ def ensure_models(*names: str, offline: bool) -> None:
 
 
 def load_analyzer(
-    network: str | None = None, *, offline: bool = False, threads: int | None = None
+    network: str | None = None,
+    *,
+    alignment: str | None = None,
+    offline: bool = False,
+    threads: int | None = None,
 ) -> FaceAnalyzer:
-    """The analyzer for a network (default: the default one), its weights fetched if need be."""
+    """The analyzer for a network (default: the default one), its weights fetched if need be.
+
+    FAN's weights are not faceflow's to fetch; the package that brings FAN does that.
+    """
     from faceflow import detection, networks
     from faceflow.analyzer import FaceAnalyzer
 
     spec = networks.spec(network or networks.DEFAULT)
-    ensure_models(spec.model_name, detection.DEFAULT, offline=offline)
+    aligned_by = alignment or detection.DEFAULT
+    detection.check_alignment(aligned_by)
+    own = {model.name for model in detection.MODELS}
+    ensure_models(spec.model_name, *({aligned_by} & own), offline=offline)
     return FaceAnalyzer(
-        networks.load_network(spec.name, threads=threads), detection.load_detector(threads=threads)
+        networks.load_network(spec.name, threads=threads),
+        detection.load_detector(name=aligned_by, threads=threads),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from faceflow.cli.onnx_networks import import_onnx
 from faceflow.cli.options import Json
 from faceflow.cli.output import Cell, print_json, print_line, print_table, say, size
 from faceflow.errors import InputError, WeightsError
@@ -80,26 +81,47 @@ def import_(
     name: Annotated[
         str,
         typer.Argument(
-            help="The network it is for, see 'faceflow models list'.", metavar="NETWORK"
+            help="The network it is for, see 'faceflow models list'; of an .onnx file, what it "
+            "will be called.",
+            metavar="NETWORK",
         ),
     ],
     file: Annotated[
         Path,
         typer.Argument(
-            help="A checkpoint: .pth, .pt, .pth.tar, .ckpt or .safetensors.", metavar="FILE"
+            help="A checkpoint: .pth, .pt, .pth.tar, .ckpt or .safetensors. Or an .onnx file.",
+            metavar="FILE",
         ),
     ],
+    spec: Annotated[
+        Path | None,
+        typer.Option(
+            "--spec",
+            help="Description of the .onnx file in TOML, see 'faceflow models inspect'.",
+            metavar="FILE.toml",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build a network of your own copy of its checkpoint, into the cache.
+    """Build a network of your own copy of its checkpoint, or of any ONNX face network.
 
     The file is read by a reader that can execute nothing. A classifier's head and a prefix
     such as "module." are left out; any other difference from the network is an error that
-    names it. What was imported for this network before is replaced, and galleries made with
+    names it. An .onnx file becomes a new network: it is tried on noise, and its patches become
+    an output. What was imported under this name before is replaced, and galleries made with
     other weights will not open with these.
     """
     from faceflow import models
 
+    if file.suffix.lower() == ".onnx":
+        import_onnx(name, file, spec, as_json=as_json)
+        return
+    if spec is not None:
+        raise InputError(
+            f"--spec describes an .onnx file, and {file} is none",
+            todo="leave --spec out for a checkpoint of a network that faceflow knows, or export "
+            "the network to ONNX and import that",
+        )
     model = models.find(name)
     _say_terms(model)
     models.import_checkpoint(name, file, progress=say)

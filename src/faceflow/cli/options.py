@@ -48,6 +48,14 @@ Network = Annotated[
     str | None,
     typer.Option("--network", help="Face network, see 'faceflow models list'.", metavar="NAME"),
 ]
+Alignment = Annotated[
+    str | None,
+    typer.Option(
+        "--alignment",
+        help="Whose landmarks align a face: mtcnn, fan-2d or fan-3d [default: mtcnn].",
+        metavar="NAME",
+    ),
+]
 
 FaceChoice = Annotated[
     Choose,
@@ -79,7 +87,8 @@ Weighting = Annotated[
     str | None,
     typer.Option(
         "--weighting",
-        help="Patch weights: uniform, apc, sc or visible [default: what measured best].",
+        help="Patch weights: uniform, apc, sc, cc, lmk, norm or visible [default: what measured "
+        "best].",
         metavar="NAME",
         rich_help_panel=_SCORING,
     ),

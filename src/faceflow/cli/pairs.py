@@ -10,6 +10,7 @@ import typer
 
 from faceflow.cli.loading import load_analyzer
 from faceflow.cli.options import (
+    Alignment,
     Alpha,
     ChooseOne,
     Epsilon,
@@ -48,6 +49,7 @@ def verify(
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
+    alignment: Alignment = None,
     threads: Threads = None,
     offline: Offline = False,
     as_json: Json = False,
@@ -58,7 +60,7 @@ def verify(
     """
     from faceflow.verification import verify as compare
 
-    analyzer = load_analyzer(network, offline=offline, threads=threads)
+    analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
     options = match_options(
         analyzer.network.spec.name,
         analyzer.network.digest,
@@ -118,6 +120,14 @@ def explain(
             metavar="FILE",
         ),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="Also draw what every weighting makes of the two faces, into this .png.",
+            metavar="FILE",
+        ),
+    ] = None,
     lines: Annotated[
         bool, typer.Option("--lines", help="Also draw the strongest flows as lines.")
     ] = False,
@@ -130,6 +140,7 @@ def explain(
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
+    alignment: Alignment = None,
     threads: Threads = None,
     offline: Offline = False,
     as_json: Json = False,
@@ -138,17 +149,28 @@ def explain(
 
     With --json the numbers go to stdout, and files are written only where --output says.
     """
-    from faceflow.explain import Caption, PageRow, explain_match, flow_picture, html_page, to_json
+    from faceflow.explain import (
+        Caption,
+        PageRow,
+        WeightedPair,
+        explain_match,
+        flow_picture,
+        html_page,
+        to_json,
+        weight_sheet,
+    )
     from faceflow.explain.picture import Part
     from faceflow.weights import atomic_write
 
-    targets = output or ([] if as_json else [Path("explanation.png")])
+    targets = output or ([] if as_json or weights else [Path("explanation.png")])
+    if weights is not None and weights.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{weights} must end in .png", param_hint="--weights")
     for target in targets:
         if target.suffix.lower() not in (".png", ".html", ".json"):
             raise typer.BadParameter(
                 f"{target} must end in .png, .html or .json", param_hint="--output"
             )
-    analyzer = load_analyzer(network, offline=offline, threads=threads)
+    analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
     options = match_options(
         analyzer.network.spec.name,
         analyzer.network.digest,
@@ -180,6 +202,11 @@ def explain(
                 file.write(page.encode("utf-8"))
             else:
                 file.write(json.dumps(to_json(found), allow_nan=False).encode("utf-8"))
+    if weights is not None:
+        left, right = (options.prepare(face.features) for face in (query, other))
+        pair = WeightedPair(f"{a.name}, {b.name}", query.crop, left, other.crop, right)
+        with atomic_write(weights) as file:
+            weight_sheet([pair]).save(file, "PNG")
     if as_json:
         print_json({"a": str(a), "b": str(b)} | to_json(found), line=True)
         return
@@ -197,7 +224,7 @@ def explain(
         ],
         right=("score", "cosine", "EMD", "alpha", "stays in place"),
     )
-    for target in targets:
+    for target in [*targets, *([] if weights is None else [weights])]:
         print_line(f"written: {target}")
 
 

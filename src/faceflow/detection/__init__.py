@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from faceflow.detection.detector import Detection, Detector
+from faceflow.detection.fan import FanDetector
 from faceflow.detection.models import MTCNN
 from faceflow.detection.mtcnn import MtcnnDetector
 from faceflow.errors import InputError
 from faceflow.weights import ModelFile, load_graphs
 
 DEFAULT = "mtcnn"
+ALIGNMENTS = ("mtcnn", "fan-2d", "fan-3d")
+"""Names of the detectors, and of the alignments that follow from their landmarks."""
 MODELS: tuple[ModelFile, ...] = (MTCNN,)
 """The detectors as the model registry sees them."""
 
@@ -17,16 +20,47 @@ def load_detector(name: str = DEFAULT, *, threads: int | None = None) -> Detecto
     """Load a detector from the cache.
 
     Args:
-        name: "mtcnn".
+        name: one of :data:`ALIGNMENTS`: "mtcnn", or "fan-2d" and "fan-3d", which need an extra.
         threads: CPU threads for one call; None: one per physical core.
 
     Raises:
         InputError: unknown name, or ``threads`` below 1.
         WeightsError: not pulled yet or damaged; the error holds the command to run.
+        MissingExtraError: FAN is asked for and its package is not installed.
     """
-    if name != MTCNN.name:
-        raise InputError(f"there is no detector {name!r}", todo=f"choose {MTCNN.name}")
-    return MtcnnDetector(load_graphs(MTCNN), threads=threads)
+    check_alignment(name)
+    if name == MTCNN.name:
+        return MtcnnDetector(load_graphs(MTCNN), threads=threads)
+    return FanDetector("2d" if name == "fan-2d" else "3d")
 
 
-__all__ = ["DEFAULT", "MODELS", "Detection", "Detector", "MtcnnDetector", "load_detector"]
+def check_alignment(name: str) -> None:
+    """Raise :class:`InputError`, listing the known, unless there is an alignment of that name."""
+    if name not in ALIGNMENTS:
+        raise InputError(
+            f"there is no detector or alignment {name!r}",
+            todo=f"choose one of {', '.join(ALIGNMENTS)}",
+        )
+
+
+def alignment_of(detector: Detector) -> str:
+    """The alignment that a detector's landmarks give, which a gallery remembers.
+
+    FAN's are called as the detector; every other detector that finds five points itself, one
+    of your own too, counts as "mtcnn".
+    """
+    return detector.name if detector.name.startswith("fan-") else DEFAULT
+
+
+__all__ = [
+    "ALIGNMENTS",
+    "DEFAULT",
+    "MODELS",
+    "Detection",
+    "Detector",
+    "FanDetector",
+    "MtcnnDetector",
+    "alignment_of",
+    "check_alignment",
+    "load_detector",
+]

@@ -25,11 +25,14 @@ class Detection:
             corner, left and right as seen in the image. They are not clipped: of a face cut by
             the border they may lie outside.
         score: the detector's confidence in (0, 1].
+        points: (68, 2) float64 landmarks in the iBUG order (see :mod:`faceflow.landmarks`) of a
+            detector that finds so many, else None.
     """
 
     box: Float64
     landmarks: Float64
     score: float
+    points: Float64 | None = None
 
     @property
     def size(self) -> float:

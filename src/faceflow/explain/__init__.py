@@ -11,6 +11,7 @@ from faceflow.explain.explanation import Explanation, Term, explain_match, expla
 from faceflow.explain.page import PageRow, html_page
 from faceflow.explain.panels import contribution_heatmap, rebuild, weight_heatmap
 from faceflow.explain.picture import Part, flow_picture
+from faceflow.explain.weight_sheet import WeightedPair, weight_sheet
 from faceflow.explain.words import Caption
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "PageRow",
     "Part",
     "Term",
+    "WeightedPair",
     "contribution_heatmap",
     "explain_match",
     "explain_pair",
@@ -27,4 +29,5 @@ __all__ = [
     "rebuild",
     "to_json",
     "weight_heatmap",
+    "weight_sheet",
 ]

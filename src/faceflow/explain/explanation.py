@@ -155,7 +155,7 @@ def explain_pair(
         query: features of one face.
         gallery: features of one face from the same network, on the same grid (pool both with
             ``regrid`` first to explain a match on a coarser grid).
-        weighting: uniform, apc or sc, see :mod:`faceflow.weighting`.
+        weighting: a name from :data:`faceflow.weighting.WEIGHTINGS`.
         alpha: share of the EMD similarity in the score, 0 to 1. The transport is explained
             for 0 too, though it does not count then.
         solver: how to solve; default :class:`faceflow.transport.Sinkhorn`. A Sinkhorn solver

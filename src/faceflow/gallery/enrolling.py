@@ -13,7 +13,7 @@ from faceflow.features import FaceFeatures
 from faceflow.gallery.codec import PatchCodec
 from faceflow.gallery.identity import GalleryHeader, require_shapes
 from faceflow.gallery.names import checked_hash, person_name, source_label
-from faceflow.gallery.records import Box, Enrolment, FaceRecord
+from faceflow.gallery.records import Box, Enrolment, FaceRecord, LandmarkCells
 from faceflow.gallery.search import require_unit
 from faceflow.gallery.store import StoredFace
 
@@ -72,7 +72,16 @@ def _record(item: Enrolment, now: datetime) -> FaceRecord:
         box=item.box,
         score=item.score,
         created=now,
+        landmarks=_landmark_cells(item.features),
+        cells=item.features.patches.shape[1],
     )
+
+
+def _landmark_cells(features: FaceFeatures) -> LandmarkCells | None:
+    if features.landmark_share is None:
+        return None
+    share = features.landmark_share[0]
+    return tuple((int(cell), float(share[cell])) for cell in np.flatnonzero(share))
 
 
 def checked_record(
@@ -84,8 +93,10 @@ def checked_record(
     box: Any,
     score: Any,
     created: datetime,
+    landmarks: Any = None,
+    cells: int,
 ) -> FaceRecord:
-    """A record whose every field can be kept, or InputError."""
+    """A record whose every field can be kept, or InputError; ``cells`` is R."""
     return FaceRecord(
         face_id=face_id,
         person=person_name(person),
@@ -94,7 +105,24 @@ def checked_record(
         box=_box(box),
         score=_finite("score", score),
         created=created,
+        landmarks=_landmarks(landmarks, cells),
     )
+
+
+def _landmarks(values: Any, cells: int) -> LandmarkCells | None:
+    """(cell, share) pairs: cells ascending and on the grid, shares positive with sum 1."""
+    if values is None:
+        return None
+    pairs = tuple((int(cell), _finite("landmark share", share)) for cell, share in values)
+    found = [cell for cell, _ in pairs]
+    total = sum(share for _, share in pairs)
+    if found != sorted({c for c in found if 0 <= c < cells}) or (pairs and abs(total - 1) > 1e-3):
+        raise InputError(
+            f"landmarks are {values}", why=f"(cell, share) on {cells} cells with sum 1 are needed"
+        )
+    if any(share <= 0 for _, share in pairs):
+        raise InputError(f"landmarks are {values}", why="a share must be positive")
+    return pairs
 
 
 def _box(box: Any) -> Box | None:

@@ -11,7 +11,7 @@ from typing import Any
 from faceflow.errors import GalleryMismatchError, InputError
 from faceflow.features import Grid
 from faceflow.gallery.enrolling import prepare
-from faceflow.gallery.identity import NetworkLike, make_header
+from faceflow.gallery.identity import DEFAULT_ALIGNMENT, NetworkLike, make_header
 from faceflow.gallery.names import person_name
 from faceflow.gallery.reading import ReadableGallery
 from faceflow.gallery.records import Change, Enrolment, EnrolReport, SharedPhoto
@@ -63,6 +63,7 @@ class Gallery(ReadableGallery):
         channels: int,
         codec: str = "int8",
         thumbnails: bool = True,
+        alignment: str = DEFAULT_ALIGNMENT,
         busy_seconds: float = 5.0,
     ) -> Gallery:
         """Make an empty gallery and open it for writing.
@@ -77,6 +78,7 @@ class Gallery(ReadableGallery):
             codec: ``int8`` (R * (C + 4) bytes of patches a face) or ``float32`` (exact, four
                 times as large).
             thumbnails: keep a small picture of each face.
+            alignment: whose landmarks align its faces, see ``FaceAnalyzer.alignment``.
             busy_seconds: how long to wait while another process writes.
 
         Raises:
@@ -91,6 +93,7 @@ class Gallery(ReadableGallery):
             channels=channels,
             codec=codec,
             thumbnails=thumbnails,
+            alignment=alignment,
         )
         SqliteStore.create(Path(path), header)
         return cls(SqliteStore(Path(path), busy_seconds=busy_seconds))
@@ -133,8 +136,9 @@ class Gallery(ReadableGallery):
         *,
         codec: str = "int8",
         thumbnails: bool = True,
+        alignment: str = DEFAULT_ALIGNMENT,
     ) -> Gallery:
-        """Open a gallery for this network, making it if there is none.
+        """Open a gallery for this network and alignment, making it if there is none.
 
         ``codec`` and ``thumbnails`` matter only when it is made. Errors as in :meth:`open`
         and :meth:`create`.
@@ -150,8 +154,15 @@ class Gallery(ReadableGallery):
                 channels=spec.channels,
                 codec=codec,
                 thumbnails=thumbnails,
+                alignment=alignment,
             )
-        return cls.open(path, network=network)
+        gallery = cls.open(path, network=network)
+        try:
+            gallery.require_alignment(alignment)
+        except GalleryMismatchError:
+            gallery.close()
+            raise
+        return gallery
 
     # Changing
 

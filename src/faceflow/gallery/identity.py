@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from faceflow.errors import GalleryMismatchError, InputError
 from faceflow.features import FaceFeatures, Grid
 from faceflow.gallery.codec import codec as find_codec
+
+DEFAULT_ALIGNMENT = "mtcnn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,9 @@ class GalleryHeader:
         codec: how patches are kept, a name from :data:`faceflow.gallery.codec.CODECS`.
         thumbnails: whether a small picture of each face is kept.
         created: UTC.
+        alignment: whose landmarks aligned the faces, see
+            :data:`faceflow.detection.ALIGNMENTS`. Galleries from before there was a choice
+            are of "mtcnn".
     """
 
     network_name: str
@@ -34,13 +39,27 @@ class GalleryHeader:
     codec: str
     thumbnails: bool
     created: datetime
+    alignment: str = DEFAULT_ALIGNMENT
 
     def describe(self) -> str:
         """One line naming network, sizes and digest, for messages."""
         return (
             f"{self.network_name} ({self.embedding_size} numbers, "
-            f"{self.grid[0]}x{self.grid[1]}x{self.channels} patches, digest {self.digest[:12]})"
+            f"{self.grid[0]}x{self.grid[1]}x{self.channels} patches, digest {self.digest[:12]}"
+            + ("" if self.alignment == DEFAULT_ALIGNMENT else f", aligned by {self.alignment}")
+            + ")"
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields as JSON holds them; the alignment only where it is not the default one.
+
+        So a gallery with the default alignment is what older versions of faceflow write and
+        read, and one with another is refused by them.
+        """
+        content = asdict(self) | {"created": self.created.isoformat()}
+        if self.alignment == DEFAULT_ALIGNMENT:
+            del content["alignment"]
+        return content
 
 
 class NetworkSpecLike(Protocol):
@@ -84,6 +103,7 @@ def make_header(
     channels: int,
     codec: str,
     thumbnails: bool,
+    alignment: str = DEFAULT_ALIGNMENT,
 ) -> GalleryHeader:
     """A header for a gallery made now.
 
@@ -99,9 +119,10 @@ def make_header(
         codec=codec,
         thumbnails=bool(thumbnails),
         created=datetime.now(UTC),
+        alignment=alignment,
     )
-    if not network_name or not digest:
-        raise InputError("a gallery needs its network's name and digest")
+    if not network_name or not digest or not alignment:
+        raise InputError("a gallery needs its network's name and digest, and its alignment")
     if min(header.embedding_size, *header.grid, header.channels) < 1:
         raise InputError(f"a gallery cannot be made for {header.describe()}")
     find_codec(codec, header.grid, header.channels)
@@ -117,6 +138,17 @@ def require_network(name: str, header: GalleryHeader, network: NetworkLike) -> N
             why="features of different networks cannot be compared",
             todo=f"use {header.network_name} as it was then, or enroll the photos again into a"
             " new gallery",
+        )
+
+
+def require_alignment(name: str, header: GalleryHeader, alignment: str) -> None:
+    """Raise GalleryMismatchError, naming both, unless the gallery's faces are aligned alike."""
+    if alignment != header.alignment:
+        raise GalleryMismatchError(
+            f"{name} holds faces aligned by {header.alignment}, not by {alignment}",
+            why="features of faces that were aligned in two ways should not be compared",
+            todo=f"use --alignment {header.alignment}, or enroll the photos again into a new "
+            "gallery",
         )
 
 

@@ -12,13 +12,14 @@ from typing import Any, Self
 import numpy as np
 
 from faceflow.arrays import Float32, Int8, Int64
-from faceflow.errors import InputError
+from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery.codec import QuantisedPatches
 from faceflow.gallery.codec import codec as find_codec
 from faceflow.gallery.identity import (
     GalleryHeader,
     NetworkLike,
+    require_alignment,
     require_network,
     require_shapes,
 )
@@ -68,6 +69,10 @@ class ReadableGallery:
         """Raise :class:`GalleryMismatchError` if the gallery was made for another network."""
         require_network(self.path.name, self._header, network)
 
+    def require_alignment(self, alignment: str) -> None:
+        """Raise :class:`GalleryMismatchError` if the gallery's faces were aligned otherwise."""
+        require_alignment(self.path.name, self._header, alignment)
+
     # Searching
 
     def search(
@@ -104,11 +109,13 @@ class ReadableGallery:
             ids, matrix = self._index.ids, self._index.matrix
         return exact_search(features.embedding, ids, matrix, k, exclude)
 
-    def features(self, face_ids: Sequence[int] | Int64) -> FaceFeatures:
+    def features(self, face_ids: Sequence[int] | Int64, *, landmarks: bool = False) -> FaceFeatures:
         """Features of the given faces, in that order, as the codec gives them back.
 
         Args:
             face_ids: (k,) ids; one may come twice.
+            landmarks: also the landmark shares, which LMK weighting needs and which take
+                longer to read than all the rest.
 
         Returns:
             Embedding (k, D) and pooled (k, C) exact; patches (k, R, C) and norms (k, R) as
@@ -116,12 +123,32 @@ class ReadableGallery:
 
         Raises:
             GalleryError: no such face, e.g. removed by another process since the search; use
-                :meth:`snapshot` around both to rule that out.
+                :meth:`snapshot` around both to rule that out. Or landmarks are wanted of a face
+                they were not kept of.
         """
         embedding, payloads = self._store.vectors(_ids(face_ids))
         parts = self._codec.unpack(payloads)
         patches, norms = self._codec.expand(parts)
-        return FaceFeatures(embedding, patches, norms, parts["pooled"], self._header.grid)
+        share = self._landmark_share(_ids(face_ids)) if landmarks else None
+        return FaceFeatures(
+            embedding, patches, norms, parts["pooled"], self._header.grid, landmark_share=share
+        )
+
+    def _landmark_share(self, face_ids: list[int]) -> Float32:
+        cells = self._header.grid[0] * self._header.grid[1]
+        share = np.zeros((len(face_ids), cells), np.float32)
+        for row, record in zip(share, self._store.records(face_ids), strict=True):
+            if record.landmarks is None:
+                raise GalleryError(
+                    f"{self.path.name} holds no landmarks of face {record.face_id} "
+                    f"({record.person})",
+                    why="it was enrolled before faceflow kept them, or from a bare crop",
+                    todo="enroll the photos again into a new gallery, or use another weighting "
+                    "than lmk",
+                )
+            for cell, value in record.landmarks:
+                row[cell] = value
+        return share
 
     def quantised(self, face_ids: Sequence[int] | Int64) -> QuantisedPatches:
         """Patches of the given faces for an int8 kernel, without decoding.

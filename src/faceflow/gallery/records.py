@@ -14,6 +14,9 @@ from faceflow.gallery.identity import GalleryHeader
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the photo."""
 
+LandmarkCells = tuple[tuple[int, float], ...]
+"""(cell, share of the face's landmarks) of every patch cell that holds any, by cell."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enrolment:
@@ -45,7 +48,9 @@ class FaceRecord:
     """What is known about one enrolled face, without its features.
 
     ``face_id`` is unique in its gallery, grows with time, and is never given again, not even
-    after the face was removed. ``created`` is UTC.
+    after the face was removed. ``created`` is UTC. ``landmarks`` is None for faces whose
+    landmarks were not kept (by an older faceflow, or because nobody had looked for them), and
+    empty for a face that has none, as a whole image.
     """
 
     face_id: int
@@ -55,6 +60,7 @@ class FaceRecord:
     box: Box | None
     score: float
     created: datetime
+    landmarks: LandmarkCells | None = None
 
 
 @dataclass(frozen=True, slots=True)

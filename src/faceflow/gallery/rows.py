@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 from faceflow.gallery.identity import GalleryHeader
-from faceflow.gallery.records import FaceRecord
+from faceflow.gallery.records import FaceRecord, LandmarkCells
 from faceflow.gallery.seal import checksum, damaged, seal, unseal
 
 
 def seal_record(record: FaceRecord, face_id: int, person_id: int) -> bytes:
     """Everything of a record but the person's name, bound to the face and the person."""
-    content = {
+    content: dict[str, Any] = {
         "source": record.source,
         "content_hash": record.content_hash,
         "box": record.box,
         "score": record.score,
         "created": record.created.astimezone(UTC).isoformat(),
     }
+    if record.landmarks is not None:  # left out where unknown, as records of older galleries do
+        content["landmarks"] = record.landmarks
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return seal("record", (face_id, person_id), text.encode())
 
@@ -40,15 +41,19 @@ def unseal_record(
             box=None if content["box"] is None else tuple(content["box"]),
             score=content["score"],
             created=datetime.fromisoformat(content["created"]),
+            landmarks=_cells(content.get("landmarks")),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise damaged("record", (face_id,)) from error
 
 
+def _cells(values: Any) -> LandmarkCells | None:
+    return None if values is None else tuple((int(cell), float(share)) for cell, share in values)
+
+
 def seal_header(header: GalleryHeader) -> bytes:
     """A header's JSON with its checksum."""
-    content = dataclasses.asdict(header) | {"created": header.created.isoformat()}
-    return seal("header", (), json.dumps(content).encode())
+    return seal("header", (), json.dumps(header.as_json()).encode())
 
 
 def unseal_header(sealed: Any) -> GalleryHeader:

@@ -86,7 +86,7 @@ def _write_export(store: Store, folder: Path) -> None:
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "header": asdict(header) | {"created": header.created.isoformat()},
+        "header": header.as_json(),
         "settings": store.settings(),
         "faces": len(ids),
         "parts": parts,
@@ -225,7 +225,7 @@ def _read_parts(
 def _stored(
     records: list[dict[str, Any]], tensors: Tensors, header: GalleryHeader, fields: PatchCodec
 ) -> list[StoredFace]:
-    n = len(records)
+    n, cells = len(records), header.grid[0] * header.grid[1]
     expected = {
         "face_id": ("int64", (n,)),
         "embedding": ("float32", (n, header.embedding_size)),
@@ -244,7 +244,7 @@ def _stored(
     require_unit("embedding", tensors["embedding"])
     pictures = _pictures(tensors["thumbnail_size"], tensors["thumbnail"].tobytes())
     return [
-        StoredFace(_record(record, int(face_id)), embedding, payload, picture)
+        StoredFace(_record(record, int(face_id), cells), embedding, payload, picture)
         for record, face_id, embedding, payload, picture in zip(
             records, tensors["face_id"], tensors["embedding"], payloads, pictures, strict=True
         )
@@ -262,13 +262,17 @@ def _pictures(sizes: NDArray[np.int64], joined: bytes) -> list[bytes | None]:
 
 
 def _record_json(record: FaceRecord) -> dict[str, Any]:
-    return asdict(record) | {"created": record.created.isoformat()}
+    values = asdict(record) | {"created": record.created.isoformat()}
+    if record.landmarks is None:  # as exports of older galleries, which never had them
+        del values["landmarks"]
+    return values
 
 
-def _record(values: dict[str, Any], face_id: int) -> FaceRecord:
+def _record(values: dict[str, Any], face_id: int, cells: int) -> FaceRecord:
     if face_id < 1 or values.pop("face_id") != face_id:
         raise _bad("records and arrays disagree about the faces' ids")
-    return checked_record(face_id=face_id, **values | {"created": _time(values["created"])})
+    created = _time(values["created"])
+    return checked_record(face_id=face_id, cells=cells, **values | {"created": created})
 
 
 def _time(text: str) -> datetime:

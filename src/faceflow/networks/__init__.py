@@ -7,10 +7,10 @@ from functools import partial
 
 from faceflow.arrays import Float32
 from faceflow.errors import InputError
-from faceflow.networks import arcface, cosface, facenet, iresnet, lightcnn
+from faceflow.networks import arcface, cosface, facenet, imported, iresnet, lightcnn
 from faceflow.networks.network import FaceNetwork, last_layer_of
 from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec
-from faceflow.weights import Licence, ModelFile, Source, load_graphs, resolved
+from faceflow.weights import Licence, ModelFile, load_graphs, resolved
 
 DEFAULT = "lightcnn-v4"
 MODELS: tuple[ModelFile, ...] = (
@@ -31,21 +31,30 @@ _SPECS: tuple[NetworkSpec, ...] = (
     facenet.PAPER,
     *iresnet.SPECS,
 )
+OWN_NAMES = frozenset({spec.name for spec in _SPECS} | {model.name for model in MODELS})
+"""Names of faceflow's own networks and their models, which no network of a user can take."""
 
 
 def models() -> tuple[ModelFile, ...]:
-    """The networks' models, with what is known of the checkpoints that were imported."""
-    return tuple(resolved(model) for model in MODELS)
+    """The networks' models, with what is known of the checkpoints that were imported.
+
+    Networks that the user imported from other files come last.
+    """
+    return (*map(resolved, MODELS), *map(imported.model, _imported()))
 
 
 def available() -> tuple[NetworkSpec, ...]:
-    """All known networks, the default one first.
+    """All known networks, the default one first and those that the user imported last.
 
     The source of one whose checkpoint was imported holds the sum of its tensors; reading it
     takes one small file each.
     """
-    found = {model.name: model for model in models()}
-    return tuple(_with_source(spec, found[spec.model_name]) for spec in _SPECS)
+    found = {model.name: resolved(model) for model in MODELS}
+    return (*(_with_source(spec, found[spec.model_name]) for spec in _SPECS), *_imported())
+
+
+def _imported() -> list[NetworkSpec]:
+    return [spec for spec in imported.specs() if spec.name not in OWN_NAMES]
 
 
 def _with_source(spec: NetworkSpec, model: ModelFile) -> NetworkSpec:
@@ -68,10 +77,10 @@ def spec(name: str) -> NetworkSpec:
 def defaults_for(name: str) -> MatchDefaults:
     """Matching options to start from with the network called ``name``.
 
-    A name not known here, as of a network of your own whose features a gallery holds, gets
-    cautious ones (alpha 0.1, uniform, k 100); calibrate them.
+    An imported network has those of its description. A name not known here, as of a network
+    whose features a gallery holds, gets cautious ones (alpha 0.1, uniform, k 100); calibrate them.
     """
-    known = {spec.name: spec.defaults for spec in _SPECS}
+    known = {spec.name: spec.defaults for spec in available()}
     return known.get(name, UNCALIBRATED)
 
 
@@ -86,7 +95,7 @@ def last_layer(name: str) -> tuple[Float32, Float32]:
         WeightsError: not pulled yet or damaged, or the network has no such layer.
     """
     chosen = spec(name)
-    return last_layer_of(chosen, _graph(chosen.model_name, chosen.source))
+    return last_layer_of(chosen, _graph(chosen))
 
 
 def load_network(name: str = DEFAULT, *, threads: int | None = None) -> FaceNetwork:
@@ -101,17 +110,18 @@ def load_network(name: str = DEFAULT, *, threads: int | None = None) -> FaceNetw
         WeightsError: not pulled yet or damaged; the error holds the command to run.
     """
     chosen = spec(name)
-    return FaceNetwork(chosen, partial(_graph, chosen.model_name, chosen.source), threads)
+    return FaceNetwork(chosen, partial(_graph, chosen), threads)
 
 
-def _graph(model_name: str, source: Source) -> bytes:
-    """The graph of a model, of exactly this source.
+def _graph(chosen: NetworkSpec) -> bytes:
+    """The graph of a network, of exactly the source that its specification names.
 
     A network that is opened again, in another process say, must not find the weights of a
     checkpoint that was imported meanwhile under the digest of the old one.
     """
-    (model,) = (model for model in MODELS if model.name == model_name)
-    return load_graphs(replace(model, sources=(source,)))[model_name]
+    known = {model.name: model for model in MODELS}
+    model = known.get(chosen.model_name) or imported.model(chosen)
+    return load_graphs(replace(model, sources=(chosen.source,)))[chosen.model_name]
 
 
 __all__ = [

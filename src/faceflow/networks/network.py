@@ -120,10 +120,13 @@ class FaceNetwork:
             # would wait for them for ever.
             _LEFT_BY_FORKS.append(self._session)
             self._session, self._process = self._open(), os.getpid()
-        embedding, patches = self._session.run(
-            ["embedding", self.spec.patch_output], {"image": images}
-        )
-        return embedding, patches
+        wanted = ["embedding", self.spec.patch_output]
+        if self._session.get_inputs()[0].shape[0] != 1:
+            embedding, patches = self._session.run(wanted, {"image": images})
+            return embedding, patches
+        # Some exported networks take one crop at a time.
+        rows = [self._session.run(wanted, {"image": images[n : n + 1]}) for n in range(len(images))]
+        return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
 
     @cached_property
     def last_layer(self) -> tuple[Float32, Float32]:

@@ -12,11 +12,12 @@ from faceflow.weights.registry import (
     Status,
     load_graphs,
     path,
+    records,
     resolved,
     store,
     verify,
 )
-from faceflow.weights.source import CheckpointFile, Licence, Source, WheelFile
+from faceflow.weights.source import CheckpointFile, Licence, OnnxFile, Source, WheelFile
 from faceflow.weights.state_dicts import fit, read_state_dict, tensors_digest
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Licence",
     "ModelFile",
     "ModelState",
+    "OnnxFile",
     "Progress",
     "Source",
     "Status",
@@ -40,6 +42,7 @@ __all__ = [
     "pull_members",
     "read_checkpoint",
     "read_state_dict",
+    "records",
     "resolved",
     "store",
     "tensors_digest",

@@ -12,7 +12,7 @@ from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_members
 from faceflow.weights.pins import pin, pinned, require_pinned
 from faceflow.weights.registry import ModelFile, Status, path, store, verify
-from faceflow.weights.source import CheckpointFile, WheelFile
+from faceflow.weights.source import CheckpointFile, OnnxFile, WheelFile
 from faceflow.weights.state_dicts import fit, read_state_dict, tensors_digest
 
 
@@ -41,6 +41,12 @@ def pull(
     """
     if not force and verify(model).status is Status.READY:
         return path(model)
+    if any(isinstance(source, OnnxFile) for source in model.sources):
+        raise WeightsError(
+            f"{model.name} was imported from a file and cannot be fetched",
+            why=verify(model).detail,
+            todo=f"run `{model.obtain}`",
+        )
     checkpoints = [source for source in model.sources if isinstance(source, CheckpointFile)]
     if checkpoints:
         return _pull_checkpoint(model, checkpoints[0], from_file, progress)
@@ -149,7 +155,8 @@ def import_checkpoint(
     if progress:
         progress(f"building {model.name}")
     known = replace(model, sources=(replace(source, tensors_sha256=tensors_digest(fitted)),))
-    return store(known, model.build({source.member: fitted}), origin or {"file": str(file)})
+    graphs = model.build({source.member: fitted})
+    return store(known, graphs, origin=origin or {"file": str(file)})
 
 
 def _short(model: ModelFile) -> str:

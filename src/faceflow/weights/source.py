@@ -75,7 +75,39 @@ class CheckpointFile:
         return self.tensors_sha256
 
 
-Source = WheelFile | CheckpointFile
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """An ONNX network that a user imported from a file.
+
+    Attributes:
+        file_name: the file's name, for people to read.
+        sha256: hex sha256 over the file and over which of its values are embedding and patches.
+        size: the file's size in bytes.
+        upstream: where the user says it comes from, for people to read.
+    """
+
+    file_name: str
+    sha256: str
+    size: int
+    upstream: str
+
+    @property
+    def requirement(self) -> str:
+        """What the user is asked for."""
+        return self.file_name
+
+    @property
+    def member(self) -> str:
+        """Key of the file in a model's manifest."""
+        return self.file_name
+
+    @property
+    def member_sha256(self) -> str:
+        """What tells its content from another's."""
+        return self.sha256
+
+
+Source = WheelFile | CheckpointFile | OnnxFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,18 @@
+"""Any ONNX face network: look inside, describe it in TOML, and make it a network of faceflow."""
+
+from __future__ import annotations
+
+from faceflow.onnx_networks.importing import import_network
+from faceflow.onnx_networks.inspection import Inspection, Patches, inspect
+from faceflow.onnx_networks.proposal import propose
+from faceflow.onnx_networks.spec_file import Description, read_description
+
+__all__ = [
+    "Description",
+    "Inspection",
+    "Patches",
+    "import_network",
+    "inspect",
+    "propose",
+    "read_description",
+]

@@ -1,0 +1,200 @@
+"""What is asked of an ONNX graph: reading it, who depends on whom, running pieces of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from faceflow.arrays import Float32
+from faceflow.errors import WeightsError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_ONNX_RUNTIME = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxGraph:
+    """A parsed ONNX file.
+
+    Attributes:
+        model: its content.
+        name: the file's name, for messages.
+        sha256: hex sha256 of the file.
+    """
+
+    model: onnx.ModelProto
+    name: str
+    sha256: str
+
+    @property
+    def nodes(self) -> Sequence[onnx.NodeProto]:
+        """The nodes in the order they run."""
+        nodes: Sequence[onnx.NodeProto] = self.model.graph.node
+        return nodes
+
+    @cached_property
+    def constants(self) -> frozenset[str]:
+        """Names of values that do not depend on the input."""
+        graph = self.model.graph
+        known = {tensor.name for tensor in graph.initializer}
+        known |= {tensor.values.name for tensor in graph.sparse_initializer}
+        for node in self.nodes:
+            if all(name in known for name in reads(node)):
+                known.update(name for name in node.output if name)
+        return frozenset(known)
+
+    @cached_property
+    def inputs(self) -> tuple[onnx.ValueInfoProto, ...]:
+        """The inputs that are no initialisers (old files list those among the inputs)."""
+        given = {tensor.name for tensor in self.model.graph.initializer}
+        return tuple(value for value in self.model.graph.input if value.name not in given)
+
+    @cached_property
+    def maker(self) -> dict[str, onnx.NodeProto]:
+        """The node that makes each value."""
+        return {name: node for node in self.nodes for name in node.output if name}
+
+    def before(self, values: Sequence[str]) -> list[onnx.NodeProto]:
+        """The nodes that the values depend on, in the order they run."""
+        wanted = set(values)
+        kept = []
+        for node in reversed(self.nodes):
+            if wanted.intersection(node.output):
+                kept.append(node)
+                wanted.update(reads(node))
+        return kept[::-1]
+
+    def after(self, value: str, until: str) -> list[onnx.NodeProto]:
+        """The nodes that depend on ``value`` and that ``until`` depends on."""
+        reached = {value}
+        found = []
+        for node in self.before([until]):
+            if reached.intersection(reads(node)):
+                found.append(node)
+                reached.update(node.output)
+        return found
+
+    def piece(self, nodes: Sequence[onnx.NodeProto], inputs: Any, outputs: Any) -> bytes:
+        """A model of some of the nodes, with the constants they read.
+
+        Args:
+            nodes: in the order they run.
+            inputs, outputs: ``ValueInfoProto`` each.
+        """
+        graph = self.model.graph
+        used = {name for node in nodes for name in reads(node)}
+        made = helper.make_graph(
+            list(nodes),
+            "piece",
+            list(inputs),
+            list(outputs),
+            [tensor for tensor in graph.initializer if tensor.name in used],
+        )
+        model = helper.make_model(
+            made,
+            opset_imports=list(self.model.opset_import),
+            ir_version=max(self.model.ir_version, 4),
+            functions=list(self.model.functions),
+        )
+        return bytes(model.SerializeToString(deterministic=True))
+
+    def run(self, image: Float32, values: Sequence[str]) -> list[Array]:
+        """The values that one input image gives."""
+        (entry,) = self.inputs
+        nodes = self.before(values)
+        outputs = [helper.make_empty_tensor_value_info(name) for name in values]
+        return run_graph(self.piece(nodes, [entry], outputs), {entry.name: image}, self.name)
+
+
+def reads(node: onnx.NodeProto) -> list[str]:
+    """The values a node reads, those of its inner graphs included."""
+    names = [name for name in node.input if name]
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            made = {name for one in inner.node for name in one.output}
+            made |= {value.name for value in inner.input}
+            names += [n for one in inner.node for n in reads(one) if n not in made]
+    return names
+
+
+def run_graph(graph: bytes, feed: dict[str, Float32], name: str) -> list[Array]:
+    """Run a model once in ONNX Runtime; WeightsError in plain words when it cannot."""
+    from faceflow.weights.session import open_session
+
+    try:
+        session = open_session(graph, name=name)
+    except WeightsError as error:
+        raise WeightsError(
+            f"ONNX Runtime cannot open {name}", why=error.why, todo="export the network again"
+        ) from error
+    try:
+        found: list[Array] = session.run(None, feed)
+    except Exception as error:  # ONNX Runtime raises many unrelated types
+        raise WeightsError(
+            f"{name} cannot be run on a face crop",
+            why=str(error).splitlines()[0],
+            todo="check that it is a face network that takes one picture at a time",
+        ) from error
+    return found
+
+
+def read_graph(file: Path) -> OnnxGraph:
+    """Parse an ONNX file; nothing in it is executed.
+
+    Raises:
+        WeightsError: missing, not ONNX, damaged, with weights in a second file, or with
+            operators that ONNX Runtime does not have.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"{file} cannot be read", why=error.strerror or str(error), todo="check the path"
+        ) from error
+    not_onnx = WeightsError(
+        f"{file} is not an ONNX network",
+        why="it is another kind of file, empty, or damaged",
+        todo="give the .onnx file of a face network",
+    )
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except Exception as error:  # protobuf's own type differs between its versions
+        raise not_onnx from error
+    if not model.graph.node or not model.opset_import:
+        raise not_onnx
+    if any(t.data_location == TensorProto.EXTERNAL for t in model.graph.initializer):
+        raise WeightsError(
+            f"{file} keeps its weights in another file",
+            todo="save it as one file (onnx.save_model with save_as_external_data=False)",
+        )
+    strange = sorted({node.domain for node in model.graph.node} - _ONNX_RUNTIME)
+    own = {function.domain for function in model.functions}
+    if set(strange) - own:
+        raise WeightsError(
+            f"{file} uses operators of {', '.join(set(strange) - own)}",
+            why="ONNX Runtime has only the standard ones",
+            todo="export the network with standard operators",
+        )
+    return OnnxGraph(model, file.name, hashlib.sha256(content).hexdigest())
+
+
+def shape_of(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+    """A value's sizes; "?" or a name for an axis that is free."""
+    return tuple(
+        dim.dim_value if dim.WhichOneof("value") == "dim_value" else dim.dim_param or "?"
+        for dim in value.type.tensor_type.shape.dim
+    )
+
+
+def is_float(value: onnx.ValueInfoProto) -> bool:
+    """Whether a value is a float32 tensor."""
+    return bool(value.type.tensor_type.elem_type == TensorProto.FLOAT)
