@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -116,8 +116,9 @@ def identify(
         alpha: share of the EMD similarity, 0 to 1.
         weighting: uniform, apc or sc.
         grid: pool patches to this grid before transport, e.g. (4, 4).
-        threshold: the least score that counts as identified; None decides nothing (unless
-            the gallery was calibrated).
+        threshold: the least score that counts as identified. None takes the gallery's
+            calibrated one, which holds for the calibrated alpha, weighting and k and single
+            best faces alone; otherwise nothing is decided.
         best_faces: score a person by the mean of this many of their best faces.
         solver: transport solver; default :class:`faceflow.transport.Sinkhorn`.
         explain: keep each face's transport plan.
@@ -143,7 +144,7 @@ def identify(
         grid=grid,
         solver=solver,
     )
-    if threshold is None:
+    if threshold is None and best_faces == 1 and _as_calibrated(options, calibrated):
         threshold = calibrated.get("threshold")
     shortlist = gallery.search(query, options.k)
     return [
@@ -156,6 +157,22 @@ def identify(
         )
         for i in range(len(query))
     ]
+
+
+def _as_calibrated(options: MatchOptions, calibrated: Mapping[str, Any]) -> bool:
+    """Whether scores come out as they did when the calibrated threshold was set."""
+    chosen = (calibrated.get(name) for name in ("alpha", "weighting", "k"))
+    return (
+        all(
+            value is None or value == used
+            for value, used in zip(
+                chosen, (options.alpha, options.weighting, options.k), strict=True
+            )
+        )
+        and options.grid is None
+        and isinstance(options.solver, Sinkhorn)
+        and replace(options.solver, threads=None) == Sinkhorn()  # threads change no score
+    )
 
 
 def _rerank(

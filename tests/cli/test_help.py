@@ -18,7 +18,9 @@ ANSWERING = [words for words in COMMANDS if words]
 
 def test_all_the_promised_commands_are_there() -> None:
     names = {words[0] for words in COMMANDS}
-    promised = "enroll identify verify explain people faces remove rename merge export import"
+    promised = (
+        "enroll identify verify explain people faces remove rename merge export import calibrate"
+    )
     assert names == {*promised.split(), "models", "demo", "doctor"}
 
 

@@ -10,6 +10,7 @@ import typer
 
 from faceflow import __version__
 from faceflow.cli import models
+from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
 from faceflow.cli.enrolling import enroll
@@ -49,6 +50,7 @@ _COMMANDS: list[tuple[str, Callable[..., Any], str]] = [
     ("merge", merge, _GALLERY),
     ("export", export, _GALLERY),
     ("import", import_, _GALLERY),
+    ("calibrate", calibrate, _SETUP),
     ("demo", demo, _SETUP),
     ("doctor", doctor, _SETUP),
 ]
