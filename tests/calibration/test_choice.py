@@ -16,6 +16,7 @@ from faceflow.calibration.choice import LEAST_PEOPLE, decide, folds, judge, simp
 from faceflow.calibration.evidence import Evidence, collect
 from faceflow.errors import InputError
 from faceflow.evaluation.open_set import tpir_at_fpir
+from faceflow.evaluation.verification import threshold_for
 
 
 def test_simplest_settings_come_first() -> None:
@@ -81,7 +82,8 @@ def test_an_emd_that_knows_more_is_used(make_evidence, origin, fpir) -> None:
     assert ("threshold" in result.match) == (fpir is not None)
     if fpir is not None:
         # The rate that was asked for holds on people who did not set the threshold.
-        assert result.overall.fpir.low < fpir < result.overall.fpir.high
+        rates = [stratum.rates.fpir for stratum in result.strata]
+        assert max(rate.low for rate in rates) < fpir < max(rate.high for rate in rates)
 
 
 @pytest.mark.parametrize("fpir", [0.1, None])
@@ -114,6 +116,24 @@ def test_each_stratum_shows_what_suits_it_alone(make_evidence, origin) -> None:
     assert mask.rates.tpir.estimate > mask.rates.stage1_tpir.estimate
     assert clean.rates.tpir.estimate < clean.rates.stage1_tpir.estimate
     assert clean.rates.mated + mask.rates.mated == result.overall.mated
+
+
+def test_the_threshold_keeps_every_stratum_at_the_target(make_evidence, origin) -> None:
+    """Strangers of one stratum score higher: that one decides; one too small to tell does not."""
+    evidence = make_evidence()
+    clean = evidence.stratum == 0
+    evidence.top[:, clean] += 0.1
+    strangers = ~evidence.mated & clean
+    decision = decide(evidence, 0.1)
+    top = evidence.top[decision.setting]
+    assert decision.threshold == threshold_for(top[strangers], 0.1)
+    assert (top[strangers] >= decision.threshold).mean() == 0.1
+    masked = ~evidence.mated & ~clean
+    assert (top[masked] >= decision.threshold).mean() < 0.1
+
+    few = np.flatnonzero(strangers)[:8]  # an FPIR of 0.1 cannot be told from eight
+    cut = evidence.select(np.sort(np.concatenate([few, np.flatnonzero(evidence.mated | masked)])))
+    assert decide(cut, 0.1).threshold == threshold_for(top[masked], 0.1)
 
 
 def test_equal_settings_give_the_simplest(make_evidence) -> None:

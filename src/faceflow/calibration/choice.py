@@ -1,7 +1,9 @@
 """The choice of a setting and a threshold, made on some people and judged on others.
 
 On the people at hand a setting's worth is its TPIR at the target FPIR (rank-1 accuracy when no
-threshold is asked), each stratum counting the same. The simplest setting within one standard
+threshold is asked), each stratum counting the same. The threshold keeps every stratum at the
+target: pooled, strangers without a cover would raise more alarms than was asked for and those
+under one fewer. The simplest setting within one standard
 error of the best is taken (the one-standard-error rule, Breiman et al. 1984, section 3.4.3), the
 error being that of the paired difference, over people. Stage 2 is then used at all only if it
 beats stage 1 on people that did not choose it: an inner cross-validation and an exact sign test
@@ -118,8 +120,8 @@ def simplest_good(evidence: Evidence, fpir: float | None) -> int:
     """
     good = evidence.hit & evidence.mated
     if fpir is not None:
-        limits = [threshold_for(top[~evidence.mated], fpir) for top in evidence.top]
-        good &= evidence.top >= np.array(limits)[:, None]
+        limits = [_threshold(evidence, n, fpir) for n in range(len(evidence.settings))]
+        good &= evidence.top >= np.array(limits, dtype=np.float64)[:, None]
     weights = _weights(evidence)
     worth = good @ weights
     best = int((worth > worth.max() - 1e-12).argmax())
@@ -156,9 +158,16 @@ def _helps(test: PairedTest) -> bool:
 
 
 def _threshold(evidence: Evidence, setting: int, fpir: float | None) -> float | None:
+    """The lowest at which no stratum exceeds the rate, of those with searches enough to tell."""
     if fpir is None:
         return None
-    return threshold_for(evidence.top[setting, ~evidence.mated], fpir)
+    strangers = ~evidence.mated
+    top = evidence.top[setting]
+    count = np.bincount(evidence.stratum[strangers], minlength=len(evidence.strata))
+    able = np.flatnonzero(count * fpir * (1 + 1e-12) >= 1)
+    if not len(able):  # small strata may do together; if not, this says how many are needed
+        return threshold_for(top[strangers], fpir)
+    return max(threshold_for(top[strangers & (evidence.stratum == n)], fpir) for n in able)
 
 
 def _found(evidence: Evidence, setting: int, threshold: float | None) -> Bools:
