@@ -68,7 +68,7 @@ def calibrate(
         fpir: the share of searches for people who are not enrolled that may name somebody.
             None sets no threshold and chooses by rank-1 accuracy.
         covers: strata to draw on the photos: "clean" and names of
-            :func:`faceflow.occlusion.occlusions`.
+            :func:`faceflow.occlusion.alterations`.
         real: further strata: name -> folder, as ``photos``, of really covered faces.
         weightings, alphas, ks: what to choose from; stage 1 alone always is.
         seed: of covers, folds, and who stays out.

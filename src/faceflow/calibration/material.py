@@ -15,7 +15,8 @@ from faceflow.errors import FaceflowError, InputError, NoFaceError
 from faceflow.features import FaceFeatures
 from faceflow.gallery.thumbnail import thumbnail
 from faceflow.images import load_image
-from faceflow.occlusion import occlude, occlusions
+from faceflow.occlusion import alter
+from faceflow.occlusion.alterations import check_alterations
 
 CLEAN = "clean"
 Progress = Callable[[int, int], None]
@@ -48,12 +49,7 @@ class Material:
 
 def check_covers(covers: Sequence[str], real: Mapping[str, object]) -> None:
     """Raise InputError for a cover nobody can draw, or a stratum named twice or not at all."""
-    known = (CLEAN, *occlusions())
-    unknown = next((name for name in covers if name not in known), None)
-    if unknown is not None:
-        raise InputError(
-            f"there is no cover called {unknown!r}", todo=f"choose from {', '.join(known)}"
-        )
+    check_alterations([name for name in covers if name != CLEAN])
     strata = [*covers, *real]
     twice = [name for name, times in Counter(strata).items() if times > 1 or not name]
     if not strata or twice:
@@ -136,7 +132,7 @@ def _covered(
     if face.landmarks is None or not covers:
         return []
     part, landmarks = surroundings(image, face.box, face.landmarks)
-    hidden = [occlude(name, part, landmarks, seed).image for name in covers]
+    hidden = [alter(name, part, landmarks, seed) for name in covers]
     answers = [answer for _, answer in analyzer.analyze_many(hidden, select="largest")]
     return [
         (name, None if isinstance(answer, FaceflowError) else answer[0])
