@@ -16,6 +16,7 @@ from faceflow.cli.demonstration import demo
 from faceflow.cli.enrolling import enroll
 from faceflow.cli.failures import translated
 from faceflow.cli.identifying import identify
+from faceflow.cli.occluding import occlude
 from faceflow.cli.pairs import explain, verify
 from faceflow.cli.people import faces, merge, people, remove, rename
 from faceflow.cli.transfer import export, import_
@@ -43,6 +44,7 @@ _COMMANDS: list[tuple[str, Callable[..., Any], str]] = [
     ("identify", identify, _FACES),
     ("verify", verify, _FACES),
     ("explain", explain, _FACES),
+    ("occlude", occlude, _FACES),
     ("people", people, _GALLERY),
     ("faces", faces, _GALLERY),
     ("remove", remove, _GALLERY),
