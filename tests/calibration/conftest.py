@@ -92,6 +92,7 @@ def origin() -> Origin:
         repeated=0,
         misfiled=0,
         left_out=0,
+        unconfirmed=0,
         compared=0,
         by_picture=0,
         by_hash=0,

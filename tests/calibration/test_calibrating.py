@@ -95,6 +95,12 @@ def gallery(tmp_path: Path, reader: Reader) -> Iterator[Gallery]:
 def test_with_a_gallery(tmp_path: Path, reader: Reader, gallery: Gallery) -> None:
     write(tmp_path / "photos", range(24), [0, 1])  # photo 0 of 12 people is enrolled
     write(tmp_path / "masked", range(6, 18), [7])
+    for path in sorted((tmp_path / "photos").rglob("*.png")):
+        spoilt = load_image(path).copy()
+        spoilt[34:] = 0
+        copy = tmp_path / "copies" / path.parent.name / f"{path.stem}_cut.png"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(spoilt).save(copy)
     told: list[tuple[int, int, str]] = []
     result = calibrate(
         tmp_path / "photos",
@@ -103,14 +109,18 @@ def test_with_a_gallery(tmp_path: Path, reader: Reader, gallery: Gallery) -> Non
         fpir=0.2,
         covers=("clean", "blob"),
         real={"masked": tmp_path / "masked"},
+        edited={"cut": tmp_path / "copies"},
         progress=lambda *step: told.append(step),
     )
-    clean, blob, masked = result.strata
-    assert [s.name for s in result.strata] == ["clean", "blob", "masked"]
+    clean, blob, masked, cut = result.strata
+    assert [s.name for s in result.strata] == ["clean", "blob", "masked", "cut"]
     assert (clean.rates.mated, clean.rates.nonmated) == (12, 24)
     assert blob.rates.mated + blob.rates.nonmated + blob.unseen == 36
     assert (masked.rates.mated, masked.rates.nonmated) == (6, 6)
+    # Copies of enrolled photos are kept from them, and count as no other photograph.
+    assert (cut.rates.mated, cut.rates.nonmated) == (12, 24)
     origin = result.origin
+    assert origin.unconfirmed == 0
     assert (origin.enrolled_faces, origin.people, origin.impostors) == (12, 24, 12)
     assert (origin.photographs, origin.impostor_photographs) == (12 + 24 + 12, 24 + 6)
     assert origin.enrolled_already == 12

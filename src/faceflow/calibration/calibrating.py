@@ -27,8 +27,10 @@ from faceflow.calibration.searches import (
     photographs,
 )
 from faceflow.calibration.summing_up import own_choice, rates
-from faceflow.datasets import read
+from faceflow.datasets import Photo, pair_by_name, pair_by_table, read
+from faceflow.datasets.edited import sources_of
 from faceflow.errors import InputError
+from faceflow.evaluation.near_duplicates import confirm
 from faceflow.gallery import Gallery
 from faceflow.networks import defaults_for
 from faceflow.weighting import WEIGHTINGS
@@ -47,6 +49,7 @@ def calibrate(
     fpir: float | None = 0.01,
     covers: Sequence[str] = COVERS,
     real: Mapping[str, str | Path] | None = None,
+    edited: Mapping[str, str | Path] | None = None,
     weightings: Sequence[str] = tuple(WEIGHTINGS),
     alphas: Sequence[float] = ALPHAS,
     ks: Sequence[int] = SHORTLISTS,
@@ -70,6 +73,8 @@ def calibrate(
         covers: strata to draw on the photos: "clean" and names of
             :func:`faceflow.occlusion.alterations`.
         real: further strata: name -> folder, as ``photos``, of really covered faces.
+        edited: further strata: name -> folder or CSV of copies of ``photos`` that another
+            program covered, see :mod:`faceflow.datasets.edited`.
         weightings, alphas, ks: what to choose from; stage 1 alone always is.
         seed: of covers, folds, and who stays out.
         save: keep the result in the gallery, where ``identify`` finds it.
@@ -82,7 +87,8 @@ def calibrate(
         GalleryError: the gallery cannot be written.
     """
     folders = {str(name): Path(folder) for name, folder in (real or {}).items()}
-    check_covers(covers, folders)
+    copies = {str(name): Path(place) for name, place in (edited or {}).items()}
+    check_covers(covers, [*folders, *copies])
     if fpir is not None and not 0 < fpir < 1:
         raise InputError(f"the target FPIR is {fpir}", why="it must lie between 0 and 1")
     name = analyzer.network.spec.name if analyzer is not None else None
@@ -104,12 +110,16 @@ def calibrate(
         )
         for stratum, folder in folders.items()
     }
+    unconfirmed = 0
+    for stratum, place in copies.items():
+        covered[stratum], unknown = _copies(place, clean)
+        unconfirmed += unknown
     if gallery is not None and fpir is not None:
         known = {who.name for who in gallery.people()}
         strangers = [photo for photo in clean if photo.person not in known]
         strangers += [p for some in covered.values() for p in some if p.person not in known]
         require_impostors(len(strangers), len({photo.person for photo in strangers}), fpir)
-    strata = (*covers, *folders)
+    strata = (*covers, *folders, *copies)
     analyzer = analyzer or _analyzer(name)
     if gallery is not None:
         gallery.require_network(analyzer.network)
@@ -130,8 +140,9 @@ def calibrate(
     everything = searches
     searches = searches.without_the_enrolled(leaks)
     evidence = collect_evidence(searches, leaks, settings, strata, progress=told("searches"))
-    origin = _origin(
-        analyzer, everything, searches, evidence, material, leaks, gallery is None, seed
+    origin = replace(
+        _origin(analyzer, everything, searches, evidence, material, leaks, gallery is None, seed),
+        unconfirmed=unconfirmed,
     )
     if fpir is not None:
         require_impostors(origin.impostor_photographs, origin.impostors, fpir)
@@ -221,6 +232,13 @@ def require_impostors(found: int, people: int, fpir: float) -> None:
         )
 
 
+def _copies(place: Path, sources: Sequence[Photo]) -> tuple[tuple[Photo, ...], int]:
+    """Edited copies with their sources' ids, and how many could not be seen to be theirs."""
+    pair = pair_by_table if place.is_file() else pair_by_name
+    photos = pair(place, sources).photos
+    return photos, sum(found is None for found in confirm(list(sources_of(photos, sources))))
+
+
 def _analyzer(name: str | None) -> FaceAnalyzer:
     from faceflow.networks import load_network
 
@@ -256,6 +274,7 @@ def _origin(
         repeated=len(leaks.repeated),
         misfiled=len(leaks.misfiled),
         left_out=len(material.left_out),
+        unconfirmed=0,
         compared=leaks.compared,
         by_picture=leaks.by_picture,
         by_hash=leaks.by_hash,

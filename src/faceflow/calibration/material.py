@@ -47,10 +47,10 @@ class Material:
     unseen: Mapping[str, int]
 
 
-def check_covers(covers: Sequence[str], real: Mapping[str, object]) -> None:
+def check_covers(covers: Sequence[str], others: Iterable[str]) -> None:
     """Raise InputError for a cover nobody can draw, or a stratum named twice or not at all."""
     check_alterations([name for name in covers if name != CLEAN])
-    strata = [*covers, *real]
+    strata = [*covers, *others]
     twice = [name for name, times in Counter(strata).items() if times > 1 or not name]
     if not strata or twice:
         raise InputError(
@@ -106,7 +106,7 @@ def gather(
         else:
             found.append(replace(photo, condition=stratum))
             features.append(face.features)
-            pictures[photo.source_id] = thumbnail(face.crop)
+            pictures.setdefault(photo.source_id, thumbnail(face.crop))  # an edit comes later
             if stratum == CLEAN:
                 for name, hidden in _covered(image, face, drawn, analyzer, seed):
                     if hidden is None:

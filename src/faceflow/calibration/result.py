@@ -72,6 +72,8 @@ class Origin:
         repeated, misfiled: photos left out as repeats, or because the same photograph stands
             under another name.
         left_out: photos that gave no face.
+        unconfirmed: edited photos that could not be seen to show the photo they are named
+            after; they are used, and kept apart from that photo.
         compared, by_picture, by_hash: how enrolled faces were compared for equal photographs.
         seed: of every draw.
     """
@@ -92,6 +94,7 @@ class Origin:
     repeated: int
     misfiled: int
     left_out: int
+    unconfirmed: int
     compared: int
     by_picture: int
     by_hash: int

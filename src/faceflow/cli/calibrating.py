@@ -76,6 +76,16 @@ def calibrate(
             rich_help_panel=_CHOICE,
         ),
     ] = None,
+    edited: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--edited",
+            help="Copies of PHOTOS that another program covered (NAME_surgical.jpg for NAME.jpg), "
+            "or a CSV with the columns edited and source; may be repeated.",
+            metavar="NAME=FOLDER",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = None,
     weightings: Annotated[
         str,
         typer.Option(
@@ -127,7 +137,8 @@ def calibrate(
     options: dict[str, Any] = {
         "fpir": None if no_threshold else fpir,
         "covers": _names(covers),
-        "real": _real(real or ()),
+        "real": _strata(real or (), "--real"),
+        "edited": _strata(edited or (), "--edited"),
         "weightings": _names(weightings),
         "seed": seed,
     }
@@ -232,6 +243,13 @@ def _show(record: Mapping[str, Any]) -> None:
         f"has of a person, {origin['repeated']:,} repeats, {origin['misfiled']:,} under two names, "
         f"{origin['left_out']:,} without a usable face"
     )
+    if origin["unconfirmed"]:
+        say(
+            f"{origin['unconfirmed']:,} edited photos could not be seen to show the photo they are "
+            "named after (a crop or a large cover, or a wrong name)",
+            label="note",
+            style="yellow",
+        )
     gone = origin["by_picture"] + origin["by_hash"]
     if gone:
         say(
@@ -281,15 +299,15 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _real(given: Sequence[str]) -> dict[str, Path]:
+def _strata(given: Sequence[str], option: str) -> dict[str, Path]:
     """NAME=FOLDER, or FOLDER under its own name."""
     found: dict[str, Path] = {}
     for text in given:
         name, sign, folder = text.partition("=")
         path = Path(folder if sign else text)
-        key = name if sign else path.resolve().name
+        key = name if sign else path.resolve().stem
         if key in found:
-            raise typer.BadParameter(f"{key!r} is given twice", param_hint="--real")
+            raise typer.BadParameter(f"{key!r} is given twice", param_hint=option)
         found[key] = path
     return found
 
