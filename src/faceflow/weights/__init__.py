@@ -5,6 +5,7 @@ from __future__ import annotations
 from faceflow.weights.cache import atomic_write, cache_dir
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_member, pull_members
+from faceflow.weights.fork_safe import ForkSafeSession
 from faceflow.weights.registry import (
     ModelFile,
     ModelState,
@@ -17,6 +18,7 @@ from faceflow.weights.registry import (
 from faceflow.weights.source import Licence, WheelFile
 
 __all__ = [
+    "ForkSafeSession",
     "Licence",
     "ModelFile",
     "ModelState",
