@@ -166,3 +166,11 @@ def test_our_own_covers_are_paired_by_name(tmp_path: Path) -> None:
     found = pair_by_name(tmp_path / "out", sources)
     assert {photo.condition for photo in found.photos} == {"blur-2", "crop"}
     assert not found.left_out
+
+
+def test_folders_that_cannot_be_people_are_left_out(tmp_path: Path) -> None:
+    """As when enrolling: the same rule decides what a name is."""
+    touch(tmp_path, "Ada/1.jpg", "\u202eadA/2.jpg")
+    found = read("folder", tmp_path)
+    assert [photo.person for photo in found.photos] == ["Ada"]
+    assert [item.why for item in found.left_out] == ["its folder's name cannot be a person's"]
