@@ -11,7 +11,7 @@ from PIL import Image
 
 from faceflow.calibration import calibrate
 from faceflow.calibration.leaks import Leaks, find_leaks
-from faceflow.calibration.material import Material, check_covers, surroundings
+from faceflow.calibration.material import Material, check_covers, gather, surroundings
 from faceflow.calibration.searches import among_themselves, in_gallery, photographs
 from faceflow.datasets import Photo
 from faceflow.errors import InputError
@@ -19,6 +19,7 @@ from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.gallery.thumbnail import thumbnail
 from faceflow.images import content_hash, load_image
+from faceflow.occlusion import occlude
 from faceflow.synthetic import identity, portrait, write_people
 
 Make = Callable[..., FaceFeatures]
@@ -163,6 +164,27 @@ def test_surroundings_hold_the_face_and_move_the_landmarks() -> None:
     np.testing.assert_allclose(landmarks - shift, moved)
     x, y = moved[2].round().astype(int)
     np.testing.assert_array_equal(part[y, x], wide[y + int(shift[1]), x + int(shift[0])])
+
+
+def test_a_drawn_cover_goes_through_detection_anew(analyzer, tmp_path) -> None:
+    """With the real networks: what is searched for is what analyzing the covered photo gives."""
+    (path,) = write_people(tmp_path, people=1, photos_each=1, size=128)
+    photo = Photo(path, "Ada", "ada")
+    torn = Photo(tmp_path / "none.jpg", "Bo", "bo")
+    material = gather([photo, torn], analyzer, covers=["clean", "mask", "blur-3"], real={}, seed=4)
+    assert [(p.person, p.condition) for p in material.photos] == [
+        ("Ada", "clean"),
+        ("Ada", "mask"),
+        ("Ada", "blur-3"),
+    ]
+    assert [item.path.name for item in material.left_out] == ["none.jpg"]
+    (face,) = analyzer.analyze(path, select="largest")
+    part, landmarks = surroundings(load_image(path), face.box, face.landmarks)
+    (masked,) = analyzer.analyze(occlude("mask", part, landmarks, 4).image, select="largest")
+    cosine = (material.features.embedding @ masked.features.embedding.T).ravel()
+    assert cosine[1] == pytest.approx(1, abs=1e-4)
+    assert max(cosine[0], cosine[2]) < 0.98
+    assert material.pictures == {"ada": thumbnail(face.crop)}
 
 
 @pytest.mark.parametrize(

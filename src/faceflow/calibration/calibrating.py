@@ -115,10 +115,11 @@ def calibrate(
         covered[stratum], unknown = _copies(place, clean)
         unconfirmed += unknown
     if gallery is not None and fpir is not None:
+        # At best; photos without a face and repeats are found out later.
         known = {who.name for who in gallery.people()}
-        strangers = [photo for photo in clean if photo.person not in known]
-        strangers += [p for some in covered.values() for p in some if p.person not in known]
-        require_impostors(len(strangers), len({photo.person for photo in strangers}), fpir)
+        everybody = [*clean, *(photo for some in covered.values() for photo in some)]
+        strangers = {p.source_id: p.person for p in everybody if p.person not in known}
+        require_impostors(len(strangers), len(set(strangers.values())), fpir)
     strata = (*covers, *folders, *copies)
     analyzer = analyzer or _analyzer(name)
     if gallery is not None:
