@@ -178,3 +178,20 @@ def test_faces_lost_under_a_cover_are_counted_apart(
     assert (clean.rates.mated, blob.rates.mated, blob.unseen) == (12, 0, 12)
     assert blob.rates.tpir is None
     assert blob.own is None
+
+
+def test_nothing_to_search_for_or_in_is_told(
+    tmp_path: Path, reader: Reader, gallery: Gallery
+) -> None:
+    options: dict[str, Any] = {"analyzer": reader, "covers": ("clean",), "fpir": None}
+    with pytest.raises(InputError, match="the only one enrolled"):
+        calibrate(tmp_path / "enrolled", gallery, **options)
+    write(tmp_path / "photos", range(9), [1])
+    with pytest.raises(InputError, match="9 people with another enrolled photo"):
+        calibrate(tmp_path / "photos", gallery, **options)
+    for person in gallery.people():
+        gallery.remove_person(person.name)
+    with pytest.raises(InputError, match="the gallery is empty"):
+        calibrate(tmp_path / "photos", gallery, **options)
+    with pytest.raises(InputError, match="no folder"):
+        calibrate(tmp_path / "none", gallery, **options)
