@@ -168,6 +168,12 @@ def test_whoever_is_judged_had_no_part_in_the_decision(make_evidence) -> None:
         assert any(after[m] != before[m] for m in range(5) if m != n)
 
 
+def test_the_order_of_searches_decides_nothing(make_evidence) -> None:
+    evidence = make_evidence(clean=1.0, mask=1.0, people=80)
+    shuffled = evidence.select(np.random.default_rng(5).permutation(len(evidence)))
+    assert decide(shuffled, 0.1, seed=3) == decide(evidence, 0.1, seed=3)
+
+
 @given(count=st.integers(2, 6), people=st.integers(6, 40), seed=st.integers(0, 9))
 @settings(max_examples=25, deadline=None)
 def test_folds_divide_people_not_searches(count: int, people: int, seed: int) -> None:

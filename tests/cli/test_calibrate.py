@@ -45,6 +45,10 @@ def test_from_photos_to_a_decision(run, tmp_path: Path) -> None:
     assert answers[0]["person"] == photos[1].parent.name
     assert {answer["status"] for answer in answers} <= {"identified", "unknown"}
 
+    other = run("identify", photos[1], "-g", gallery, "--alpha", "0.9")
+    assert "calibrated threshold does not hold" in other.err
+    assert "identified" not in other.out
+
     assert "dropped" in run("calibrate", "--forget", "-g", gallery).out
     assert "not calibrated" in run("calibrate", "--show", "-g", gallery, code=2).err
 

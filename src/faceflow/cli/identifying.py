@@ -110,6 +110,7 @@ def identify(
     sources = list(_expand(photos))
     with open_gallery(gallery) as opened:
         name = opened.header.network_name
+        calibrated = "threshold" in opened.settings.get("match", {})
         options = match_options(
             defaults_for(name),
             opened.settings.get("match"),
@@ -149,7 +150,7 @@ def identify(
                         shown.append(answer)
                 advance(done, len(sources))
     if not as_json:
-        _show(shown, top or (_TOP if len(sources) == 1 else 1))
+        _show(shown, top or (_TOP if len(sources) == 1 else 1), calibrated=calibrated)
     for error in errors:
         fail(sentence(error))
     if explain is not None and not as_json:
@@ -228,7 +229,7 @@ def _label(source: Path, place: int, taken: set[str]) -> str:
     return label
 
 
-def _show(answers: Sequence[Answer], top: int) -> None:
+def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:
     rows = [row for answer in answers for row in answer.rows(top)]
     print_table(
         ("query", "decision", "person", "score", "cosine", "EMD", "stage 1 -> 2"),
@@ -236,4 +237,7 @@ def _show(answers: Sequence[Answer], top: int) -> None:
         right=("score", "cosine", "EMD"),
     )
     if any(answer.status == "ranked" for answer in answers):
-        say("no threshold was given, so people are ranked and nothing is decided (--threshold)")
+        why = "no threshold was given"
+        if calibrated:
+            why = "the calibrated threshold does not hold for other scoring options"
+        say(f"{why}, so people are ranked and nothing is decided (--threshold)")
