@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from faceflow.analyzer import Face, FaceAnalyzer
+    from faceflow.calibration import calibrate
     from faceflow.errors import FaceflowError
     from faceflow.explain import explain_match, explain_pair
     from faceflow.features import FaceFeatures
@@ -31,6 +32,7 @@ _HOME = {
     "MatchOptions": "faceflow.matching",
     "Matches": "faceflow.identification",
     "Sinkhorn": "faceflow.transport",
+    "calibrate": "faceflow.calibration",
     "explain_match": "faceflow.explain",
     "explain_pair": "faceflow.explain",
     "identify": "faceflow.identification",
@@ -46,6 +48,7 @@ __all__ = [
     "MatchOptions",
     "Matches",
     "Sinkhorn",
+    "calibrate",
     "explain_match",
     "explain_pair",
     "identify",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -125,8 +125,9 @@ def identify(
         alpha: share of the EMD similarity, 0 to 1.
         weighting: a name from :data:`faceflow.weighting.WEIGHTINGS`.
         grid: pool patches to this grid before transport, e.g. (4, 4).
-        threshold: the least score that counts as identified; None decides nothing (unless
-            the gallery was calibrated).
+        threshold: the least score that counts as identified. None takes the gallery's
+            calibrated one, which holds for the calibrated options and single best faces
+            alone; otherwise nothing is decided.
         best_faces: score a person by the mean of this many of their best faces.
         solver: transport solver; default :class:`faceflow.transport.Sinkhorn`.
         patches: transport the "raw" feature map or its "projected" contributions.
@@ -162,7 +163,7 @@ def identify(
             visible=visible,
             model=patch_model.load(header.network_name, header.digest),
         )
-    if threshold is None:
+    if threshold is None and best_faces == 1 and _as_calibrated(options, calibrated):
         threshold = calibrated.get("threshold")
     shortlist = gallery.search(query, options.k)
     prepared = options.prepare(query)
@@ -176,6 +177,22 @@ def identify(
         )
         for i in range(len(query))
     ]
+
+
+def _as_calibrated(options: MatchOptions, calibrated: Mapping[str, Any]) -> bool:
+    """Whether scores come out as they did when the calibrated threshold was set."""
+    # As MatchOptions.resolve: a calibration that does not speak of patches had raw ones.
+    known = {"patches": "raw", "visible": 0.0, **calibrated}
+    return (
+        all(
+            known[name] == getattr(options, name)
+            for name in ("alpha", "weighting", "k", "patches", "visible")
+            if name in known
+        )
+        and options.grid is None
+        and isinstance(options.solver, Sinkhorn)
+        and replace(options.solver, threads=None) == Sinkhorn()  # threads change no score
+    )
 
 
 def _rerank(

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from faceflow import detection
+from faceflow.gallery import Gallery
+
 pytestmark = pytest.mark.usefixtures("loaded")
 
 MATCH_KEYS = {"person", "score", "cosine", "emd", "visible"} | {
@@ -146,3 +149,21 @@ def test_an_empty_gallery_answers_empty(run, drawn: Path, bare_gallery: Path) ->
         "identify", drawn / "queries" / "Ada-mask.png", "-g", bare_gallery, "--json"
     ).lines
     assert (answer["status"], answer["matches"]) == ("empty", [])
+
+
+def test_photos_are_aligned_as_the_gallery_was(
+    run, drawn: Path, loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def load(name: str, **_: object) -> object:
+        asked.append(name)
+        return loaded.detector
+
+    place = tmp_path / "fan.faceflow"
+    Gallery.open_or_create(place, loaded.network, alignment="fan-2d").close()
+    monkeypatch.setattr(detection, "check_alignment", lambda _: None)  # without the extra
+    monkeypatch.setattr(detection, "load_detector", load)
+    run("identify", drawn / "queries" / "Ada-mask.png", "-g", place)
+    run("calibrate", drawn / "people", "-g", place, "--no-threshold", code=5)
+    assert asked == ["fan-2d", "fan-2d"]

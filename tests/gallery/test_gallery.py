@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import faceflow.gallery.gallery
-import faceflow.gallery.names
+import faceflow.names
 from faceflow.errors import GalleryError, GalleryMismatchError, InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Change, Enrolment, EnrolReport, Gallery, PersonInfo, SharedPhoto
@@ -28,7 +28,7 @@ def replace(item: Enrolment, **changes: object) -> Enrolment:
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    for module in (faceflow.gallery.gallery, faceflow.gallery.names):
+    for module in (faceflow.gallery.gallery, faceflow.names):
         result = doctest.testmod(module)
         assert result.attempted > 0
         assert result.failed == 0

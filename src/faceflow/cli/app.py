@@ -10,11 +10,13 @@ import typer
 
 from faceflow import __version__
 from faceflow.cli import models, onnx_networks
+from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
 from faceflow.cli.enrolling import enroll
 from faceflow.cli.failures import translated
 from faceflow.cli.identifying import identify
+from faceflow.cli.occluding import occlude
 from faceflow.cli.pairs import explain, verify
 from faceflow.cli.people import faces, merge, people, remove, rename
 from faceflow.cli.transfer import export, import_
@@ -42,6 +44,7 @@ _COMMANDS: list[tuple[str, Callable[..., Any], str]] = [
     ("identify", identify, _FACES),
     ("verify", verify, _FACES),
     ("explain", explain, _FACES),
+    ("occlude", occlude, _FACES),
     ("people", people, _GALLERY),
     ("faces", faces, _GALLERY),
     ("remove", remove, _GALLERY),
@@ -49,6 +52,7 @@ _COMMANDS: list[tuple[str, Callable[..., Any], str]] = [
     ("merge", merge, _GALLERY),
     ("export", export, _GALLERY),
     ("import", import_, _GALLERY),
+    ("calibrate", calibrate, _SETUP),
     ("demo", demo, _SETUP),
     ("doctor", doctor, _SETUP),
 ]

@@ -112,8 +112,11 @@ def identify(
     sources = list(_expand(photos))
     with open_gallery(gallery) as opened:
         name = opened.header.network_name
-        analyzer = load_analyzer(name, offline=offline, threads=threads)
+        analyzer = load_analyzer(
+            name, alignment=opened.header.alignment, offline=offline, threads=threads
+        )
         opened.require_network(analyzer.network)
+        calibrated = "threshold" in opened.settings.get("match", {})
         options = match_options(
             name,
             opened.header.digest,
@@ -154,7 +157,7 @@ def identify(
                         shown.append(answer)
                 advance(done, len(sources))
     if not as_json:
-        _show(shown, top or (_TOP if len(sources) == 1 else 1))
+        _show(shown, top or (_TOP if len(sources) == 1 else 1), calibrated=calibrated)
     for error in errors:
         fail(sentence(error))
     if explain is not None and not as_json:
@@ -229,7 +232,7 @@ def _label(source: Path, place: int, taken: set[str]) -> str:
     return label
 
 
-def _show(answers: Sequence[Answer], top: int) -> None:
+def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:
     rows = [row for answer in answers for row in answer.rows(top)]
     print_table(
         ("query", "decision", "person", "score", "cosine", "EMD", "stage 1 -> 2"),
@@ -237,4 +240,7 @@ def _show(answers: Sequence[Answer], top: int) -> None:
         right=("score", "cosine", "EMD"),
     )
     if any(answer.status == "ranked" for answer in answers):
-        say("no threshold was given, so people are ranked and nothing is decided (--threshold)")
+        why = "no threshold was given"
+        if calibrated:
+            why = "the calibrated threshold does not hold for other scoring options"
+        say(f"{why}, so people are ranked and nothing is decided (--threshold)")

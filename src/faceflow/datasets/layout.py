@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ from pathlib import Path
 from faceflow.datasets.dataset import LeftOut, Photo
 from faceflow.errors import InputError
 from faceflow.images import SUFFIXES, iter_images
+from faceflow.names import person_name
 
 WRONG_NAME = "the file name does not follow the data set's rule"
+NOBODY = "its folder's name cannot be a person's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,6 @@ class Origin:
         return path
 
 
-def person_name(text: str) -> str:
-    """A person's name in composed Unicode (NFC): file systems spell one name in two ways."""
-    return unicodedata.normalize("NFC", text).strip()
-
-
 def photos_below(folder: Path, *, known: Collection[Path] = ()) -> tuple[list[Path], list[LeftOut]]:
     """Photos in a folder and its subfolders, sorted, and the files that are none.
 
@@ -98,7 +94,12 @@ def photos_by_person(
             left_out.append(LeftOut(path, "it lies in no person's folder"))
             continue
         source = f"{family}/{below.with_suffix('').as_posix()}"
-        photos.append(Photo(path, person_name(below.parts[0]), source, condition))
+        try:
+            person = person_name(below.parts[0])
+        except InputError:
+            left_out.append(LeftOut(path, NOBODY))
+            continue
+        photos.append(Photo(path, person, source, condition))
     return photos, left_out
 
 
@@ -122,12 +123,17 @@ def photos_by_name(
             left_out.append(LeftOut(path, WRONG_NAME))
             continue
         groups = found.groupdict()
+        try:
+            person = person_name(groups["person"])
+        except InputError:
+            left_out.append(LeftOut(path, WRONG_NAME))
+            continue
         source = groups.get("source") or path.stem
         age = groups.get("age")
         photos.append(
             Photo(
                 path,
-                person_name(groups["person"]),
+                person,
                 f"{family}/{source}",
                 age=None if age is None else int(age),
             )

@@ -156,6 +156,43 @@ def find_near_duplicates(
     return NearDuplicates(tuple(photos), pairs, tuple(unreadable))
 
 
+def confirm(
+    pairs: Sequence[tuple[Photo, Photo]], *, progress: Progress | None = None
+) -> list[DuplicatePair | None]:
+    """Whether pictures really show the photograph they are said to be made of.
+
+    For edits made by other programs, see :mod:`faceflow.datasets.edited`: a wrong pairing would
+    keep a query apart from the wrong photo and let it meet its own. What an edit shares with its
+    source is looked for as in :func:`find_near_duplicates`, so a cover may hide one half of the
+    picture; a crop of 70%, or a cover over more, cannot be confirmed.
+
+    Args:
+        pairs: (edited, source).
+        progress: called while photos are read.
+
+    Returns:
+        For each pair what agreed, with the positions of both in ``pairs`` flattened; None where
+        nothing did or a picture cannot be read.
+
+    Raises:
+        InputError: no pair.
+    """
+    if not pairs:
+        raise InputError("there is no pair to compare")
+    flat = [photo for pair in pairs for photo in pair]
+    grey, hashes, _ = _read(flat, progress)
+    found: list[DuplicatePair | None] = []
+    for a in range(0, len(flat), 2):
+        b = a + 1
+        if a not in hashes or b not in hashes:
+            found.append(None)
+        elif hashes[a] == hashes[b]:
+            found.append(DuplicatePair(a, b, "file", 1.0))
+        else:
+            found.append(_decide(grey, a, b))
+    return found
+
+
 def _read(
     photos: Sequence[Photo], progress: Progress | None
 ) -> tuple[UInt8, dict[int, str], list[LeftOut]]:

@@ -3,7 +3,6 @@
 from faceflow.gallery.codec import CODECS, QuantisedPatches
 from faceflow.gallery.gallery import Gallery
 from faceflow.gallery.identity import GalleryHeader, NetworkLike
-from faceflow.gallery.names import person_name
 from faceflow.gallery.records import (
     Change,
     Enrolment,
@@ -15,6 +14,7 @@ from faceflow.gallery.records import (
     Shortlist,
 )
 from faceflow.gallery.store import Store
+from faceflow.names import person_name
 
 __all__ = [
     "CODECS",

@@ -12,10 +12,11 @@ from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery.codec import PatchCodec
 from faceflow.gallery.identity import GalleryHeader, require_shapes
-from faceflow.gallery.names import checked_hash, person_name, source_label
+from faceflow.gallery.names import checked_hash, source_label
 from faceflow.gallery.records import Box, Enrolment, FaceRecord, LandmarkCells
 from faceflow.gallery.search import require_unit
 from faceflow.gallery.store import StoredFace
+from faceflow.names import person_name
 
 
 def prepare(

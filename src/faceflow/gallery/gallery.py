@@ -12,11 +12,11 @@ from faceflow.errors import GalleryMismatchError, InputError
 from faceflow.features import Grid
 from faceflow.gallery.enrolling import prepare
 from faceflow.gallery.identity import DEFAULT_ALIGNMENT, NetworkLike, make_header
-from faceflow.gallery.names import person_name
 from faceflow.gallery.reading import ReadableGallery
 from faceflow.gallery.records import Change, Enrolment, EnrolReport, SharedPhoto
 from faceflow.gallery.sqlite_store import SqliteStore
 from faceflow.gallery.transfer import export_gallery, import_gallery
+from faceflow.names import person_name
 
 
 class Gallery(ReadableGallery):

@@ -23,10 +23,11 @@ from faceflow.gallery.identity import (
     require_network,
     require_shapes,
 )
-from faceflow.gallery.names import checked_hash, person_name
+from faceflow.gallery.names import checked_hash
 from faceflow.gallery.records import FaceRecord, GalleryStats, PersonInfo, Shortlist
 from faceflow.gallery.search import EmbeddingIndex, exact_search
 from faceflow.gallery.store import Store
+from faceflow.names import person_name
 
 
 class ReadableGallery:

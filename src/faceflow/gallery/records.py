@@ -23,7 +23,7 @@ class Enrolment:
     """One face to enroll.
 
     Attributes:
-        person: who it is; kept as :func:`faceflow.gallery.names.person_name` gives it.
+        person: who it is; kept as :func:`faceflow.names.person_name` gives it.
         source: where the photo came from, a label to read (file name, URL, camera).
         content_hash: sha256 of the photo's content, 64 hex digits; the same content and
             person again is a no-op.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +12,9 @@ from faceflow.arrays import Float32, UInt8
 from faceflow.errors import InputError, WeightsError
 from faceflow.features import FaceFeatures
 from faceflow.networks.spec import NetworkSpec
-
-if TYPE_CHECKING:
-    import onnxruntime
+from faceflow.weights import ForkSafeSession
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as grey JPEGs use
-_LEFT_BY_FORKS: list[onnxruntime.InferenceSession] = []
 
 
 class FaceNetwork:
@@ -34,9 +30,8 @@ class FaceNetwork:
         threads: CPU threads for one call; None: one per physical core.
 
     Safe to use from several threads at once, after a fork, and, when ``read_graph`` can be
-    pickled, to pickle: a moved network opens its graph anew instead of carrying it along. (A
-    process made by a bare ``os.fork`` must leave by ``os._exit``, as multiprocessing's do:
-    ONNX Runtime hangs at the ordinary exit of a fork, used or not.)
+    pickled, to pickle: a moved network opens its graph anew instead of carrying it along; see
+    :class:`faceflow.weights.ForkSafeSession` for what a bare ``os.fork`` must heed.
     """
 
     def __init__(
@@ -45,7 +40,7 @@ class FaceNetwork:
         self.spec = spec
         self._read_graph = read_graph
         self._threads = threads
-        self._session, self._process = self._open(), os.getpid()
+        self._session = ForkSafeSession(read_graph, threads=threads, name=spec.name)
 
     def __reduce__(self) -> tuple[type[FaceNetwork], tuple[Any, ...]]:
         return FaceNetwork, (self.spec, self._read_graph, self._threads)
@@ -115,11 +110,6 @@ class FaceNetwork:
         Returns:
             embedding (N, D) and patches (N, C, h, w).
         """
-        if self._process != os.getpid():
-            # A fork copies the session but not its threads: using it, and even freeing it,
-            # would wait for them for ever.
-            _LEFT_BY_FORKS.append(self._session)
-            self._session, self._process = self._open(), os.getpid()
         wanted = ["embedding", self.spec.patch_output]
         if self._session.get_inputs()[0].shape[0] != 1:
             embedding, patches = self._session.run(wanted, {"image": images})
@@ -141,11 +131,6 @@ class FaceNetwork:
                 patches and the embedding.
         """
         return last_layer_of(self.spec, self._read_graph())
-
-    def _open(self) -> onnxruntime.InferenceSession:
-        from faceflow.weights.session import open_session  # loads ONNX Runtime
-
-        return open_session(self._read_graph(), threads=self._threads, name=self.spec.name)
 
 
 def last_layer_of(spec: NetworkSpec, graph: bytes) -> tuple[Float32, Float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from faceflow.weights.cache import atomic_write, cache_dir
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_member, pull_members
+from faceflow.weights.fork_safe import ForkSafeSession
 from faceflow.weights.pulling import import_checkpoint, pull
 from faceflow.weights.registry import (
     ModelFile,
@@ -22,6 +23,7 @@ from faceflow.weights.state_dicts import fit, read_state_dict, tensors_digest
 
 __all__ = [
     "CheckpointFile",
+    "ForkSafeSession",
     "Licence",
     "ModelFile",
     "ModelState",

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceflow.errors import InputError
-from faceflow.gallery.names import MAX_NAME, person_name, source_label
+from faceflow.gallery.names import source_label
+from faceflow.names import MAX_NAME, person_name
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""A calibration in its gallery: kept, shown, forgotten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faceflow.calibration.result import Calibration
+from faceflow.errors import GalleryMismatchError
+from faceflow.gallery import Gallery
+
+# What identify reads, and how it was made.
+_MATCH, _RECORD = "match", "calibration"
+
+
+def remember(gallery: Gallery, result: Calibration) -> None:
+    """Keep a result, in place of any before, in one transaction.
+
+    Raises:
+        GalleryMismatchError: it was made for another network.
+        GalleryError: the gallery cannot be written.
+    """
+    if result.origin.digest != gallery.header.digest:
+        raise GalleryMismatchError(
+            f"the calibration is for {result.origin.network} (digest {result.origin.digest[:12]}), "
+            f"the gallery holds features of {gallery.header.describe()}",
+            todo="calibrate with the gallery's own network",
+        )
+    gallery.update_settings({_MATCH: result.match, _RECORD: result.record()})
+
+
+def recall(gallery: Gallery) -> dict[str, Any] | None:
+    """The record of the gallery's calibration (:meth:`Calibration.record`), or None."""
+    record = gallery.settings.get(_RECORD)
+    return record if isinstance(record, dict) else None
+
+
+def forget(gallery: Gallery) -> bool:
+    """Drop the calibration; ``identify`` goes back to the network's defaults.
+
+    Returns:
+        Whether there was one.
+    """
+    known = bool({_MATCH, _RECORD} & gallery.settings.keys())
+    gallery.update_settings({_MATCH: None, _RECORD: None})
+    return known

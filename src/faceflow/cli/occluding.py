@@ -1,0 +1,138 @@
+"""The ``occlude`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from faceflow.cli.failures import code_of, fail, sentence
+from faceflow.cli.loading import ensure_models
+from faceflow.cli.options import Json, Offline, Threads
+from faceflow.cli.output import plural, print_json, print_line, print_table, progress, say
+from faceflow.errors import FaceflowError
+
+if TYPE_CHECKING:
+    from faceflow.detection import Detector
+
+
+def occlude(
+    photos: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="A photo or a folder, and where to write; with --sheet, photos only.",
+            metavar="IN OUT",
+            show_default=False,
+        ),
+    ] = None,
+    cover: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cover",
+            "-c",
+            help="A cover or corruption, see --list; may be repeated [default: mask; with "
+            "--sheet: one of each family].",
+            metavar="NAME",
+        ),
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet",
+            help="Write one picture instead: a row per photo, under each cover.",
+            metavar="FILE.png",
+        ),
+    ] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="List the covers and stop.")] = False,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Another seed draws other covers.")
+    ] = 0,
+    threads: Threads = None,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Cover the largest face of photos: masks, sunglasses, crops, ...; or spoil photos.
+
+    A folder's photos are written to the same places below OUT as NAME_COVER.jpg. The same photo
+    and seed always give the same picture. Photos are never changed.
+    """
+    from faceflow.covering import SHEET_COVERS, Failed, cover_photos, cover_sheet, save_picture
+    from faceflow.occlusion import alterations
+    from faceflow.occlusion.alterations import check_alterations
+
+    if show_list:
+        _list(alterations(), as_json)
+        return
+    covers = tuple(dict.fromkeys(cover or (("mask",) if sheet is None else SHEET_COVERS)))
+    check_alterations(covers)
+    if sheet is not None:
+        if not photos:
+            raise typer.BadParameter("give the photos to show on the sheet")
+        detector = _detector(covers, threads, offline)
+        save_picture(cover_sheet(photos, covers, detector=detector, seed=seed), sheet)
+        if as_json:
+            print_json({"sheet": str(sheet), "photos": [str(p) for p in photos], "covers": covers})
+        else:
+            print_line(
+                f"{plural(len(photos), 'photo')} under {plural(len(covers), 'cover')}: {sheet}"
+            )
+        return
+    if photos is None or len(photos) != 2:
+        raise typer.BadParameter("give a photo or folder, and where to write: IN OUT")
+    detector = _detector(covers, threads, offline)
+    written, errors = [], list[FaceflowError]()
+    with progress("covering") as advance:
+        results = cover_photos(photos[0], photos[1], covers, detector=detector, seed=seed)
+        for done, result in enumerate(results, start=1):
+            advance(done, None)
+            if isinstance(result, Failed):
+                errors.append(result.error)
+            else:
+                written.append(result)
+    if as_json:
+        print_json(
+            {
+                "written": [
+                    {"photo": str(one.source), "cover": one.cover, "file": str(one.path)}
+                    for one in written
+                ],
+                "errors": [sentence(error) for error in errors],
+            }
+        )
+    else:
+        print_line(f"{plural(len(written), 'picture')} written to {photos[1]}")
+    for error in errors:
+        fail(sentence(error))
+    if errors:
+        raise typer.Exit(code_of(errors))
+
+
+def _detector(covers: tuple[str, ...], threads: int | None, offline: bool) -> Detector | None:
+    """The default detector, unless no cover is drawn on a face."""
+    from faceflow import detection
+    from faceflow.occlusion import needs_landmarks
+
+    if not any(map(needs_landmarks, covers)):
+        return None
+    ensure_models(detection.DEFAULT, offline=offline)
+    return detection.load_detector(threads=threads)
+
+
+def _list(names: tuple[str, ...], as_json: bool) -> None:
+    from faceflow.occlusion import corruptions, needs_landmarks
+
+    levels = {f"{kind}-{n}" for kind in corruptions() for n in range(1, 6)}
+    if as_json:
+        print_json([{"cover": n, "on_the_face": needs_landmarks(n)} for n in names])
+        return
+    rows = [
+        (name, "on the face" if needs_landmarks(name) else "the whole photo")
+        for name in names
+        if name not in levels
+    ]
+    rows += [
+        (f"{kind}-1 to {kind}-5", "the whole photo, worse and worse") for kind in corruptions()
+    ]
+    print_table(("cover", "changes"), rows)
+    say("masks and sunglasses without a style choose one")

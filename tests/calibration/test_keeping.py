@@ -1,0 +1,121 @@
+"""A calibration in its gallery, and what identification makes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from faceflow import patch_model
+from faceflow.calibration import Setting, conclude, forget, recall, remember
+from faceflow.errors import GalleryMismatchError
+from faceflow.features import FaceFeatures
+from faceflow.gallery import Enrolment, Gallery
+from faceflow.identification import identify
+from faceflow.matching import MatchOptions
+from faceflow.transport import Sinkhorn
+
+
+@pytest.fixture
+def faces(random_features) -> FaceFeatures:
+    return random_features(5, grid=(2, 2), channels=4, size=8)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, faces: FaceFeatures) -> Iterator[Gallery]:
+    with Gallery.create(
+        tmp_path / "people.faceflow",
+        network_name="example",
+        digest="00",
+        embedding_size=8,
+        grid=(2, 2),
+        channels=4,
+    ) as opened:
+        opened.enroll(
+            Enrolment(f"p{n}", f"{n}.jpg", f"{n:064x}", faces[n]) for n in range(len(faces))
+        )
+        yield opened
+
+
+def test_kept_shown_and_forgotten(gallery, faces, make_evidence, origin) -> None:
+    result = conclude(make_evidence(clean=1.6, mask=1.6), 0.1, origin)
+    before = gallery.settings
+    assert recall(gallery) is None
+    remember(gallery, result)
+    record = recall(gallery)
+    assert record == json.loads(json.dumps(result.record()))
+    assert record["origin"]["made"] == "2026-01-02T03:04:05+00:00"
+    assert record["overall"]["tpir"]["low"] == result.overall.tpir.low
+    assert record["match"] == gallery.settings["match"]
+
+    (found,) = identify(faces[0], gallery)
+    assert found.threshold == result.threshold
+    by_hand = identify(faces[0], gallery, **result.match)[0]
+    assert found == by_hand
+    assert forget(gallery)
+    assert gallery.settings == before
+    assert not forget(gallery)
+    assert identify(faces[0], gallery)[0].status == "ranked"
+
+
+def test_the_threshold_holds_for_the_calibrated_score_alone(
+    gallery, faces, make_evidence, origin
+) -> None:
+    result = conclude(make_evidence(clean=1.6, mask=1.6), 0.1, origin)
+    remember(gallery, result)
+    alpha = result.setting.alpha
+    same = {"alpha": alpha, "weighting": "uniform", "solver": Sinkhorn(threads=1)}
+    assert identify(faces[0], gallery, **same)[0].threshold == result.threshold
+    for other in (
+        {"alpha": alpha / 2},
+        {"weighting": "apc"},
+        {"k": 3},
+        {"grid": (1, 1)},
+        {"best_faces": 2},
+        {"solver": Sinkhorn(epsilon=0.1)},
+    ):
+        (answer,) = identify(faces[0], gallery, **other)
+        assert (answer.status, answer.threshold) == ("ranked", None), other
+        assert identify(faces[0], gallery, threshold=0.5, **other)[0].threshold == 0.5
+
+
+def test_projected_patches_are_kept_and_their_threshold_holds_for_them_alone(
+    gallery, faces, make_evidence, make_patch_model, origin, monkeypatch
+) -> None:
+    model = make_patch_model(8)
+    monkeypatch.setattr(patch_model, "load", lambda *_: model)
+    found = conclude(make_evidence(clean=1.6, mask=1.6), 0.1, origin)
+    setting = Setting(0.3, "visible", 4, "projected", 0.5)
+    remember(gallery, replace(found, setting=setting))
+    (answer,) = identify(faces[0], gallery)
+    options = MatchOptions(0.3, "visible", 4, patches="projected", visible=0.5, model=model)
+    assert answer == identify(faces[0], gallery, options=options)[0]
+    assert answer.threshold == found.threshold
+    for other in ({"patches": "raw"}, {"visible": 0.0}, {"options": MatchOptions(0.3, "apc", 4)}):
+        (answer,) = identify(faces[0], gallery, **other)
+        assert (answer.status, answer.threshold) == ("ranked", None), other
+    # Where the model is not known the scores are others, and so is the threshold.
+    monkeypatch.setattr(patch_model, "load", lambda *_: None)
+    assert identify(faces[0], gallery)[0].status == "ranked"
+
+
+def test_a_calibration_that_does_not_speak_of_patches_had_raw_ones(
+    gallery, faces, make_patch_model, monkeypatch
+) -> None:
+    model = make_patch_model(8)
+    monkeypatch.setattr(patch_model, "load", lambda *_: model)
+    gallery.update_settings({"match": {"alpha": 0.3, "weighting": "apc", "k": 4, "threshold": 0.2}})
+    (answer,) = identify(faces[0], gallery)
+    assert answer == identify(faces[0], gallery, options=MatchOptions(0.3, "apc", 4))[0]
+    assert answer.threshold == 0.2
+    assert identify(faces[0], gallery, visible=0.5)[0].threshold is None
+
+
+def test_another_networks_calibration_is_refused(gallery, make_evidence, origin) -> None:
+    result = conclude(make_evidence(), None, replace(origin, digest="11"))
+    with pytest.raises(GalleryMismatchError, match="calibration is for example"):
+        remember(gallery, result)
+    assert recall(gallery) is None
