@@ -14,7 +14,7 @@ from faceflow.weights import ModelFile, ModelState, Progress
 
 def available() -> tuple[ModelFile, ...]:
     """All models, the default network and the default detector first of their kind."""
-    return (*networks.MODELS, *detection.MODELS)
+    return (*networks.models(), *detection.MODELS)
 
 
 def find(name: str) -> ModelFile:

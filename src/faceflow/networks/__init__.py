@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from faceflow.errors import InputError
-from faceflow.networks import lightcnn
+from faceflow.networks import lightcnn, trained
 from faceflow.networks.network import FaceNetwork
 from faceflow.networks.spec import MatchDefaults, NetworkSpec
 from faceflow.weights import Licence, ModelFile, load_graphs
 
 DEFAULT = "lightcnn-v4"
 MODELS: tuple[ModelFile, ...] = (lightcnn.MODEL,)
-"""The networks as the model registry sees them."""
+"""The published networks as the model registry sees them."""
 
 _SPECS: dict[str, NetworkSpec] = {lightcnn.SPEC.name: lightcnn.SPEC}
 _MODELS = {model.name: model for model in MODELS}
@@ -21,8 +21,19 @@ _UNCALIBRATED = MatchDefaults(alpha=0.1, weighting="uniform", k=100)
 
 
 def available() -> tuple[NetworkSpec, ...]:
-    """All known networks, the default one first."""
-    return tuple(_SPECS.values())
+    """All known networks, the default one first, those trained on this machine last."""
+    return tuple(_known().values())
+
+
+def models() -> tuple[ModelFile, ...]:
+    """The networks of :func:`available` as the model registry sees them."""
+    own = [trained.model(spec) for name, spec in _known().items() if name not in _SPECS]
+    return (*MODELS, *own)
+
+
+def _known() -> dict[str, NetworkSpec]:
+    """A published network's name is never shadowed by one trained here."""
+    return _SPECS | {n: spec for n, spec in trained.specs().items() if n not in _SPECS}
 
 
 def spec(name: str) -> NetworkSpec:
@@ -31,9 +42,12 @@ def spec(name: str) -> NetworkSpec:
     Raises:
         InputError: there is none; the error lists those there are.
     """
-    if name not in _SPECS:
-        raise InputError(f"there is no network {name!r}", todo=f"choose one of {', '.join(_SPECS)}")
-    return _SPECS[name]
+    if name in _SPECS:
+        return _SPECS[name]
+    known = _known()
+    if name not in known:
+        raise InputError(f"there is no network {name!r}", todo=f"choose one of {', '.join(known)}")
+    return known[name]
 
 
 def defaults_for(name: str) -> MatchDefaults:
@@ -42,7 +56,8 @@ def defaults_for(name: str) -> MatchDefaults:
     A name not known here, as of a network of your own whose features a gallery holds, gets
     cautious ones (alpha 0.1, uniform, k 100); calibrate them.
     """
-    return _SPECS[name].defaults if name in _SPECS else _UNCALIBRATED
+    known = _SPECS if name in _SPECS else _known()
+    return known[name].defaults if name in known else _UNCALIBRATED
 
 
 def load_network(name: str = DEFAULT, *, threads: int | None = None) -> FaceNetwork:
@@ -56,11 +71,18 @@ def load_network(name: str = DEFAULT, *, threads: int | None = None) -> FaceNetw
         InputError: unknown name, or ``threads`` below 1.
         WeightsError: not pulled yet or damaged; the error holds the command to run.
     """
-    return FaceNetwork(spec(name), partial(_graph, name), threads)
+    return FaceNetwork(spec(name), partial(graph, name), threads)
 
 
-def _graph(name: str) -> bytes:
-    return load_graphs(_MODELS[name])[name]
+def graph(name: str) -> bytes:
+    """The ONNX bytes of the network called ``name``, from the cache.
+
+    Raises:
+        InputError: there is no such network.
+        WeightsError: not pulled yet or damaged; the error holds the command to run.
+    """
+    model = _MODELS[name] if name in _MODELS else trained.model(spec(name))
+    return load_graphs(model)[name]
 
 
 __all__ = [
@@ -72,6 +94,8 @@ __all__ = [
     "NetworkSpec",
     "available",
     "defaults_for",
+    "graph",
     "load_network",
+    "models",
     "spec",
 ]

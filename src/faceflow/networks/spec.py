@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from faceflow.weights import Licence, WheelFile
+from faceflow.weights import Licence, TrainedHere, WheelFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class NetworkSpec:
     Attributes:
         name: what users type.
         title: one line that says what it is.
-        source: the published file its weights are in.
+        source: the published file its weights are in, or the fact that they were trained here.
         licence: the terms, as far as they are known.
         input_size: (H, W) of the crop in pixels.
         colour: order of the channels the network was trained on.
@@ -48,7 +48,7 @@ class NetworkSpec:
 
     name: str
     title: str
-    source: WheelFile
+    source: WheelFile | TrainedHere
     licence: Licence
     input_size: tuple[int, int]
     colour: Literal["rgb", "bgr", "gray"]

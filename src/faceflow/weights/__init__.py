@@ -12,9 +12,11 @@ from faceflow.weights.registry import (
     load_graphs,
     path,
     pull,
+    records,
+    store,
     verify,
 )
-from faceflow.weights.source import Licence, WheelFile
+from faceflow.weights.source import Licence, TrainedHere, WheelFile
 
 __all__ = [
     "Licence",
@@ -23,6 +25,7 @@ __all__ = [
     "Progress",
     "Status",
     "Tensors",
+    "TrainedHere",
     "WheelFile",
     "atomic_write",
     "cache_dir",
@@ -32,5 +35,7 @@ __all__ = [
     "pull_member",
     "pull_members",
     "read_checkpoint",
+    "records",
+    "store",
     "verify",
 ]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from faceflow.errors import WeightsError
 from faceflow.weights.cache import atomic_write, cache_dir
@@ -113,13 +114,38 @@ def pull(
     folder = path(model)
     if not force and verify(model).status is Status.READY:
         return folder
+    if not model.sources:
+        raise WeightsError(
+            f"{model.name} cannot be fetched",
+            why=f"it was trained on this machine, and {verify(model).detail}",
+            todo="train it again, or put a copy of its folder back",
+        )
     files = pull_members(model.sources, from_file=from_file, progress=progress)
     if progress:
         progress(f"building {model.name}")
     tensors = {s.member: read_checkpoint(files[s.member], name=s.file_name) for s in model.sources}
-    graphs = model.build(tensors)
+    return store(model, model.build(tensors))
+
+
+def store(
+    model: ModelFile, graphs: Mapping[str, bytes], *, record: Mapping[str, Any] | None = None
+) -> Path:
+    """Put a model's graphs into the cache, replacing what is there.
+
+    Args:
+        model: its definition; names all graphs.
+        graphs: ONNX bytes by name.
+        record: kept in the manifest, for :func:`records`; JSON values.
+
+    Returns:
+        The model's folder in the cache.
+
+    Raises:
+        WeightsError: the cache cannot be written; it is then as it was.
+    """
+    folder = path(model)
     try:
-        _store(model, folder, graphs)
+        _store(model, folder, graphs, record)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise WeightsError(
@@ -130,7 +156,28 @@ def pull(
     return folder
 
 
-def _store(model: ModelFile, folder: Path, graphs: Mapping[str, bytes]) -> None:
+def records() -> dict[str, Any]:
+    """Model name -> the record given to :func:`store`, of all cached models that have one.
+
+    A folder whose manifest cannot be read is left out; asking for that model says why.
+    """
+    found = {}
+    for file in sorted((cache_dir() / "models").glob(f"*/{MANIFEST}")):
+        try:
+            manifest = json.loads(file.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(manifest, dict) and "record" in manifest:
+            found[file.parent.name] = manifest["record"]
+    return found
+
+
+def _store(
+    model: ModelFile,
+    folder: Path,
+    graphs: Mapping[str, bytes],
+    record: Mapping[str, Any] | None = None,
+) -> None:
     entries = {}
     for name in model.graphs:
         sha256 = hashlib.sha256(graphs[name]).hexdigest()
@@ -138,13 +185,15 @@ def _store(model: ModelFile, folder: Path, graphs: Mapping[str, bytes]) -> None:
         with atomic_write(folder / file_name) as file:
             file.write(graphs[name])
         entries[name] = {"file": file_name, "sha256": sha256, "size": len(graphs[name])}
-    manifest = {
+    manifest: dict[str, Any] = {
         "name": model.name,
         "builder": model.builder,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "sources": {source.member: source.member_sha256 for source in model.sources},
         "graphs": entries,
     }
+    if record is not None:
+        manifest["record"] = record
     with atomic_write(folder / MANIFEST) as file:
         file.write(json.dumps(manifest, indent=2).encode())
     kept = {str(entry["file"]) for entry in entries.values()}

@@ -39,6 +39,22 @@ class WheelFile:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainedHere:
+    """A network that was trained on this machine and cannot be fetched from anywhere.
+
+    Attributes:
+        member_sha256: hex sha256 of its ONNX graph; it identifies the numbers as the sum of a
+            published file does for a :class:`WheelFile`.
+        size: bytes of the graph.
+        upstream: the network it was trained from, for people to read.
+    """
+
+    member_sha256: str
+    size: int
+    upstream: str
+
+
+@dataclass(frozen=True, slots=True)
 class Licence:
     """What is known about the terms of a model; each field says where the knowledge ends.
 

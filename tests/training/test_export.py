@@ -1,0 +1,104 @@
+"""A trained layer becomes a network of its own: found by name, with its own digest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceflow import models, networks
+from faceflow.errors import InputError, WeightsError
+from faceflow.networks import FaceNetwork, load_network
+from faceflow.training.export import last_layer, require_free, save_head
+from faceflow.weights import Status, cache_dir
+
+NAME = "lightcnn-v4-test"
+
+
+@pytest.fixture
+def cache(default_network: FaceNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that holds the default network and may be written."""
+    folder = tmp_path / "cache" / "models"
+    folder.mkdir(parents=True)
+    shutil.copytree(cache_dir() / "models" / "lightcnn-v4", folder / "lightcnn-v4")
+    monkeypatch.setenv("FACEFLOW_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+def test_save_and_load(cache: Path, default_network: FaceNetwork) -> None:
+    weight, bias = last_layer("lightcnn-v4")
+    drc, own_bias = default_network.last_layer
+    np.testing.assert_array_equal(weight, drc.transpose(0, 2, 1).reshape(256, -1))
+    np.testing.assert_array_equal(bias, own_bias)
+    new = weight[::-1].copy(), bias + 1
+    spec = save_head(NAME, "lightcnn-v4", *new, trained_on="nobody")
+    assert spec == networks.spec(NAME)
+    assert spec.digest != networks.spec("lightcnn-v4").digest
+    assert networks.defaults_for(NAME) == networks.defaults_for("lightcnn-v4")
+    assert [s.name for s in networks.available()] == ["lightcnn-v4", NAME]
+    network = load_network(NAME, threads=1)
+    images = np.random.default_rng(0).random((1, 3, 128, 128), np.float32)
+    embedding, maps = network.run(images)
+    _, published = default_network.run(images)
+    np.testing.assert_allclose(maps, published, atol=1e-5 * np.abs(published).max())
+    np.testing.assert_allclose(
+        embedding, maps.reshape(1, -1) @ new[0].T + new[1], rtol=1e-3, atol=1e-3
+    )
+    state = models.verify(NAME)
+    assert state.status is Status.READY
+    assert state.model.sources == ()
+    assert "nobody" in state.model.licence.training_data
+    # Another layer under the same name is another network.
+    other = save_head(NAME, "lightcnn-v4", weight, bias + 2, trained_on="nobody")
+    assert other.digest != spec.digest
+    assert len(list((cache / NAME).glob("*.onnx"))) == 1
+
+
+def test_damage(cache: Path) -> None:
+    save_head(NAME, "lightcnn-v4", *last_layer("lightcnn-v4"), trained_on="nobody")
+    (graph,) = (cache / NAME).glob("*.onnx")
+    graph.write_bytes(b"")
+    with pytest.raises(WeightsError, match="is not ready"):
+        load_network(NAME)
+    with pytest.raises(WeightsError, match="trained on this machine"):
+        models.pull(NAME)
+    manifest = cache / NAME / "manifest.json"
+    values = json.loads(manifest.read_text())
+    for spoil in ({"grid": 8}, {"source": None}, {"licence": {}}, {"name": "other"}, {"x": 1}):
+        changed = values | {"record": values["record"] | {"spec": values["record"]["spec"] | spoil}}
+        manifest.write_text(json.dumps(changed))
+        with pytest.raises(InputError, match="there is no network"):
+            networks.spec(NAME)
+    manifest.write_text("{")
+    assert [s.name for s in networks.available()] == ["lightcnn-v4"]
+
+
+def test_a_record_cannot_shadow_a_published_network(cache: Path) -> None:
+    save_head(NAME, "lightcnn-v4", *last_layer("lightcnn-v4"), trained_on="nobody")
+    shutil.rmtree(cache / "lightcnn-v4")
+    text = (cache / NAME / "manifest.json").read_text()
+    (cache / NAME).rename(cache / "lightcnn-v4")
+    (cache / "lightcnn-v4" / "manifest.json").write_text(text.replace(NAME, "lightcnn-v4"))
+    assert networks.available() == (networks.spec("lightcnn-v4"),)
+    assert models.verify("lightcnn-v4").status is Status.OUTDATED
+
+
+@pytest.mark.parametrize("name", ["", "../x", "A", "a b", "-a", "a" * 65, "lightcnn-v4", "mtcnn"])
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(InputError, match="name"):
+        require_free(name, replace=True)
+
+
+def test_a_taken_name_needs_a_word(cache: Path) -> None:
+    save_head(NAME, "lightcnn-v4", *last_layer("lightcnn-v4"), trained_on="nobody")
+    with pytest.raises(InputError, match="--force"):
+        require_free(NAME)
+    require_free(NAME, replace=True)
+
+
+def test_a_layer_that_does_not_fit(cache: Path) -> None:
+    with pytest.raises(InputError, match="needs"):
+        save_head(NAME, "lightcnn-v4", np.zeros((2, 2)), np.zeros(2), trained_on="nobody")
