@@ -13,7 +13,7 @@ from faceflow.cli import app as cli_app
 COMMANDS = [[name] for name, *_ in cli_app._COMMANDS] + [
     ["models", name] for name in ("list", "pull", "path", "verify")
 ]
-COMMANDS += [["train", "head"]]
+COMMANDS += [["train", "head"], ["train", "network"]]
 ANSWERING = [words for words in COMMANDS if words]
 
 

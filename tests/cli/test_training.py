@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from faceflow import detection
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.synthetic import write_people
 from faceflow.weights import cache_dir
@@ -18,12 +20,13 @@ def own_cache(analyzer: FaceAnalyzer, tmp_path: Path, monkeypatch: pytest.Monkey
     """A cache with the models in it, for this test alone."""
     shutil.copytree(cache_dir() / "models", tmp_path / "cache" / "models")
     monkeypatch.setenv("FACEFLOW_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(detection, "load_detector", lambda **_: analyzer.detector)
     return tmp_path / "cache"
 
 
 def test_head_from_photos_to_identification(run, own_cache: Path, tmp_path: Path) -> None:
     photos, log = tmp_path / "photos", tmp_path / "log.csv"
-    write_people(photos, people=5, photos_each=2)
+    write_people(photos, people=4, photos_each=2, size=160)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("validation_share = 0.5\nbatch_size = 8\n")
     words = ("train", "head", photos, "--name", "tiny", "--cover", "mask", "--epochs", 2)
@@ -38,14 +41,14 @@ def test_head_from_photos_to_identification(run, own_cache: Path, tmp_path: Path
     assert "replace it with --force" in run(*words, code=2).err
     again = run(*words, "--force", "--json").json
     assert again["history"][1]["loss"] == pytest.approx(float(lines[1]["loss"]), rel=1e-5)
-    assert again["people"] + again["validation_people"] == 5
+    assert again["people"] + again["validation_people"] == 4
     listed = run("models", "list", "--json").json["models"]
     assert [m["status"] for m in listed if m["model"] == "tiny"] == ["ready"]
     gallery = tmp_path / "g.faceflow"
-    run("enroll", photos, "--gallery", gallery, "--network", "tiny", "--offline")
-    photo = next(photos.glob("*/*_0001.png"))
+    photo, name = next(photos.glob("*/*_0001.png")), "Somebody"
+    run("enroll", photo, "-p", name, "-g", gallery, "--network", "tiny", "--offline")
     found = run("identify", photo, "--gallery", gallery, "--json", "--offline").lines[0]
-    assert found["matches"][0]["person"] == photo.parent.name
+    assert found["matches"][0]["person"] == name
 
 
 @pytest.mark.parametrize(
@@ -74,3 +77,32 @@ def test_one_photo_per_person(run, tmp_path: Path) -> None:
     err = run("train", "head", tmp_path, "--name", "tiny", code=2).err
     assert "0 people with two photos" in err
     assert "the photos show 9 people" in err.lower()
+
+
+def test_network_without_pytorch(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(8):
+        (tmp_path / f"p{number // 2}").mkdir(exist_ok=True)
+        (tmp_path / f"p{number // 2}" / f"{number}.png").write_bytes(b"never read")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for module in [name for name in sys.modules if name.startswith("faceflow.networks.torch.")]:
+        monkeypatch.delitem(sys.modules, module)
+    words = ("train", "network", tmp_path, "--name", "tiny", "--run", tmp_path / "run")
+    assert 'pip install "faceflow[train]"' in run(*words, code=7).err
+    assert not (tmp_path / "run").exists()
+
+
+def test_network_from_photos_to_registry(run, own_cache: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch (extra train) is not installed")
+    photos = tmp_path / "photos"
+    write_people(photos, people=4, photos_each=2, size=160)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("validation_share = 0.5\nbatch_size = 3\naccumulate = 3\nepochs = 1\n")
+    words = ("train", "network", photos, "--name", "tiny", "--run", tmp_path / "run")
+    words = (*words, "--recipe", recipe, "--freeze", "conv1", "--cover", "mask", "--offline")
+    first = run(*words, "--json").json
+    assert [epoch["epoch"] for epoch in first["history"]] == [0, 1]
+    again = run(*words, "--force", "--json").json  # the run is found finished
+    assert again == first
+    assert "holds another run" in run(*words, "--force", "--seed", "4", code=2).err
+    listed = run("models", "list", "--json").json["models"]
+    assert [m["status"] for m in listed if m["model"] == "tiny"] == ["ready"]

@@ -12,7 +12,15 @@ import pytest
 from faceflow import models, networks
 from faceflow.errors import InputError, WeightsError
 from faceflow.networks import FaceNetwork, load_network
-from faceflow.training.export import last_layer, require_free, save_head
+from faceflow.networks.lightcnn_graph import expected_shapes
+from faceflow.training.export import (
+    last_layer,
+    read_tensors,
+    require_free,
+    root_of,
+    save_head,
+    save_network,
+)
 from faceflow.weights import Status, cache_dir
 
 NAME = "lightcnn-v4-test"
@@ -102,3 +110,22 @@ def test_a_taken_name_needs_a_word(cache: Path) -> None:
 def test_a_layer_that_does_not_fit(cache: Path) -> None:
     with pytest.raises(InputError, match="needs"):
         save_head(NAME, "lightcnn-v4", np.zeros((2, 2)), np.zeros(2), trained_on="nobody")
+
+
+def test_whole_network_there_and_back(cache: Path, default_network: FaceNetwork) -> None:
+    shapes = expected_shapes()
+    tensors = read_tensors("lightcnn-v4", shapes)
+    assert {name: value.shape for name, value in tensors.items()} == shapes
+    tensors["conv5.filter.weight"] = tensors["conv5.filter.weight"] * np.float32(1.5)
+    spec = save_network(NAME, "lightcnn-v4", tensors, trained_on="nobody")
+    assert root_of(spec) == "lightcnn-v4"
+    images = np.random.default_rng(0).random((1, 3, 128, 128), np.float32)
+    found, published = (load_network(n, threads=1).run(images)[1] for n in (NAME, "lightcnn-v4"))
+    assert np.abs(found - published).max() > 0.1  # the biases were not scaled
+    for key, value in read_tensors(NAME, shapes).items():
+        np.testing.assert_allclose(value, tensors[key], rtol=1e-5, atol=1e-6)
+    # Trained once more, the descendant still knows where it came from.
+    again = save_network(f"{NAME}-2", NAME, tensors, trained_on="nobody")
+    assert root_of(again) == "lightcnn-v4"
+    with pytest.raises(WeightsError, match="do not make a LightCNN-V4"):
+        save_network(NAME, "lightcnn-v4", {"x": np.zeros(1)}, trained_on="nobody")

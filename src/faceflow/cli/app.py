@@ -69,6 +69,7 @@ for _name, _command in (
     models_app.command(_name)(translated(_command))
 app.add_typer(models_app, name="models", rich_help_panel=_SETUP)
 train_app.command("head")(translated(training.head))
+train_app.command("network")(translated(training.network))
 app.add_typer(train_app, name="train", rich_help_panel=_SETUP)
 
 

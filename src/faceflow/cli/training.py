@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from faceflow.enrolment import Photo
     from faceflow.networks import NetworkSpec
     from faceflow.training.head import HeadEpoch, TrainedHead
+    from faceflow.training.network import NetworkEpoch, TrainedNetwork
     from faceflow.training.samples import LeftOut
 
 _LISTED = 10
@@ -122,14 +123,128 @@ def head(
 
     result = train_head(samples, *layer, how, progress=told)
     if not result.best:
-        say(
-            "no epoch was better than the published layer on the people set apart; the new "
-            "network equals the published one",
-            label="note",
-            style="yellow",
-        )
+        _say_nothing_better()
     trained_on = f"{plural(result.faces, 'face')} of {result.people} people"
     spec = save_head(name, base.name, result.weight, result.bias, trained_on=trained_on)
+    _show(result, spec, left_out, as_json)
+
+
+def network(
+    photos: Photos,
+    name: Name,
+    run: Annotated[
+        Path,
+        typer.Option(
+            "--run", help="Folder of this run; one found there goes on.", metavar="FOLDER"
+        ),
+    ],
+    network: Network = None,
+    covers: Covers = None,
+    recipe: Recipe = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.")] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option("--freeze", help="A part not to train, repeatable.", metavar="PART"),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="float32, bfloat16 or float16.")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option("--accumulate", min=1, help="Parts a batch is computed in.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.")] = "auto",
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that load photos ahead.")
+    ] = 0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard's files into the run too.")
+    ] = False,
+    features: Folder = None,
+    face: OneFaceChoice = "largest",
+    force: Force = False,
+    threads: Threads = None,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Train a whole network with PyTorch (extra: train); a GPU's work for more than a trial.
+
+    The recipe is the paper's: ArcFace, SGD, 12 epochs, half of the photos covered whenever they
+    are shown. An interrupted run goes on when the same command is given again. For several GPUs:
+    torchrun --nproc-per-node N -m faceflow train network ...
+    """
+    from faceflow import networks
+    from faceflow.enrolment import list_photos
+    from faceflow.networks.torch import build
+    from faceflow.training.export import read_tensors, require_free, root_of, save_network
+    from faceflow.training.recipe import NetworkRecipe, read_recipe
+    from faceflow.training.samples import check_covers
+
+    how = read_recipe(
+        NetworkRecipe,
+        recipe,
+        epochs=epochs,
+        seed=seed,
+        covers=covers,
+        freeze=freeze,
+        precision=precision,
+        accumulate=accumulate,
+    )
+    base = networks.spec(network or networks.DEFAULT)
+    require_free(name, replace=force)
+    check_covers(how.covers)
+    listing = list_photos(photos)
+    _require_people(listing.photos)
+    model = build(root_of(base))
+
+    import torch
+
+    from faceflow.training.crops import collect_crops
+    from faceflow.training.network import train_network
+    from faceflow.training.processes import joined
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    ensure_models(base.name, offline=offline)
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    tensors = read_tensors(base.name, shapes)
+    model.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in tensors.items()})
+    with joined(device) as me:
+        analyzer = load_analyzer(base.name, offline=offline, threads=threads)
+        with progress("looking at the photos") as advance:
+            crops, left_out = collect_crops(
+                listing.photos,
+                base,
+                analyzer.detector,
+                features or _default_folder(base, f"{face}-crops"),
+                select=face,
+                progress=advance,
+            )
+
+        def told(epoch: NetworkEpoch) -> None:
+            if not as_json:
+                say(_line(epoch))
+
+        if me.rank == 0:
+            _tell(left_out)
+        with progress("training") as advance:
+            result = train_network(
+                crops,
+                model,
+                run,
+                how,
+                among=me,
+                workers=workers,
+                tensorboard=tensorboard,
+                progress=lambda step, _: advance(step, None),
+                told=told,
+            )
+        if me.rank:
+            return
+    if not result.best:
+        _say_nothing_better()
+    trained_on = f"{plural(result.faces, 'face')} of {result.people} people"
+    spec = save_network(name, base.name, result.tensors, trained_on=trained_on)
     _show(result, spec, left_out, as_json)
 
 
@@ -156,6 +271,15 @@ def _require_people(photos: tuple[Photo, ...]) -> None:
         )
 
 
+def _say_nothing_better() -> None:
+    say(
+        "no epoch was better than the start on the people set apart; the new network equals the "
+        "one it was trained from",
+        label="note",
+        style="yellow",
+    )
+
+
 def _tell(left_out: tuple[LeftOut, ...]) -> None:
     for one in left_out[:_LISTED]:
         say(f"{sentence(one.error)} ({one.cover})", label="left out", style="yellow")
@@ -163,7 +287,7 @@ def _tell(left_out: tuple[LeftOut, ...]) -> None:
         say(f"... and {len(left_out) - _LISTED:,} more left out")
 
 
-def _line(epoch: HeadEpoch) -> str:
+def _line(epoch: HeadEpoch | NetworkEpoch) -> str:
     loss = number(epoch.loss, 3)
     return (
         f"epoch {epoch.epoch}: loss {loss}, P@1 covered {100 * epoch.covered:.1f}, "
@@ -172,21 +296,24 @@ def _line(epoch: HeadEpoch) -> str:
 
 
 def _show(
-    result: TrainedHead, spec: NetworkSpec, left_out: tuple[LeftOut, ...], as_json: bool
+    result: TrainedHead | TrainedNetwork,
+    spec: NetworkSpec,
+    left_out: tuple[LeftOut, ...],
+    as_json: bool,
 ) -> None:
     start, best = result.history[0], result.history[result.best]
     if as_json:
         print_json(_record(result, spec, left_out))
         return
     print_line(
-        f"trained on {plural(result.faces, 'face')} of {result.people} people, judged on "
-        f"{plural(result.validation_queries, 'photo')} of {result.validation_people} others"
+        f"trained on {plural(result.faces, 'face')} of {result.people} people, judged by "
+        f"{result.validation_people} others"
     )
     print_table(
-        ("layer", "P@1 covered", "P@1 clean"),
+        ("network", "P@1 covered", "P@1 clean"),
         [
             (title, number(100 * epoch.covered, 1), number(100 * epoch.clean, 1))
-            for title, epoch in (("published", start), (f"epoch {result.best}", best))
+            for title, epoch in (("as it was", start), (f"epoch {result.best}", best))
         ],
         right=("P@1 covered", "P@1 clean"),
     )
@@ -196,9 +323,9 @@ def _show(
 
 
 def _record(
-    result: TrainedHead, spec: NetworkSpec, left_out: tuple[LeftOut, ...]
+    result: TrainedHead | TrainedNetwork, spec: NetworkSpec, left_out: tuple[LeftOut, ...]
 ) -> dict[str, Any]:
-    from faceflow.training.head import as_values
+    from dataclasses import asdict
 
     return {
         "network": spec.name,
@@ -207,8 +334,7 @@ def _record(
         "people": result.people,
         "faces": result.faces,
         "validation_people": result.validation_people,
-        "validation_queries": result.validation_queries,
-        "history": [as_values(epoch) for epoch in result.history],
+        "history": [asdict(epoch) for epoch in result.history],
         "left_out": [
             {"photo": str(one.path), "cover": one.cover, "error": sentence(one.error)}
             for one in left_out

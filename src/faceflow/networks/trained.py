@@ -45,11 +45,12 @@ def save(name: str, base: NetworkSpec, graph: bytes, *, trained_on: str) -> Netw
         WeightsError: the cache cannot be written.
     """
     check_name(name)
+    root = base.source.upstream if isinstance(base.source, TrainedHere) else base.name
     spec = replace(
         base,
         name=name,
-        title=f"{base.name}, fine-tuned on this machine",
-        source=TrainedHere(hashlib.sha256(graph).hexdigest(), len(graph), base.name),
+        title=f"{root}, fine-tuned on this machine",
+        source=TrainedHere(hashlib.sha256(graph).hexdigest(), len(graph), root),
         licence=replace(
             base.licence,
             training_data=f"{base.licence.training_data}; then, on this machine, {trained_on}",

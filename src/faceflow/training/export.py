@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from faceflow import detection, networks
 from faceflow.arrays import Float32, Floats
 from faceflow.errors import InputError, WeightsError
-from faceflow.networks import NetworkSpec, trained
-from faceflow.weights import Tensors
+from faceflow.networks import NetworkSpec, lightcnn, trained
+from faceflow.weights import Tensors, TrainedHere
 
 _WEIGHT, _BIAS = "fc.weight", "fc.bias"
 
@@ -46,7 +48,7 @@ def last_layer(name: str) -> tuple[Float32, Float32]:
             on the flattened patch map.
     """
     spec = networks.spec(name)
-    found = _initialisers(networks.graph(name))
+    found = _initialisers(networks.graph(name), (_WEIGHT, _BIAS))
     size = spec.channels * spec.grid[0] * spec.grid[1]
     weight, bias = found.get(_WEIGHT), found.get(_BIAS)
     if weight is None or bias is None or weight.shape != (spec.embedding_size, size):
@@ -77,18 +79,73 @@ def save_head(
     return trained.save(name, networks.spec(base), graph, trained_on=trained_on)
 
 
-def _initialisers(graph: bytes) -> Tensors:
+def root_of(spec: NetworkSpec) -> str:
+    """The published network that a network is or descends from."""
+    return spec.source.upstream if isinstance(spec.source, TrainedHere) else spec.name
+
+
+def read_tensors(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
+    """The state dict of a network in the cache, read back from its graph.
+
+    Args:
+        name: the network.
+        shapes: the entries wanted, as its PyTorch definition has them.
+
+    Raises:
+        WeightsError: it is not in the cache, or its graph keeps its tensors in another form.
+    """
+    graph = networks.graph(name)
+    if root_of(networks.spec(name)) == lightcnn.SPEC.name:
+        from faceflow.networks.lightcnn_graph import read_lightcnn_v4
+
+        return read_lightcnn_v4(graph)
+    stored = _initialisers(graph, tuple(shapes))
+    if {key: value.shape for key, value in stored.items()} != dict(shapes):
+        raise _not_by_name(name)
+    return stored
+
+
+def save_network(name: str, base: str, tensors: Tensors, *, trained_on: str) -> NetworkSpec:
+    """Keep the network ``base`` with other weights as ``name``; PyTorch is not needed.
+
+    Raises:
+        WeightsError: the tensors do not fit, or the cache cannot be written.
+    """
+    require_free(name, replace=True)
+    spec = networks.spec(base)
+    if root_of(spec) == lightcnn.SPEC.name:
+        from faceflow.networks.lightcnn_graph import build_lightcnn_v4
+
+        graph = build_lightcnn_v4(tensors)
+    else:
+        graph = networks.graph(base)
+        stored = _initialisers(graph, tuple(tensors))
+        if {k: v.shape for k, v in stored.items()} != {k: v.shape for k, v in tensors.items()}:
+            raise _not_by_name(base)
+        graph = _replaced(graph, tensors)
+    return trained.save(name, spec, graph, trained_on=trained_on)
+
+
+def _not_by_name(name: str) -> WeightsError:
+    return WeightsError(
+        f"{name} cannot be trained as a whole",
+        why="its graph does not hold the tensors of its PyTorch definition under their names",
+        todo="train its last layer with `faceflow train head`",
+    )
+
+
+def _initialisers(graph: bytes, names: tuple[str, ...]) -> Tensors:
     import onnx
 
     model = onnx.load_from_string(graph)
     return {
         tensor.name: onnx.numpy_helper.to_array(tensor)
         for tensor in model.graph.initializer
-        if tensor.name in (_WEIGHT, _BIAS)
+        if tensor.name in names
     }
 
 
-def _replaced(graph: bytes, tensors: dict[str, Floats]) -> bytes:
+def _replaced(graph: bytes, tensors: Mapping[str, Floats]) -> bytes:
     """The graph with some of its initialisers exchanged."""
     import onnx
 

@@ -17,23 +17,21 @@ class CsvLog:
     """Appends a line per epoch; the first line names the columns.
 
     Args:
-        path: the file.
-        keep: lines of an earlier run to keep: a resumed run goes on after them.
+        path: the file; what it held before is lost.
 
     Raises:
         InputError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, keep: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            kept = old[: keep + 1] if keep else []
-            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise InputError(f"the log {path} cannot be written", why=why) from error
+            path.write_text("", encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"the log {path} cannot be written", why=error.strerror or str(error)
+            ) from error
 
     def __call__(self, values: Values) -> None:
         """Write one line."""

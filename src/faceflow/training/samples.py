@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from faceflow.alignment import align, template
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.arrays import Bools, Floats, Int64, UInt8
-from faceflow.detection import Detection
+from faceflow.detection import Detection, Detector
 from faceflow.enrolment import Photo, SelectOne
 from faceflow.errors import FaceflowError, InputError, NoFaceError
 from faceflow.images import content_hash, load_image
@@ -235,7 +235,7 @@ def _crops(
         return
     target = template(analyzer.network.spec.template)
     image = load_image(path)
-    clean = _face(image, analyzer, select)
+    clean = find_face(image, analyzer.detector, select)
     for key, (cover, seed) in wanted:
         if clean is None:
             yield key, None
@@ -243,12 +243,13 @@ def _crops(
             yield key, align(image, clean.landmarks, target)
         else:
             covered = occlude(cover, image, clean.landmarks, seed).image
-            found = _face(covered, analyzer, select)
+            found = find_face(covered, analyzer.detector, select)
             yield key, None if found is None else align(covered, found.landmarks, target)
 
 
-def _face(image: UInt8, analyzer: FaceAnalyzer, select: SelectOne) -> Detection | None:
-    found = analyzer.detector.detect(image)
+def find_face(image: UInt8, detector: Detector, select: SelectOne) -> Detection | None:
+    """The largest face of an image, or the one nearest to its middle; None without any."""
+    found = detector.detect(image)
     if not found:
         return None
     if select == "largest":

@@ -46,7 +46,7 @@ class TrainedHere:
         member_sha256: hex sha256 of its ONNX graph; it identifies the numbers as the sum of a
             published file does for a :class:`WheelFile`.
         size: bytes of the graph.
-        upstream: the network it was trained from, for people to read.
+        upstream: the published network it descends from.
     """
 
     member_sha256: str
