@@ -11,7 +11,6 @@ import pytest
 
 from faceflow import detection
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.synthetic import write_people
 from faceflow.weights import cache_dir
 
 
@@ -24,9 +23,10 @@ def own_cache(analyzer: FaceAnalyzer, tmp_path: Path, monkeypatch: pytest.Monkey
     return tmp_path / "cache"
 
 
-def test_head_from_photos_to_identification(run, own_cache: Path, tmp_path: Path) -> None:
-    photos, log = tmp_path / "photos", tmp_path / "log.csv"
-    write_people(photos, people=4, photos_each=2, size=160)
+def test_head_from_photos_to_identification(
+    run, own_cache: Path, drawn: Path, tmp_path: Path
+) -> None:
+    photos, log = drawn / "people", tmp_path / "log.csv"
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("validation_share = 0.5\nbatch_size = 8\n")
     words = ("train", "head", photos, "--name", "tiny", "--cover", "mask", "--epochs", 2)
@@ -39,7 +39,7 @@ def test_head_from_photos_to_identification(run, own_cache: Path, tmp_path: Path
     assert [line["epoch"] for line in lines] == ["0", "1", "2"]
     assert float(lines[1]["loss"]) > 0
     assert "replace it with --force" in run(*words, code=2).err
-    again = run(*words, "--force", "--json").json
+    again = run(*words, "--force", "--json").json  # the same from the cache
     assert again["history"][1]["loss"] == pytest.approx(float(lines[1]["loss"]), rel=1e-5)
     assert again["people"] + again["validation_people"] == 4
     listed = run("models", "list", "--json").json["models"]
@@ -91,10 +91,9 @@ def test_network_without_pytorch(run, tmp_path: Path, monkeypatch: pytest.Monkey
     assert not (tmp_path / "run").exists()
 
 
-def test_network_from_photos_to_registry(run, own_cache: Path, tmp_path: Path) -> None:
+def test_network_from_photos_to_registry(run, own_cache: Path, drawn: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="PyTorch (extra train) is not installed")
-    photos = tmp_path / "photos"
-    write_people(photos, people=4, photos_each=2, size=160)
+    photos = drawn / "people"
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("validation_share = 0.5\nbatch_size = 3\naccumulate = 3\nepochs = 1\n")
     words = ("train", "network", photos, "--name", "tiny", "--run", tmp_path / "run")
@@ -103,6 +102,5 @@ def test_network_from_photos_to_registry(run, own_cache: Path, tmp_path: Path) -
     assert [epoch["epoch"] for epoch in first["history"]] == [0, 1]
     again = run(*words, "--force", "--json").json  # the run is found finished
     assert again == first
-    assert "holds another run" in run(*words, "--force", "--seed", "4", code=2).err
     listed = run("models", "list", "--json").json["models"]
     assert [m["status"] for m in listed if m["model"] == "tiny"] == ["ready"]

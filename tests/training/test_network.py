@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceflow.errors import FaceflowError, InputError
+from faceflow.errors import FaceflowError, InputError, MissingExtraError
 
 torch = pytest.importorskip("torch", reason="PyTorch (extra train) is not installed")
 
@@ -222,3 +223,10 @@ def test_half_the_faces_are_covered_anew_in_each_epoch() -> None:
     assert {cover for cover, _ in first} == {"clean", "mask", "sunglasses"}
     assert first == [cover_of(how, 1, n) for n in range(1000)]
     assert first != [cover_of(how, 2, n) for n in range(1000)]
+
+
+def test_tensorboard_is_asked_for_by_name(tmp_path: Path) -> None:
+    if importlib.util.find_spec("tensorboard") is not None:
+        pytest.skip("tensorboard is installed here")
+    with pytest.raises(MissingExtraError, match="pip install tensorboard"):
+        train_network(make_crops(), Tiny(), tmp_path, RECIPE, tensorboard=True)

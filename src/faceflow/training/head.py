@@ -73,8 +73,8 @@ class TrainedHead:
 class Validation:
     """Covered and clean photos of people set apart against one clean photo of each.
 
-    The gallery holds the first clean photo of every person set apart who has two photos or
-    more; the queries are the other photos, so no query meets its own photo.
+    The gallery holds the first clean photo of every person set apart; the queries are their
+    other photos, so no query meets its own photo.
 
     Raises:
         InputError: fewer than two such people, or no covered query.
@@ -89,11 +89,9 @@ class Validation:
                 first[int(person)] = min(int(photo), first.get(int(person), int(photo)))
         enrolled = np.array([first.get(int(p), -1) for p in samples.person], np.int64)
         query = (samples.photo != enrolled) & (enrolled != -1)
-        several = set(samples.person[query].tolist())
-        with_query = np.array([int(p) in several for p in samples.person], np.bool_)
-        self.gallery = samples.select((samples.photo == enrolled) & ~samples.covered & with_query)
+        self.gallery = samples.select((samples.photo == enrolled) & ~samples.covered)
         self.queries = samples.select(query)
-        self.people = len(several)
+        self.people = len(np.unique(self.queries.person))
         if self.people < _LEAST_PEOPLE or not self.queries.covered.any():
             raise InputError(
                 "There are too few people to judge the training by",

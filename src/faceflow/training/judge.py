@@ -37,14 +37,14 @@ class Judge:
         names = validation_people(crops.names, how.validation_share, seed=how.seed)
         self.apart = np.array([name in names for name in crops.names], np.bool_)[crops.person]
         self._crops = crops
+        self.people = 0
         self._enrolled: list[int] = []
         self._asked: list[tuple[int, str]] = []
         for person in np.unique(crops.person[self.apart]):
             first, *others = np.flatnonzero(crops.person == person).tolist()
-            if others:
-                self._enrolled.append(first)
-                self._asked += [(n, c) for n in others for c in (CLEAN, *how.covers)]
-        self.people = len(self._enrolled)
+            self._enrolled.append(first)
+            self._asked += [(n, c) for n in others for c in (CLEAN, *how.covers)]
+            self.people += bool(others)
         if self.people < 2:
             raise InputError(
                 "There are too few people to judge the training by",

@@ -36,9 +36,9 @@ class HeadRecipe:
     epochs: int = 20
     patience: int = 4
     batch_size: int = 256
-    step: float = 0.01
+    step: float = 0.003
     centre_step: float = 0.01
-    pull: float = 0.01
+    pull: float = 0.001
     validation_share: float = 0.2
     seed: int = 0
 
