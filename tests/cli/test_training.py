@@ -97,7 +97,18 @@ def test_network_from_photos_to_registry(run, own_cache: Path, drawn: Path, tmp_
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("validation_share = 0.5\nbatch_size = 3\naccumulate = 3\nepochs = 1\n")
     words = ("train", "network", photos, "--name", "tiny", "--run", tmp_path / "run")
-    words = (*words, "--recipe", recipe, "--freeze", "conv1", "--cover", "mask", "--offline")
+    words = (
+        *words,
+        "--recipe",
+        recipe,
+        "--freeze",
+        "conv1",
+        "--cover",
+        "mask",
+        "--offline",
+        "--threads",
+        1,
+    )
     first = run(*words, "--json").json
     assert [epoch["epoch"] for epoch in first["history"]] == [0, 1]
     again = run(*words, "--force", "--json").json  # the run is found finished

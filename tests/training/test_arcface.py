@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from faceflow.training.arcface import arcface
 
@@ -69,3 +71,25 @@ def test_length_does_not_matter() -> None:
     one = arcface(embedding, centres, labels)
     assert arcface(embedding * 9, centres / 3, labels).loss == pytest.approx(one.loss)
     np.testing.assert_allclose((one.d_embedding * embedding).sum(1), 0, atol=1e-5)
+
+
+def test_faces_on_their_centre_and_opposite_to_it_are_finite() -> None:
+    centres = np.eye(4, dtype=np.float32)
+    embedding = np.concatenate([centres, -centres])
+    found = arcface(embedding, centres, np.tile(np.arange(4), 2))
+    assert np.isfinite(found.loss)
+    assert np.isfinite(found.d_embedding).all()
+    assert np.isfinite(found.d_centres).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), m=st.floats(0, 1.5), s=st.floats(0.5, 64))
+def test_turning_space_turns_the_gradients(seed: int, m: float, s: float) -> None:
+    embedding, centres, labels = batch(seed=seed)
+    turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((6, 6)))[0]
+    one = arcface(embedding, centres, labels, s=s, m=m)
+    other = arcface(embedding @ turn, centres @ turn, labels, s=s, m=m)
+    assert one.loss >= 0
+    assert other.loss == pytest.approx(one.loss, rel=1e-6, abs=1e-9)
+    np.testing.assert_allclose(other.d_embedding, one.d_embedding @ turn, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(other.d_centres, one.d_centres @ turn, rtol=1e-3, atol=1e-4)

@@ -34,6 +34,7 @@ def test_from_toml(tmp_path: Path) -> None:
         ("epochs = 2.5", "epochs is 2.5"),
         ("epochs = 0", "epochs is 0"),
         ("pull = 2.0", "pull is 2.0"),
+        ("seed = -1", "seed is -1"),
         ("step = true", "step is True"),
         ("step = nan", "step is nan"),
         ("epochs =", "cannot be read as TOML"),

@@ -38,7 +38,7 @@ Covers = Annotated[
     list[str] | None,
     typer.Option(
         "--cover",
-        help="A cover to train on, repeatable [default: mask, sunglasses].",
+        help="A cover to train on, repeatable; without it mask and sunglasses.",
         metavar="NAME",
     ),
 ]
@@ -49,7 +49,7 @@ Folder = Annotated[
     Path | None,
     typer.Option(
         "--features",
-        help="Where what is computed of the photos is kept [default: in the cache folder].",
+        help="Where what is computed of the photos is kept; without it in the cache folder.",
         metavar="FOLDER",
     ),
 ]
@@ -68,7 +68,7 @@ def head(
     ] = 1,
     recipe: Recipe = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything random.")] = None,
     log: Log = None,
     features: Folder = None,
     face: OneFaceChoice = "largest",
@@ -142,7 +142,7 @@ def network(
     covers: Covers = None,
     recipe: Recipe = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything random.")] = None,
     freeze: Annotated[
         list[str] | None,
         typer.Option("--freeze", help="A part not to train, repeatable.", metavar="PART"),

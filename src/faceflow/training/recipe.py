@@ -159,6 +159,8 @@ def _require(recipe: HeadRecipe | NetworkRecipe, names: tuple[str, ...]) -> None
     for name in names:
         if not 0 < getattr(recipe, name) < float("inf"):
             raise InputError(f"{name} is {getattr(recipe, name)}", why="it must be above 0")
+    if recipe.seed < 0:
+        raise InputError(f"seed is {recipe.seed}", why="it must be 0 or more")
     if not 0 <= recipe.m < 3.14:
         raise InputError(f"m is {recipe.m}", why="it is an angle in radians from 0 to pi")
 
