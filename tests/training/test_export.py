@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -57,11 +58,13 @@ def test_save_and_load(cache: Path, default_network: FaceNetwork) -> None:
     )
     state = models.verify(NAME)
     assert state.status is Status.READY
-    assert state.model.sources == ()
+    assert [source.requirement for source in state.model.sources] == ["trained here"]
     assert "nobody" in state.model.licence.training_data
-    # Another layer under the same name is another network.
+    # Another layer under the same name is another network, also for one opened before.
     other = save_head(NAME, "lightcnn-v4", weight, bias + 2, trained_on="nobody")
     assert other.digest != spec.digest
+    with pytest.raises(WeightsError, match="is not ready"):
+        pickle.loads(pickle.dumps(network))
     assert len(list((cache / NAME).glob("*.onnx"))) == 1
 
 

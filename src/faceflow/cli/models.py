@@ -126,8 +126,7 @@ def _table(states: list[ModelState]) -> None:
             state.model.kind,
             (state.status.value, _STYLES[state.status.value]),
             size(state.size) if state.size else "-",
-            ", ".join(dict.fromkeys(source.requirement for source in state.model.sources))
-            or "trained here",
+            ", ".join(dict.fromkeys(source.requirement for source in state.model.sources)),
             state.model.title,
         )
         for state in states

@@ -71,7 +71,8 @@ def load_network(name: str = DEFAULT, *, threads: int | None = None) -> FaceNetw
         InputError: unknown name, or ``threads`` below 1.
         WeightsError: not pulled yet or damaged; the error holds the command to run.
     """
-    return FaceNetwork(spec(name), partial(graph, name), threads)
+    chosen = spec(name)
+    return FaceNetwork(chosen, partial(_graph, chosen), threads)
 
 
 def graph(name: str) -> bytes:
@@ -81,8 +82,17 @@ def graph(name: str) -> bytes:
         InputError: there is no such network.
         WeightsError: not pulled yet or damaged; the error holds the command to run.
     """
-    model = _MODELS[name] if name in _MODELS else trained.model(spec(name))
-    return load_graphs(model)[name]
+    return _graph(spec(name))
+
+
+def _graph(chosen: NetworkSpec) -> bytes:
+    """The network's graph; of one trained here, of exactly the weights its spec names.
+
+    So a network that is opened again, in another process say, does not find what was trained
+    under its name meanwhile.
+    """
+    model = _MODELS.get(chosen.name) or trained.model(chosen)
+    return load_graphs(model)[chosen.name]
 
 
 __all__ = [

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from faceflow.weights import Licence, TrainedHere, WheelFile
+from faceflow.weights import Licence, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class NetworkSpec:
 
     name: str
     title: str
-    source: WheelFile | TrainedHere
+    source: Source
     licence: Licence
     input_size: tuple[int, int]
     colour: Literal["rgb", "bgr", "gray"]

@@ -72,7 +72,7 @@ def specs() -> dict[str, NetworkSpec]:
 
 
 def model(spec: NetworkSpec) -> ModelFile:
-    """A trained network as the model registry sees it; it has no source to pull from."""
+    """A trained network as the model registry sees it: exactly the graph the spec names."""
 
     def build(_: Mapping[str, Tensors]) -> Mapping[str, bytes]:
         raise WeightsError(f"{spec.name} was trained on this machine and cannot be built")
@@ -81,7 +81,7 @@ def model(spec: NetworkSpec) -> ModelFile:
         name=spec.name,
         title=spec.title,
         kind="network",
-        sources=(),
+        sources=(spec.source,),
         licence=spec.licence,
         graphs=(spec.name,),
         builder=1,

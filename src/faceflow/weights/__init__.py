@@ -16,13 +16,14 @@ from faceflow.weights.registry import (
     store,
     verify,
 )
-from faceflow.weights.source import Licence, TrainedHere, WheelFile
+from faceflow.weights.source import Licence, Source, TrainedHere, WheelFile
 
 __all__ = [
     "Licence",
     "ModelFile",
     "ModelState",
     "Progress",
+    "Source",
     "Status",
     "Tensors",
     "TrainedHere",

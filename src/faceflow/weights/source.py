@@ -46,12 +46,25 @@ class TrainedHere:
         member_sha256: hex sha256 of its ONNX graph; it identifies the numbers as the sum of a
             published file does for a :class:`WheelFile`.
         size: bytes of the graph.
-        upstream: the published network it descends from.
+            upstream: the published network it descends from.
     """
 
     member_sha256: str
     size: int
     upstream: str
+
+    @property
+    def requirement(self) -> str:
+        """Said where a published network's package stands."""
+        return "trained here"
+
+    @property
+    def member(self) -> str:
+        """Key of the graph in a model's manifest."""
+        return "trained here"
+
+
+Source = WheelFile | TrainedHere
 
 
 @dataclass(frozen=True, slots=True)

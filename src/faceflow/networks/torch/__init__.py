@@ -16,7 +16,7 @@ from faceflow.errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     from torch import nn
 
-DEFINITIONS: dict[str, str] = {
+MODULES: dict[str, str] = {
     "lightcnn-v4": "faceflow.networks.torch.lightcnn:LightCNNV4",
 }
 """Network name -> "module:Class"."""
@@ -29,16 +29,16 @@ def build(name: str) -> nn.Module:
         InputError: there is none; the error lists those there are.
         MissingExtraError: PyTorch is not installed.
     """
-    if name not in DEFINITIONS:
+    if name not in MODULES:
         raise InputError(
-            f"there is no PyTorch definition of a network {name!r}",
-            todo=f"choose one of {', '.join(DEFINITIONS)}",
+            f"there is no PyTorch module for a network {name!r}",
+            todo=f"choose one of {', '.join(MODULES)}",
         )
-    module, _, attribute = DEFINITIONS[name].partition(":")
+    module, _, attribute = MODULES[name].partition(":")
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if (error.name or "").split(".")[0] != "torch":
             raise
         raise MissingExtraError(
             "PyTorch is not installed", todo='install it with pip install "faceflow[train]"'
