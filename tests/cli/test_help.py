@@ -13,17 +13,18 @@ from faceflow.cli import app as cli_app
 COMMANDS = [[name] for name, *_ in cli_app._COMMANDS] + [
     ["models", name] for name in ("list", "pull", "import", "path", "verify")
 ]
+COMMANDS += [["train", "head"], ["train", "network"]]
 ANSWERING = [words for words in COMMANDS if words]
 
 
 def test_all_the_promised_commands_are_there() -> None:
     names = {words[0] for words in COMMANDS}
     promised = "enroll identify verify explain people faces remove rename merge export import"
-    more = "models calibrate occlude demo doctor"
+    more = "models calibrate occlude train demo doctor"
     assert names == {*promised.split(), *more.split()}
 
 
-@pytest.mark.parametrize("words", [[], ["models"], *COMMANDS], ids=" ".join)
+@pytest.mark.parametrize("words", [[], ["models"], ["train"], *COMMANDS], ids=" ".join)
 def test_help_renders(run, words: list[str]) -> None:
     ran = run(*words, "--help")
     assert "Usage: " in ran.out

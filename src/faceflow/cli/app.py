@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from faceflow import __version__
-from faceflow.cli import models, onnx_networks
+from faceflow.cli import models, onnx_networks, training
 from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
@@ -31,6 +31,11 @@ app = typer.Typer(
 )
 models_app = typer.Typer(
     help="Network weights: what there is, fetching, checking.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+train_app = typer.Typer(
+    help="Fine-tune a network on covered faces.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -69,6 +74,9 @@ for _name, _command in (
 ):
     models_app.command(_name)(translated(_command))
 app.add_typer(models_app, name="models", rich_help_panel=_SETUP)
+train_app.command("head")(translated(training.head))
+train_app.command("network")(translated(training.network))
+app.add_typer(train_app, name="train", rich_help_panel=_SETUP)
 
 
 def _show_version(wanted: bool) -> None:

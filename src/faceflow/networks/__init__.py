@@ -7,10 +7,10 @@ from functools import partial
 
 from faceflow.arrays import Float32
 from faceflow.errors import InputError
-from faceflow.networks import arcface, cosface, facenet, imported, iresnet, lightcnn
+from faceflow.networks import arcface, cosface, facenet, imported, iresnet, lightcnn, trained
 from faceflow.networks.network import FaceNetwork, last_layer_of
 from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec
-from faceflow.weights import Licence, ModelFile, load_graphs, resolved
+from faceflow.weights import Licence, ModelFile, TrainedHere, load_graphs, resolved
 
 DEFAULT = "lightcnn-v4"
 MODELS: tuple[ModelFile, ...] = (
@@ -38,23 +38,30 @@ OWN_NAMES = frozenset({spec.name for spec in _SPECS} | {model.name for model in 
 def models() -> tuple[ModelFile, ...]:
     """The networks' models, with what is known of the checkpoints that were imported.
 
-    Networks that the user imported from other files come last.
+    Networks that the user imported from other files or trained come last.
     """
-    return (*map(resolved, MODELS), *map(imported.model, _imported()))
+    return (*map(resolved, MODELS), *map(_users_model, _users()))
 
 
 def available() -> tuple[NetworkSpec, ...]:
-    """All known networks, the default one first and those that the user imported last.
+    """All known networks, the default one first and those imported or trained here last.
 
     The source of one whose checkpoint was imported holds the sum of its tensors; reading it
     takes one small file each.
     """
     found = {model.name: resolved(model) for model in MODELS}
-    return (*(_with_source(spec, found[spec.model_name]) for spec in _SPECS), *_imported())
+    return (*(_with_source(spec, found[spec.model_name]) for spec in _SPECS), *_users())
 
 
-def _imported() -> list[NetworkSpec]:
-    return [spec for spec in imported.specs() if spec.name not in OWN_NAMES]
+def _users() -> list[NetworkSpec]:
+    """Networks that the user imported or trained; none can stand in for one of ours."""
+    found = (*imported.specs(), *trained.specs().values())
+    return [spec for spec in found if spec.name not in OWN_NAMES]
+
+
+def _users_model(spec: NetworkSpec) -> ModelFile:
+    source = spec.source
+    return trained.model(spec) if isinstance(source, TrainedHere) else imported.model(spec)
 
 
 def _with_source(spec: NetworkSpec, model: ModelFile) -> NetworkSpec:
@@ -77,7 +84,8 @@ def spec(name: str) -> NetworkSpec:
 def defaults_for(name: str) -> MatchDefaults:
     """Matching options to start from with the network called ``name``.
 
-    An imported network has those of its description. A name not known here, as of a network
+    An imported network has those of its description, one trained here those of its base where
+    they hold without a patch model. A name not known here, as of a network
     whose features a gallery holds, gets cautious ones (alpha 0.1, uniform, k 100); calibrate them.
     """
     known = {spec.name: spec.defaults for spec in available()}
@@ -113,14 +121,24 @@ def load_network(name: str = DEFAULT, *, threads: int | None = None) -> FaceNetw
     return FaceNetwork(chosen, partial(_graph, chosen), threads)
 
 
+def graph(name: str) -> bytes:
+    """The ONNX bytes of the network called ``name``, from the cache.
+
+    Raises:
+        InputError: there is no such network.
+        WeightsError: not pulled yet or damaged; the error holds the command to run.
+    """
+    return _graph(spec(name))
+
+
 def _graph(chosen: NetworkSpec) -> bytes:
     """The graph of a network, of exactly the source that its specification names.
 
     A network that is opened again, in another process say, must not find the weights of a
-    checkpoint that was imported meanwhile under the digest of the old one.
+    checkpoint that was imported, or trained, meanwhile under the digest of the old one.
     """
     known = {model.name: model for model in MODELS}
-    model = known.get(chosen.model_name) or imported.model(chosen)
+    model = known.get(chosen.model_name) or _users_model(chosen)
     return load_graphs(replace(model, sources=(chosen.source,)))[chosen.model_name]
 
 
@@ -133,6 +151,7 @@ __all__ = [
     "NetworkSpec",
     "available",
     "defaults_for",
+    "graph",
     "last_layer",
     "load_network",
     "models",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import helper
 
@@ -60,6 +61,31 @@ def build_lightcnn_v4(tensors: Tensors) -> bytes:
     """
     require_shapes(tensors, expected_shapes(), model="LightCNN-V4")
     return _Graph(tensors).build()
+
+
+def read_lightcnn_v4(graph: bytes) -> Tensors:
+    """The state dict a graph of :func:`build_lightcnn_v4` was built from.
+
+    The second half of each filter is stored as its difference to the first, so it comes back
+    to within float32 rounding.
+
+    Raises:
+        WeightsError: the graph is of another network.
+    """
+    stored = {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in onnx.load_from_string(graph).graph.initializer
+    }
+    tensors: Tensors = {}
+    for name, shape in expected_shapes().items():
+        layer, _, part = name.rpartition(".filter.")
+        first, rise = stored.get(f"{layer}.base.{part}"), stored.get(f"{layer}.rise.{part}")
+        if layer and first is not None and rise is not None and first.shape == rise.shape:
+            tensors[name] = np.concatenate([first, first + rise])
+        elif name in stored and stored[name].shape == shape:
+            tensors[name] = stored[name]
+    require_shapes(tensors, expected_shapes(), model="LightCNN-V4")
+    return tensors
 
 
 class _Graph:

@@ -45,8 +45,9 @@ class NetworkSpec:
     Attributes:
         name: what users type.
         title: one line that says what it is.
-        source: the published file its weights are in, or the file that was imported; of a
-            checkpoint that users import, the tensors that were imported.
+        source: the published file its weights are in, the file that was imported, or the fact
+            that they were trained here; of a checkpoint that users import, the tensors that
+            were imported.
         licence: the terms, as far as they are known.
         input_size: (H, W) of the crop in pixels.
         colour: order of the channels the network was trained on.

@@ -18,7 +18,14 @@ from faceflow.weights.registry import (
     store,
     verify,
 )
-from faceflow.weights.source import CheckpointFile, Licence, OnnxFile, Source, WheelFile
+from faceflow.weights.source import (
+    CheckpointFile,
+    Licence,
+    OnnxFile,
+    Source,
+    TrainedHere,
+    WheelFile,
+)
 from faceflow.weights.state_dicts import fit, read_state_dict, tensors_digest
 
 __all__ = [
@@ -32,6 +39,7 @@ __all__ = [
     "Source",
     "Status",
     "Tensors",
+    "TrainedHere",
     "WheelFile",
     "atomic_write",
     "cache_dir",

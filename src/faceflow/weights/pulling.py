@@ -12,7 +12,7 @@ from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_members
 from faceflow.weights.pins import pin, pinned, require_pinned
 from faceflow.weights.registry import ModelFile, Status, path, store, verify
-from faceflow.weights.source import CheckpointFile, OnnxFile, WheelFile
+from faceflow.weights.source import CheckpointFile, OnnxFile, TrainedHere, WheelFile
 from faceflow.weights.state_dicts import fit, read_state_dict, tensors_digest
 
 
@@ -46,6 +46,13 @@ def pull(
             f"{model.name} was imported from a file and cannot be fetched",
             why=verify(model).detail,
             todo=f"run `{model.obtain}`",
+        )
+    if any(isinstance(source, TrainedHere) for source in model.sources):
+        raise WeightsError(
+            f"{model.name} was trained on this machine and cannot be fetched",
+            why=verify(model).detail,
+            todo=f"put a copy of its folder back, or train it again, with `{model.obtain}` or as "
+            "it was trained",
         )
     checkpoints = [source for source in model.sources if isinstance(source, CheckpointFile)]
     if checkpoints:

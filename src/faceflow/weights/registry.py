@@ -22,7 +22,14 @@ from typing import Any
 from faceflow.errors import WeightsError
 from faceflow.weights.cache import atomic_write, cache_dir
 from faceflow.weights.checkpoint import Tensors
-from faceflow.weights.source import CheckpointFile, Licence, OnnxFile, Source, WheelFile
+from faceflow.weights.source import (
+    CheckpointFile,
+    Licence,
+    OnnxFile,
+    Source,
+    TrainedHere,
+    WheelFile,
+)
 
 MANIFEST = "manifest.json"
 _ABANDONED_SECONDS = 3600
@@ -63,6 +70,8 @@ class ModelFile:
         for source in self.sources:
             if isinstance(source, OnnxFile):
                 return f"faceflow models import {self.name} FILE.onnx --spec FILE.toml"
+            if isinstance(source, TrainedHere):
+                return f"faceflow train head PHOTOS/ --name {self.name} --force"
             if isinstance(source, CheckpointFile) and not source.url:
                 return f"faceflow models import {self.name} FILE"
         return f"faceflow models pull {self.name}"

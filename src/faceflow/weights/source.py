@@ -106,8 +106,44 @@ class OnnxFile:
         """What tells its content from another's."""
         return self.sha256
 
+    @property
+    def where(self) -> str:
+        """Where it can be had, for people to read."""
+        return "a file of the user's"
 
-Source = WheelFile | CheckpointFile | OnnxFile
+
+@dataclass(frozen=True, slots=True)
+class TrainedHere:
+    """A network that was trained on this machine and cannot be fetched from anywhere.
+
+    Attributes:
+        member_sha256: hex sha256 of its ONNX graph; it identifies the numbers as the sum of a
+            published file does for a :class:`WheelFile`.
+        size: bytes of the graph.
+        upstream: the published network it descends from.
+    """
+
+    member_sha256: str
+    size: int
+    upstream: str
+
+    @property
+    def requirement(self) -> str:
+        """Said where a published network's package stands."""
+        return "trained here"
+
+    @property
+    def member(self) -> str:
+        """Key of the graph in a model's manifest."""
+        return "trained here"
+
+    @property
+    def where(self) -> str:
+        """Where it can be had, for people to read."""
+        return "this machine, where it was trained"
+
+
+Source = WheelFile | CheckpointFile | OnnxFile | TrainedHere
 
 
 @dataclass(frozen=True, slots=True)

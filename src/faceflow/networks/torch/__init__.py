@@ -22,6 +22,7 @@ MODULES: dict[str, str] = {
     "cosface": "faceflow.networks.torch.cosface:Sphere20",
     "facenet": "faceflow.networks.torch.facenet:InceptionResNetV1",
     "facenet-paper": "faceflow.networks.torch.facenet:InceptionResNetV1",
+    "lightcnn-v4": "faceflow.networks.torch.lightcnn:LightCNNV4",
     "iresnet50": "faceflow.networks.torch.iresnet:IResNet50",
     "iresnet100": "faceflow.networks.torch.iresnet:IResNet100",
 }

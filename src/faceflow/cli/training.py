@@ -1,0 +1,342 @@
+"""The ``train`` commands: fine-tune a network on covered faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from faceflow.cli.failures import sentence
+from faceflow.cli.loading import ensure_models, load_analyzer
+from faceflow.cli.options import Json, Network, Offline, OneFaceChoice, Threads
+from faceflow.cli.output import number, plural, print_json, print_line, print_table, progress, say
+
+if TYPE_CHECKING:
+    from faceflow.enrolment import Photo
+    from faceflow.networks import NetworkSpec
+    from faceflow.training.head import HeadEpoch, TrainedHead
+    from faceflow.training.network import NetworkEpoch, TrainedNetwork
+    from faceflow.training.samples import LeftOut
+
+_LISTED = 10
+
+Photos = Annotated[
+    list[Path],
+    typer.Argument(
+        help="A folder with one folder of photos per person, or a CSV file with the columns "
+        "path and person.",
+        metavar="PHOTOS...",
+    ),
+]
+Name = Annotated[str, typer.Option("--name", help="What the new network is called.")]
+Recipe = Annotated[
+    Path | None,
+    typer.Option("--recipe", help="A TOML file with fields of the recipe.", metavar="FILE"),
+]
+Covers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cover",
+        help="A cover to train on, repeatable; without it mask and sunglasses.",
+        metavar="NAME",
+    ),
+]
+Log = Annotated[
+    Path | None, typer.Option("--log", help="Write a line per epoch.", metavar="FILE.csv")
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--features",
+        help="Where what is computed of the photos is kept; without it in the cache folder.",
+        metavar="FOLDER",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace a network of that name trained before.")
+]
+
+
+def head(
+    photos: Photos,
+    name: Name,
+    network: Network = None,
+    covers: Covers = None,
+    copies: Annotated[
+        int, typer.Option("--copies", min=1, help="Covered faces per photo and cover.")
+    ] = 1,
+    recipe: Recipe = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything random.")] = None,
+    log: Log = None,
+    features: Folder = None,
+    face: OneFaceChoice = "largest",
+    force: Force = False,
+    threads: Threads = None,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Train the last layer alone: minutes on a laptop, PyTorch not needed.
+
+    The network looks at every photo once, clean and covered; that is kept, so a second run
+    with another recipe is quick and an interrupted one goes on. People set apart, not trained
+    on, decide when to stop. The result is a network of its own: enroll people anew with it
+    (--network NAME).
+    """
+    from faceflow import networks
+    from faceflow.enrolment import list_photos
+    from faceflow.training.export import last_layer, require_free, save_head
+    from faceflow.training.head import as_values, train_head
+    from faceflow.training.log import CsvLog
+    from faceflow.training.recipe import HeadRecipe, read_recipe
+    from faceflow.training.samples import check_covers, collect_samples
+
+    how = read_recipe(HeadRecipe, recipe, epochs=epochs, seed=seed)
+    base = networks.spec(network or networks.DEFAULT)
+    require_free(name, replace=force)
+    chosen = covers or ["mask", "sunglasses"]
+    check_covers(chosen)
+    listing = list_photos(photos)
+    _require_people(listing.photos)
+    ensure_models(base.model_name, offline=offline)
+    layer = last_layer(base.name)
+    analyzer = load_analyzer(base.name, offline=offline, threads=threads)
+    with progress("looking at the photos") as advance:
+        samples, left_out = collect_samples(
+            listing.photos,
+            analyzer,
+            features or _default_folder(base, face),
+            covers=chosen,
+            copies=copies,
+            select=face,
+            progress=advance,
+        )
+    _tell(left_out)
+    write = CsvLog(log) if log is not None else None
+
+    def told(epoch: HeadEpoch) -> None:
+        if write is not None:
+            write(as_values(epoch))
+        if not as_json:
+            say(_line(epoch))
+
+    result = train_head(samples, *layer, how, progress=told)
+    if not result.best:
+        _say_nothing_better()
+    trained_on = f"{plural(result.faces, 'face')} of {result.people} people"
+    spec = save_head(name, base.name, result.weight, result.bias, trained_on=trained_on)
+    _show(result, spec, left_out, as_json)
+
+
+def network(
+    photos: Photos,
+    name: Name,
+    run: Annotated[
+        Path,
+        typer.Option(
+            "--run", help="Folder of this run; one found there goes on.", metavar="FOLDER"
+        ),
+    ],
+    network: Network = None,
+    covers: Covers = None,
+    recipe: Recipe = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything random.")] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option("--freeze", help="A part not to train, repeatable.", metavar="PART"),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="float32, bfloat16 or float16.")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option("--accumulate", min=1, help="Parts a batch is computed in.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.")] = "auto",
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that load photos ahead.")
+    ] = 0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard's files into the run too.")
+    ] = False,
+    features: Folder = None,
+    face: OneFaceChoice = "largest",
+    force: Force = False,
+    threads: Threads = None,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Train a whole network with PyTorch (extra: train); a GPU's work for more than a trial.
+
+    The recipe is the paper's: ArcFace, SGD, 12 epochs, half of the photos covered whenever they
+    are shown. An interrupted run goes on when the same command is given again. For several GPUs:
+    torchrun --nproc-per-node N -m faceflow train network ...
+    """
+    from faceflow import networks
+    from faceflow.enrolment import list_photos
+    from faceflow.networks.torch import build
+    from faceflow.training.export import read_tensors, require_free, root_of, save_network
+    from faceflow.training.recipe import NetworkRecipe, read_recipe
+    from faceflow.training.samples import check_covers
+
+    how = read_recipe(
+        NetworkRecipe,
+        recipe,
+        epochs=epochs,
+        seed=seed,
+        covers=covers,
+        freeze=freeze,
+        precision=precision,
+        accumulate=accumulate,
+    )
+    base = networks.spec(network or networks.DEFAULT)
+    require_free(name, replace=force)
+    check_covers(how.covers)
+    listing = list_photos(photos)
+    _require_people(listing.photos)
+    model = build(root_of(base))
+
+    import torch
+
+    from faceflow.training.crops import collect_crops
+    from faceflow.training.network import train_network
+    from faceflow.training.processes import joined
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    ensure_models(base.model_name, offline=offline)
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    tensors = read_tensors(base.name, shapes)
+    model.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in tensors.items()})
+    with joined(device) as me:
+        analyzer = load_analyzer(base.name, offline=offline, threads=threads)
+        with progress("looking at the photos") as advance:
+            crops, left_out = collect_crops(
+                listing.photos,
+                base,
+                analyzer.detector,
+                features or _default_folder(base, f"{face}-crops"),
+                select=face,
+                progress=advance,
+            )
+
+        def told(epoch: NetworkEpoch) -> None:
+            if not as_json:
+                say(_line(epoch))
+
+        if me.rank == 0:
+            _tell(left_out)
+        with progress("training") as advance:
+            result = train_network(
+                crops,
+                model,
+                run,
+                how,
+                among=me,
+                workers=workers,
+                tensorboard=tensorboard,
+                progress=lambda step, _: advance(step, None),
+                told=told,
+            )
+        if me.rank:
+            return
+    if not result.best:
+        _say_nothing_better()
+    trained_on = f"{plural(result.faces, 'face')} of {result.people} people"
+    spec = save_network(name, base.name, result.tensors, trained_on=trained_on)
+    _show(result, spec, left_out, as_json)
+
+
+def _default_folder(base: NetworkSpec, face: str) -> Path:
+    from faceflow.weights import cache_dir
+
+    return cache_dir() / "training" / f"{base.name}-{base.digest[:12]}-{face}"
+
+
+def _require_people(photos: tuple[Photo, ...]) -> None:
+    """Fail before anything is computed when the photos cannot do."""
+    from faceflow.errors import InputError
+
+    count: dict[str, int] = {}
+    for photo in photos:
+        count[photo.person] = count.get(photo.person, 0) + 1
+    several = sum(1 for photos_of_one in count.values() if photos_of_one > 1)
+    if several < 4:
+        raise InputError(
+            f"{plural(several, 'person', 'people')} with two photos or more cannot be trained with",
+            why=f"the photos show {plural(len(count), 'person', 'people')}; at least 4 with two "
+            "photos or more are needed, some to train with and some to judge by",
+            todo="give more photos; hundreds of people are a sensible beginning",
+        )
+
+
+def _say_nothing_better() -> None:
+    say(
+        "no epoch was better than the start on the people set apart; the new network equals the "
+        "one it was trained from",
+        label="note",
+        style="yellow",
+    )
+
+
+def _tell(left_out: tuple[LeftOut, ...]) -> None:
+    for one in left_out[:_LISTED]:
+        say(f"{sentence(one.error)} ({one.cover})", label="left out", style="yellow")
+    if len(left_out) > _LISTED:
+        say(f"... and {len(left_out) - _LISTED:,} more left out")
+
+
+def _line(epoch: HeadEpoch | NetworkEpoch) -> str:
+    loss = number(epoch.loss, 3)
+    return (
+        f"epoch {epoch.epoch}: loss {loss}, P@1 covered {100 * epoch.covered:.1f}, "
+        f"clean {100 * epoch.clean:.1f}"
+    )
+
+
+def _show(
+    result: TrainedHead | TrainedNetwork,
+    spec: NetworkSpec,
+    left_out: tuple[LeftOut, ...],
+    as_json: bool,
+) -> None:
+    start, best = result.history[0], result.history[result.best]
+    if as_json:
+        print_json(_record(result, spec, left_out))
+        return
+    print_line(
+        f"trained on {plural(result.faces, 'face')} of {result.people} people, judged by "
+        f"{result.validation_people} others"
+    )
+    print_table(
+        ("network", "P@1 covered", "P@1 clean"),
+        [
+            (title, number(100 * epoch.covered, 1), number(100 * epoch.clean, 1))
+            for title, epoch in (("as it was", start), (f"epoch {result.best}", best))
+        ],
+        right=("P@1 covered", "P@1 clean"),
+    )
+    print_line(
+        f"{spec.name} is ready: faceflow enroll PHOTOS/ --network {spec.name} --gallery FILE"
+    )
+
+
+def _record(
+    result: TrainedHead | TrainedNetwork, spec: NetworkSpec, left_out: tuple[LeftOut, ...]
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "network": spec.name,
+        "digest": spec.digest,
+        "best_epoch": result.best,
+        "people": result.people,
+        "faces": result.faces,
+        "validation_people": result.validation_people,
+        "history": [asdict(epoch) for epoch in result.history],
+        "left_out": [
+            {"photo": str(one.path), "cover": one.cover, "error": sentence(one.error)}
+            for one in left_out
+        ],
+    }
