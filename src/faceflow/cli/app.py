@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from faceflow import __version__
-from faceflow.cli import models
+from faceflow.cli import evaluating, models
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
 from faceflow.cli.enrolling import enroll
@@ -29,6 +29,11 @@ app = typer.Typer(
 )
 models_app = typer.Typer(
     help="Network weights: what there is, fetching, checking.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+evaluate_app = typer.Typer(
+    help="Measure: experiments, the paper's tables and figures, ablations.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -62,7 +67,16 @@ for _name, _command in (
     ("verify", models.verify),
 ):
     models_app.command(_name)(translated(_command))
+for _name, _command in (
+    ("identification", evaluating.identification),
+    ("verification", evaluating.verification),
+    ("table", evaluating.table),
+    ("figure", evaluating.figure),
+    ("ablation", evaluating.ablation),
+):
+    evaluate_app.command(_name)(translated(_command))
 app.add_typer(models_app, name="models", rich_help_panel=_SETUP)
+app.add_typer(evaluate_app, name="evaluate", rich_help_panel=_SETUP)
 
 
 def _show_version(wanted: bool) -> None:

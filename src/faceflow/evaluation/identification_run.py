@@ -52,10 +52,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Prepared:
-    """Photos, features and who is compared with whom."""
+class Prepared:
+    """Photos, features and who is compared with whom; ``cover`` is how queries are drawn."""
 
     real: bool
+    cover: str
     sample: Sample
     protocol: Protocol
     gallery: PhotoFeatures
@@ -74,7 +75,7 @@ def identification(lab: Laboratory, experiment: Experiment) -> IdentificationRes
     options = experiment.options()
     # Where EMD ranks the whole gallery, the shortlist's is not asked for.
     listed = replace(options, alpha=0.0) if experiment.emd_first else options
-    ready = _prepare(lab, experiment)
+    ready = prepare(lab, experiment)
     protocol, mated = ready.protocol, ready.protocol.mated
     if not mated.any():
         raise InputError(
@@ -161,7 +162,8 @@ def choose_material(lab: Laboratory, experiment: Experiment) -> Material:
     )
 
 
-def _prepare(lab: Laboratory, experiment: Experiment) -> _Prepared:
+def prepare(lab: Laboratory, experiment: Experiment) -> Prepared:
+    """Everything an experiment needs before it ranks; raises as :func:`identification`."""
     if experiment.protocol not in PROTOCOLS:
         raise InputError(
             f"there is no protocol {experiment.protocol!r}",
@@ -204,7 +206,7 @@ def _prepare(lab: Laboratory, experiment: Experiment) -> _Prepared:
         duplicate_pairs=len(duplicates.pairs),
         misfiled=len(duplicates.misfiled),
     )
-    return _Prepared(chosen.real, sample, protocol, gallery, queries, seconds)
+    return Prepared(chosen.real, chosen.cover, sample, protocol, gallery, queries, seconds)
 
 
 def _same_photos(gallery: Sequence[Photo], queries: Sequence[Photo]) -> int:
