@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from faceflow.cli.evaluate_bench import Title, open_bench
+from faceflow.cli.evaluate_bench import experiments as experiments_of
 from faceflow.cli.evaluate_options import (
     Cache,
     Data,
@@ -33,14 +32,13 @@ from faceflow.cli.evaluate_options import (
     Weightings,
     Whole,
 )
-from faceflow.cli.options import ChooseOne, Json, Offline, Threads, WholeImage, parse_grid
-from faceflow.cli.output import print_json, print_line, print_table, progress, say
+from faceflow.cli.options import Json, Offline, Threads
+from faceflow.cli.output import print_json, print_line, print_table, say
 from faceflow.errors import InputError
 
 if TYPE_CHECKING:
-    from faceflow.analyzer import FaceAnalyzer
     from faceflow.evaluation.cells import Bench
-    from faceflow.evaluation.experiment import Experiment, Report, Table
+    from faceflow.evaluation.experiment import Report, Table
 
 
 def identification(
@@ -71,8 +69,11 @@ def identification(
     from faceflow.evaluation.sweeps import identification_tables
 
     _check_outputs(output)
-    with _bench(data, data_option, cache, face, whole_image, offline, threads) as (bench, title):
-        experiments = _experiments(
+    with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (
+        bench,
+        title,
+    ):
+        experiments = experiments_of(
             bench, query, network, weighting, alpha, protocol, k, grid, epsilon, people, faces, seed
         )
         tables = identification_tables(bench, experiments)
@@ -110,8 +111,11 @@ def verification(
     from faceflow.evaluation.verification_run import PAIRS
 
     _check_outputs(output)
-    with _bench(data, data_option, cache, face, whole_image, offline, threads) as (bench, title):
-        experiments = _experiments(
+    with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (
+        bench,
+        title,
+    ):
+        experiments = experiments_of(
             bench, query, network, weighting, alpha, PAIRS, 100, grid, epsilon, None, None, seed
         )
         table = verification_table(bench, experiments, pairs)
@@ -163,7 +167,10 @@ def table(
         pairs=pairs,
         seed=seed,
     )
-    with _bench(data, data_option, cache, face, whole_image, offline, threads) as (bench, title):
+    with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (
+        bench,
+        title,
+    ):
         tables = paper_tables(bench, name, options)
         _answer(bench, title(f"Table {name}"), tables, output, as_json)
 
@@ -193,8 +200,11 @@ def ablation(
     from faceflow.evaluation.sweeps import ablation as vary
 
     _check_outputs(output)
-    with _bench(data, data_option, cache, face, whole_image, offline, threads) as (bench, title):
-        bases = _experiments(
+    with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (
+        bench,
+        title,
+    ):
+        bases = experiments_of(
             bench, query, network, weighting, alpha, protocol, k, None, 0.05, people, faces, seed
         )
         tables = [vary(bench, kind, base) for base in bases]
@@ -242,8 +252,8 @@ def figure(
         raise InputError(f"figure {name} is written as {wanted}", todo=f"name a {wanted} file")
     share = 0.7 if alpha is None else alpha
     written: list[dict[str, Any]] = []
-    with _bench(data, data_option, cache, face, whole_image, offline, threads) as (bench, _):
-        asked = _experiments(
+    with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (bench, _):
+        asked = experiments_of(
             bench, query, network, weighting, share, protocol, k, None, 0.05, people, faces, seed
         )
         if name == "S3":
@@ -265,123 +275,6 @@ def figure(
         print_line(f"{entry['file']}: {entry['shows']}")
 
 
-@contextmanager
-def _bench(
-    data: list[str] | None,
-    data_option: list[str] | None,
-    cache: Path | None,
-    face: ChooseOne | None,
-    whole_image: WholeImage,
-    offline: bool,
-    threads: int | None,
-) -> Iterator[tuple[Bench, Callable[[str], _Title]]]:
-    """A bench on the user's data, with a progress bar."""
-    from faceflow.cli.loading import load_analyzer
-    from faceflow.evaluation.cells import Bench
-    from faceflow.evaluation.laboratory import Laboratory, require_known
-    from faceflow.weights.cache import cache_dir
-
-    def analyzer(network: str, alignment: str) -> FaceAnalyzer:
-        require_known(network, alignment)
-        return load_analyzer(network, offline=offline, threads=threads)
-
-    started = time.perf_counter()
-    sources = _sources(data or [], data_option or [])
-    folder = cache_dir() / "evaluation" if cache is None else cache
-    with progress("evaluate") as advance:
-        lab = Laboratory(
-            sources,
-            folder,
-            analyzer=analyzer,
-            select=face,
-            whole_image=whole_image,
-            progress=lambda step, done, total: advance(done, total, step),
-        )
-        yield Bench(lab), lambda title: (title, started)
-
-
-_Title = tuple[str, float]
-
-
-def _sources(data: list[str], data_option: list[str]) -> dict[str, Any]:
-    """``NAME=PATH`` and ``NAME.OPTION=VALUE`` as data sources."""
-    from faceflow.evaluation.laboratory import DataSource
-
-    options: dict[str, dict[str, Any]] = {}
-    for text in data_option:
-        place, equals, value = text.partition("=")
-        name, dot, option = place.partition(".")
-        if not (equals and dot and name and option and value):
-            raise typer.BadParameter(
-                f"{text!r} is not NAME.OPTION=VALUE", param_hint="--data-option"
-            )
-        paths = option in ("pairs", "listing")
-        options.setdefault(name, {})[option] = Path(value) if paths else value
-    sources = {}
-    for text in data:
-        name, equals, path = text.partition("=")
-        if not (equals and name and path):
-            raise typer.BadParameter(f"{text!r} is not NAME=PATH", param_hint="--data")
-        sources[name] = DataSource(Path(path), options.pop(name, {}))
-    if options:
-        raise typer.BadParameter(
-            f"there is no --data {next(iter(options))}=PATH", param_hint="--data-option"
-        )
-    return sources
-
-
-def _experiments(
-    bench: Bench,
-    query: list[str] | None,
-    network: list[str] | None,
-    weighting: list[str] | None,
-    alpha: float | None,
-    protocol: str,
-    k: int,
-    grid: str | None,
-    epsilon: float,
-    people: int | None,
-    faces: int | None,
-    seed: int,
-) -> list[Experiment]:
-    """Every data set x query x network x weighting."""
-    from faceflow import networks
-    from faceflow.evaluation.experiment import Experiment
-
-    if not bench.lab.sources:
-        raise InputError(
-            "no data set was given", todo="say --data NAME=PATH, e.g. --data folder=PHOTOS/"
-        )
-    found = []
-    for dataset in bench.lab.sources:
-        if dataset == "lfw" and "talfw" in bench.lab.sources:
-            continue  # it is there to be enrolled
-        usual = ["adversarial"] if dataset == "talfw" else ["clean"]
-        for kind in query or usual:
-            for name in network or [networks.DEFAULT]:
-                defaults = networks.defaults_for(name)
-                for weights in weighting or [defaults.weighting]:
-                    found.append(
-                        Experiment(
-                            dataset=dataset,
-                            query=kind,
-                            network=name,
-                            weighting=weights,
-                            alpha=defaults.alpha if alpha is None else alpha,
-                            protocol=protocol,
-                            k=k,
-                            grid=parse_grid(grid),
-                            epsilon=epsilon,
-                            people=people,
-                            faces=faces,
-                            seed=seed,
-                        )
-                    )
-    for one in found:
-        one.options()  # refuse a wrong option before hours of work
-    return found
-
-
 def _check_outputs(output: list[Path] | None) -> None:
     from faceflow.evaluation.report.write import check_format
 
@@ -391,7 +284,7 @@ def _check_outputs(output: list[Path] | None) -> None:
 
 def _answer(
     bench: Bench,
-    titled: _Title,
+    titled: Title,
     tables: Any,
     output: list[Path] | None,
     as_json: bool,

@@ -13,6 +13,7 @@ from faceflow.evaluation.experiment import (
     Row,
     VerificationResult,
 )
+from faceflow.evaluation.extraction import CLEAN
 from faceflow.evaluation.identification_run import identification
 from faceflow.evaluation.laboratory import Laboratory
 from faceflow.evaluation.significance import Interval
@@ -29,37 +30,41 @@ class Bench:
         self.lab = lab
         self.results: list[IdentificationResult] = []
         self.verifications: list[VerificationResult] = []
-        self._made: dict[tuple[Experiment, int | None], int | str] = {}
+        self._made: dict[tuple[Experiment, int | None], int | FaceflowError] = {}
 
-    def identify(self, experiment: Experiment) -> tuple[int, IdentificationResult | None, str]:
-        """Place, result and "", or -1, None and why it is missing."""
+    def identify(self, experiment: Experiment) -> tuple[int, IdentificationResult] | FaceflowError:
+        """Place in ``results`` and the result, or why there is none."""
         key = experiment, None
         if key not in self._made:
             try:
-                result = identification(self.lab, experiment)
+                self.results.append(identification(self.lab, experiment))
             except FaceflowError as error:
-                self._made[key] = str(error)
+                self._made[key] = error
             else:
-                self._made[key] = len(self.results)
-                self.results.append(result)
+                self._made[key] = len(self.results) - 1
         made = self._made[key]
-        return (-1, None, made) if isinstance(made, str) else (made, self.results[made], "")
+        return made if isinstance(made, FaceflowError) else (made, self.results[made])
 
     def verify(
         self, experiment: Experiment, pairs: int | None
-    ) -> tuple[int, VerificationResult | None, str]:
-        """Likewise for pairs."""
+    ) -> tuple[int, VerificationResult] | FaceflowError:
+        """Likewise for pairs, in ``verifications``."""
         key = experiment, pairs
         if key not in self._made:
             try:
-                result = verification(self.lab, experiment, pairs=pairs)
+                self.verifications.append(verification(self.lab, experiment, pairs=pairs))
             except FaceflowError as error:
-                self._made[key] = str(error)
+                self._made[key] = error
             else:
-                self._made[key] = len(self.verifications)
-                self.verifications.append(result)
+                self._made[key] = len(self.verifications) - 1
         made = self._made[key]
-        return (-1, None, made) if isinstance(made, str) else (made, self.verifications[made], "")
+        return made if isinstance(made, FaceflowError) else (made, self.verifications[made])
+
+
+def reason(error: FaceflowError) -> str:
+    """What a cell says in place of a number: what is missing and what to do about it."""
+    parts = (error.what, error.why, error.todo)
+    return "; ".join(part.rstrip(".") for part in parts if part)
 
 
 def retrieval(metrics: Metrics) -> dict[str, Number]:
@@ -87,9 +92,10 @@ def retrieval_row(
     timed: bool = False,
 ) -> Row:
     """One line of an identification table: stage 1 or 2 of one experiment."""
-    place, result, missing = bench.identify(experiment)
-    if result is None:
-        return Row(labels, {}, paper or {}, missing, note)
+    made = bench.identify(experiment)
+    if isinstance(made, FaceflowError):
+        return Row(labels, {}, paper or {}, reason(made), note)
+    place, result = made
     ours = retrieval(result.stage1 if stage == 1 else result.stage2)
     remarks = [note] if note else []
     if stage == 2:
@@ -107,9 +113,9 @@ def photo_notes(results: Iterable[IdentificationResult]) -> tuple[str, ...]:
     notes: dict[str, None] = {}
     for result in results:
         asked, sample = result.experiment, result.sample
-        kind = "photos of the data set" if result.real else "drawn"
+        drawn = "" if result.real or asked.query == CLEAN else ", drawn"
         notes[
-            f"{asked.dataset}, {asked.query} ({kind}), {asked.network}, {asked.protocol}: "
+            f"{asked.dataset}, {asked.query}{drawn}, {asked.network}, {asked.protocol}: "
             f"{sample.queries:,} queries of {sample.query_people:,} people against "
             f"{sample.faces:,} faces of {sample.people:,}. Without a face: "
             f"{sample.gallery_missed:,} of {sample.gallery_photos:,} gallery photos, "

@@ -78,6 +78,18 @@ class Experiment:
             solver=Sinkhorn(epsilon=self.epsilon, max_iterations=self.max_iterations),
         )
 
+    @property
+    def method(self) -> str:
+        """Weighting, alpha, and what else is not as usual, in a few words."""
+        words = [self.weighting, f"alpha {self.alpha:g}"]
+        if self.k != 100:
+            words.append(f"k {self.k}")
+        if self.grid is not None:
+            words.append(f"{self.grid[0]}x{self.grid[1]}")
+        if self.epsilon != 0.05:
+            words.append(f"epsilon {self.epsilon:g}")
+        return ", ".join(words)
+
     def with_(self, **changes: object) -> Experiment:
         """A copy with some fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from faceflow.arrays import Int64, UInt8
 from faceflow.datasets import Photo
-from faceflow.errors import InputError
+from faceflow.errors import FaceflowError, InputError
 from faceflow.evaluation.cells import Bench
 from faceflow.evaluation.experiment import Experiment
 from faceflow.evaluation.extraction import CLEAN
@@ -118,20 +118,21 @@ def sweep_chart(bench: Bench, experiments: Sequence[Experiment]) -> str:
     """Figure S3 as SVG: P@1 at each alpha, a line per experiment.
 
     Raises:
-        InputError: none of the experiments could be made; the first reason.
+        FaceflowError: none of the experiments could be made; the first reason.
     """
     series: list[Series] = []
-    reasons: list[str] = []
+    failures: list[FaceflowError] = []
     for n, one in enumerate(experiments):
-        _, result, missing = bench.identify(one)
-        if result is None:
-            reasons.append(missing)
+        made = bench.identify(one)
+        if isinstance(made, FaceflowError):
+            failures.append(made)
             continue
+        result = made[1]
         name = f"{one.dataset}, {one.query}, {one.network}, {one.weighting}"
         shares = [100 * point.p_at_1 for point in result.sweep]
         series.append(Series(name, [p.alpha for p in result.sweep], shares, n, n // 8, True))
     if not series:
-        raise InputError(reasons[0].rstrip("."))
+        raise failures[0]
     style = (
         "<style>.grid{stroke:#ddd}.line{fill:none;stroke-width:2}"
         "text{font:11.5px sans-serif;fill:#333}</style>"

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faceflow.errors import FaceflowError, InputError
-from faceflow.evaluation.cells import RETRIEVAL, Bench, photo_notes, retrieval, retrieval_row
+from faceflow.evaluation.cells import (
+    RETRIEVAL,
+    Bench,
+    photo_notes,
+    reason,
+    retrieval,
+    retrieval_row,
+)
 from faceflow.evaluation.experiment import (
     Experiment,
     IdentificationResult,
@@ -32,14 +39,15 @@ def identification_tables(bench: Bench, experiments: Sequence[Experiment]) -> tu
     """
     rows: list[Row] = []
     made: list[IdentificationResult] = []
-    reasons: list[str] = []
+    failures: list[FaceflowError] = []
     for one in experiments:
         labels = (one.dataset, one.query, one.network)
-        place, result, missing = bench.identify(one)
-        if result is None:
-            reasons.append(missing)
-            rows.append(Row((*labels, f"{one.weighting}, alpha {one.alpha:g}"), missing=missing))
+        answer = bench.identify(one)
+        if isinstance(answer, FaceflowError):
+            failures.append(answer)
+            rows.append(Row((*labels, one.method), missing=reason(answer)))
             continue
+        place, result = answer
         made.append(result)
         first = Row((*labels, "stage 1, cosine"), _counted(result, 1), experiment=place)
         if not any(row.labels == first.labels for row in rows):
@@ -47,7 +55,7 @@ def identification_tables(bench: Bench, experiments: Sequence[Experiment]) -> tu
         test, over = result.queries, result.people
         rows.append(
             Row(
-                (*labels, f"stage 2, {one.weighting}, alpha {one.alpha:g}"),
+                (*labels, f"stage 2, {one.method}"),
                 _counted(result, 2),
                 note=f"won {test.wins}, lost {test.losses}, p = {test.p_value:.2g}; people: won "
                 f"{over.wins}, lost {over.losses}, p = {over.p_value:.2g}",
@@ -55,7 +63,7 @@ def identification_tables(bench: Bench, experiments: Sequence[Experiment]) -> tu
             )
         )
     if not made:
-        raise FaceflowError(reasons[0].rstrip("."))
+        raise failures[0]
     main = Table(
         "identification",
         f"Identification, protocol {experiments[0].protocol}",
@@ -80,21 +88,22 @@ def verification_table(bench: Bench, experiments: Sequence[Experiment], pairs: i
         FaceflowError: none could be made; the first one's reason.
     """
     rows: list[Row] = []
-    reasons: list[str] = []
+    failures: list[FaceflowError] = []
     notes: dict[str, None] = {}
     for one in experiments:
-        place, result, missing = bench.verify(one, pairs)
+        answer = bench.verify(one, pairs)
         labels = (one.dataset, one.query, one.network)
-        if result is None:
-            reasons.append(missing)
-            rows.append(Row((*labels, f"{one.weighting}, alpha {one.alpha:g}"), missing=missing))
+        if isinstance(answer, FaceflowError):
+            failures.append(answer)
+            rows.append(Row((*labels, one.method), missing=reason(answer)))
             continue
+        place, result = answer
         first = Row((*labels, "cosine"), _pair_numbers(result, 1), experiment=place)
         if not any(row.labels == first.labels for row in rows):
             rows.append(first)
         rows.append(
             Row(
-                (*labels, f"equation 9, {one.weighting}, alpha {one.alpha:g}"),
+                (*labels, f"equation 9, {one.method}"),
                 _pair_numbers(result, 2),
                 note=f"won {result.paired.wins}, lost {result.paired.losses}, "
                 f"p = {result.paired.p_value:.2g}",
@@ -107,8 +116,8 @@ def verification_table(bench: Bench, experiments: Sequence[Experiment], pairs: i
             f"without a face, so {result.missed_pairs:,} pairs were judged different; "
             f"{result.same_photo:,} pairs are one photograph or near-duplicates."
         ] = None
-    if len(reasons) == len(experiments):
-        raise FaceflowError(reasons[0].rstrip("."))
+    if len(failures) == len(experiments):
+        raise failures[0]
     return Table(
         "verification",
         "Verification",
@@ -147,8 +156,9 @@ def ablation(bench: Bench, kind: str, base: Experiment) -> Table:
             row.ours["recall@k"] = Number(result.recall_at_k.estimate)
             row.ours["unconverged"] = Number(share)
         rows.append(row)
-    if all(row.missing for row in rows):
-        raise FaceflowError(rows[0].missing.rstrip("."))
+    first_answer = bench.identify(varied[0][1])
+    if isinstance(first_answer, FaceflowError) and all(row.missing for row in rows):
+        raise first_answer
     made = [bench.results[row.experiment] for row in rows if row.experiment >= 0]
     first = Row(("stage 1",), retrieval(made[0].stage1), experiment=rows[-1].experiment)
     return Table(
@@ -160,6 +170,11 @@ def ablation(bench: Bench, kind: str, base: Experiment) -> Table:
         (first, *rows),
         photo_notes(made),
     )
+
+
+def _no_alpha(experiment: Experiment) -> str:
+    """The method where every alpha is shown."""
+    return experiment.method.replace(f", alpha {experiment.alpha:g}", "")
 
 
 def _counted(result: IdentificationResult, stage: int) -> dict[str, Number]:
@@ -193,7 +208,7 @@ def _sweep(made: Sequence[IdentificationResult]) -> Table | None:
         best = max(result.sweep, key=lambda point: (point.p_at_1, -point.alpha))
         rows.append(
             Row(
-                (one.dataset, one.query, one.network, one.weighting),
+                (one.dataset, one.query, one.network, _no_alpha(one)),
                 ours,
                 note=f"best here at {best.alpha:g}: won {best.wins}, lost {best.losses}, "
                 f"p = {best.p_value:.2g}",
@@ -205,7 +220,7 @@ def _sweep(made: Sequence[IdentificationResult]) -> Table | None:
     return Table(
         "alpha",
         "P@1 at each alpha (the paper's Fig. S3)",
-        ("data", "query", "network", "weighting"),
+        ("data", "query", "network", "method"),
         tuple(rows[0].ours),
         tuple(rows),
         (
@@ -221,7 +236,7 @@ def _open_set(made: Sequence[IdentificationResult]) -> Table | None:
         one = result.experiment
         for point in result.open_set:
             for name, found in (("stage 1", point.stage1), ("stage 2", point.stage2)):
-                labels = (one.query, one.weighting, f"{point.fpir:g}", name)
+                labels = (one.query, one.method, f"{point.fpir:g}", name)
                 if found is None:
                     rows.append(
                         Row(labels, missing="too few non-mated searches to measure this rate")
@@ -246,7 +261,7 @@ def _open_set(made: Sequence[IdentificationResult]) -> Table | None:
     return Table(
         "open set",
         "Open set: who is not enrolled must not be found",
-        ("query", "weighting", "FPIR", "stage"),
+        ("query", "method", "FPIR", "stage"),
         ("TPIR", "FNIR", "FPIR reached"),
         tuple(rows),
         ("The threshold of each stage is set on these very searches.",),

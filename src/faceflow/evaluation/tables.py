@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from faceflow import networks
-from faceflow.evaluation.cells import RETRIEVAL, Bench, photo_notes, retrieval_row
+from faceflow.errors import FaceflowError
+from faceflow.evaluation.cells import RETRIEVAL, Bench, photo_notes, reason, retrieval_row
 from faceflow.evaluation.experiment import Experiment, Number, Row, Table
 from faceflow.evaluation.paper import NOTES, SOURCE, PaperRow, paper_table
 from faceflow.evaluation.verification_run import PAIRS
@@ -177,12 +178,13 @@ def _verification_table(bench: Bench, rows: Sequence[PaperRow], options: TableOp
         experiment = Experiment(
             "mlfw", "clean", network, weighting, options.alpha, PAIRS, seed=options.seed
         )
-        place, result, missing = bench.verify(experiment, options.pairs)
+        made = bench.verify(experiment, options.pairs)
         for stage, method in ((1, "cosine"), (2, "two-stage distance")):
             labels = ("MLFW", "mask", network, method)
-            if result is None:
-                lines.append(Row(labels, missing=missing))
+            if isinstance(made, FaceflowError):
+                lines.append(Row(labels, missing=reason(made)))
                 continue
+            place, result = made
             found = result.stage1 if stage == 1 else result.stage2
             error = 1.96 * found.standard_error
             ours = Number(found.accuracy, found.accuracy - error, found.accuracy + error)
