@@ -13,16 +13,19 @@ from faceflow.cli import app as cli_app
 COMMANDS = [[name] for name, *_ in cli_app._COMMANDS] + [
     ["models", name] for name in ("list", "pull", "path", "verify")
 ]
+COMMANDS += [
+    ["evaluate", name] for name in ("identification", "verification", "table", "figure", "ablation")
+]
 ANSWERING = [words for words in COMMANDS if words]
 
 
 def test_all_the_promised_commands_are_there() -> None:
     names = {words[0] for words in COMMANDS}
     promised = "enroll identify verify explain people faces remove rename merge export import"
-    assert names == {*promised.split(), "models", "demo", "doctor"}
+    assert names == {*promised.split(), "models", "evaluate", "demo", "doctor"}
 
 
-@pytest.mark.parametrize("words", [[], ["models"], *COMMANDS], ids=" ".join)
+@pytest.mark.parametrize("words", [[], ["models"], ["evaluate"], *COMMANDS], ids=" ".join)
 def test_help_renders(run, words: list[str]) -> None:
     ran = run(*words, "--help")
     assert "Usage: " in ran.out

@@ -95,8 +95,15 @@ def test_a_table_measures_what_it_can_and_says_what_it_cannot(lab: Laboratory) -
         assert "not asked for" in lines["CosFace", "APC"].missing
         assert any("Near-duplicates" in note for note in table.notes)
         assert any("subset" in note for note in table.notes)
-    assert any("stays in the gallery" in note for note in tables[0].notes)
-    assert any("not comparable" in note for note in tables[1].notes)
+    assert all(any("no protocol leaks" in note for note in table.notes) for table in tables)
+
+
+def test_notes_say_which_protocol_leaks(lab: Laboratory) -> None:
+    options = TableOptions(networks=())
+    published, fair = paper_tables(Bench(lab), "S2", options)
+    assert any("stays in the gallery" in note for note in published.notes)
+    assert any("not comparable" in note for note in fair.notes)
+    assert all("not asked for" in row.missing for row in published.rows)
 
 
 def test_missing_data_is_said_in_the_cells(lab: Laboratory) -> None:

@@ -202,15 +202,20 @@ def _verification_table(bench: Bench, rows: Sequence[PaperRow], options: TableOp
 
 def _notes(name: str, protocol: str, options: TableOptions) -> tuple[str, ...]:
     notes = [f"Paper's numbers: {SOURCE}, Table {name}. Ours use alpha {options.alpha:g}."]
-    if protocol == "published":
+    if name == "S8":
+        notes.append("Profiles are other photos than those enrolled: no protocol leaks here.")
+    elif protocol == "published":
         notes.append(
-            "Protocol published: the photo a query was made from stays in the gallery, so a "
-            "query may be found by its own photo. For comparison with the paper only."
+            "Protocol published: the photo that a drawn or attacked query was made from stays in "
+            "the gallery, so a query may be found by its own photo. A clean query is kept from "
+            "itself and still counts in its own R, so its R-precision cannot reach 100. For "
+            "comparison with the paper only."
         )
     elif protocol:
         notes.append(
-            "The paper's numbers were measured with the same-photo leak, ours here without it: "
-            "they are not comparable."
+            "The paper's numbers for drawn covers and attacks were most likely measured with the "
+            "same-photo leak (its code leaves it in), ours here without it: they are not "
+            "comparable."
         )
     if name != "S7":
         notes.append("The paper aligned by FAN's landmarks, this command by the detector's five.")

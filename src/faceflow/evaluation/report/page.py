@@ -57,7 +57,8 @@ def _table(report: Report, place: int) -> dict[str, Any]:
     heads = headings(table)
     rows = [
         {
-            "cells": [_clean(cell) for cell in cells(table, row)],
+            # A number and its interval apart, so that the page can set the latter small.
+            "cells": [_clean(cell).partition(" [") for cell in cells(table, row)],
             "missing": bool(row.missing),
         }
         for row in table.rows

@@ -8,7 +8,6 @@ import io
 from faceflow.evaluation.experiment import Number, Report, Result, Row, Table
 
 _WHOLE = {"seconds"}
-_SHARES_APART = {"EER", "AUC"}
 
 
 def show(metric: str, number: Number | None, *, interval: bool = True) -> str:
@@ -16,7 +15,7 @@ def show(metric: str, number: Number | None, *, interval: bool = True) -> str:
     if number is None:
         return ""
     if metric in _WHOLE:
-        return f"{number.value:.1f}"
+        return f"{number.value:.3g}" if number.value < 10 else f"{number.value:.1f}"
     text = f"{100 * number.value:.2f}"
     if interval and number.low is not None and number.high is not None:
         text += f" [{100 * number.low:.1f}, {100 * number.high:.1f}]"
