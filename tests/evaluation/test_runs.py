@@ -248,3 +248,34 @@ def test_alpha_0_solves_no_transport(lab: Laboratory) -> None:
     assert result.pairs == 0
     assert result.stage2 == result.stage1
     assert [point.alpha for point in result.sweep] == [0.0]
+
+
+def test_talfw_is_searched_in_lfw(lab: Laboratory, photos: Path) -> None:
+    """Each attacked photo carries its original's source id, so only ``published`` leaks."""
+    both = Laboratory(lab.sources | {"talfw": DataSource(photos)}, lab.folder, analyzer=lab._load)
+    asked = BASE.with_(dataset="talfw", query="adversarial")
+    fair = identification(both, asked)
+    assert fair.real
+    assert (fair.sample.same_photo, fair.sample.leaked) == (FACES, 0)
+    alone = Laboratory({"talfw": DataSource(photos)}, lab.folder, analyzer=lab._load)
+    with pytest.raises(NotHereError, match="--data lfw=FOLDER"):
+        identification(alone, asked)
+
+
+def test_near_duplicates_are_left_out_and_counted(
+    lab: Laboratory, photos: Path, tmp_path: Path
+) -> None:
+    """A second copy of a photo under another name must not be found in its place."""
+    for person in photos.iterdir():
+        if person.is_dir():
+            (tmp_path / "set" / person.name).mkdir(parents=True)
+            for path in person.iterdir():
+                (tmp_path / "set" / person.name / path.name).write_bytes(path.read_bytes())
+    original = tmp_path / "set" / "Ada" / "Ada_0001.jpg"
+    (original.parent / "Ada_0009.jpg").write_bytes(original.read_bytes())
+    twice = Laboratory({"lfw": DataSource(tmp_path / "set")}, lab.folder, analyzer=lab._load)
+    result = identification(twice, BASE.with_(query="clean"))
+    assert result.sample.duplicate_pairs == 1
+    assert result.sample.misfiled == 0
+    assert result.sample.near_duplicates == 2  # each of the two leaves the other out
+    assert result.sample.same_photo == FACES + 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from faceflow import networks
-from faceflow.errors import FaceflowError, InputError
+from faceflow.analyzer import FaceAnalyzer
+from faceflow.errors import FaceflowError, InputError, WeightsError
 from faceflow.evaluation.cells import Bench
 from faceflow.evaluation.experiment import Experiment
 from faceflow.evaluation.laboratory import Laboratory
@@ -165,3 +166,16 @@ def test_identification_goes_on_past_a_missing_cell(lab: Laboratory) -> None:
     assert [bool(row.missing) for row in tables[0].rows] == [False, False, True]
     with pytest.raises(FaceflowError, match="madeup"):
         identification_tables(Bench(lab), [BASE.with_(network="madeup")])
+
+
+def test_missing_weights_are_said_in_the_cell(lab: Laboratory) -> None:
+    def missing(network: str, alignment: str) -> FaceAnalyzer:
+        raise WeightsError(f"{network} is not pulled", todo="run `faceflow models pull`")
+
+    bare = Laboratory(lab.sources, lab.folder, analyzer=missing)
+    options = TableOptions(networks=("lightcnn-v4",), protocols=("no-leak",))
+    (table,) = paper_tables(Bench(bare), "S8", options)
+    mine = [row for row in table.rows if row.labels[2] == "lightcnn-v4"]
+    assert [row.missing for row in mine] == [
+        "lightcnn-v4 is not pulled; run `faceflow models pull`"
+    ] * 2

@@ -10,8 +10,7 @@ from typing import Literal
 import numpy as np
 
 from faceflow import __version__
-from faceflow.alignment import align, template
-from faceflow.analyzer import FaceAnalyzer, WholeImage
+from faceflow.analyzer import Face, FaceAnalyzer, WholeImage
 from faceflow.arrays import UInt8
 from faceflow.datasets import Photo
 from faceflow.detection import Detection
@@ -83,7 +82,10 @@ class Extractor:
             ImageError: the photo cannot be read.
             NoFaceError: no face was found, on the photo or on the covered photo.
         """
-        return self.analyzer.network.embed(self.crop(photo)[None])
+        face = self._face(photo)
+        if self.cover != ALIGNED_CROP:
+            return face.features
+        return self.analyzer.network.embed(self._cut(face)[None])
 
     def crop(self, photo: Photo) -> UInt8:
         """(H, W, 3) the aligned face as the network sees it.
@@ -91,26 +93,21 @@ class Extractor:
         Raises:
             ImageError, NoFaceError: as for a call.
         """
-        image = load_image(photo.image)
-        if self.cover in (CLEAN, ALIGNED_CROP):
-            crop = self._aligned(image)
-            if self.cover == CLEAN:
-                return crop
-            return random_crop(crop, seed=self.seed).image
-        found = self.analyzer.detector.detect(image)
-        if not found:
-            raise NoFaceError("No face was found to cover")
-        chosen = _choose(found, self.select, image)
-        return self._aligned(occlude(self.cover, image, chosen.landmarks, self.seed).image)
+        face = self._face(photo)
+        return face.crop if self.cover != ALIGNED_CROP else self._cut(face)
 
-    def _aligned(self, image: UInt8) -> UInt8:
-        found = [] if self.whole_image == "always" else self.analyzer.detector.detect(image)
-        if found:
+    def _face(self, photo: Photo) -> Face:
+        image = load_image(photo.image)
+        if self.cover not in (CLEAN, ALIGNED_CROP):
+            found = self.analyzer.detector.detect(image)
+            if not found:
+                raise NoFaceError("No face was found to cover")
             chosen = _choose(found, self.select, image)
-            return align(image, chosen.landmarks, template(self.analyzer.network.spec.template))
-        return self.analyzer.analyze(image, select=self.select, whole_image=self.whole_image)[
-            0
-        ].crop
+            image = occlude(self.cover, image, chosen.landmarks, self.seed).image
+        return self.analyzer.analyze(image, select=self.select, whole_image=self.whole_image)[0]
+
+    def _cut(self, face: Face) -> UInt8:
+        return random_crop(face.crop, seed=self.seed).image
 
 
 def _choose(found: list[Detection], select: OneFace, image: UInt8) -> Detection:

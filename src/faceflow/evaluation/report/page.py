@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 from markupsafe import Markup
@@ -16,6 +16,10 @@ from faceflow import __version__
 from faceflow.evaluation.experiment import IdentificationResult, Report, VerificationResult
 from faceflow.evaluation.report.plots import Series, chart
 from faceflow.evaluation.report.texts import about, cells, headings
+
+T = TypeVar("T")
+# How many experiments a chart shows: more lines could not be told apart.
+_MANY, _FEW = 8, 4
 
 
 @dataclass(frozen=True)
@@ -73,68 +77,69 @@ def _table(report: Report, place: int) -> dict[str, Any]:
 
 
 def _charts(report: Report) -> list[dict[str, Any]]:
-    """Alpha sweep, CMC, DET and ROC: those there are."""
-    found: list[tuple[str, list[Series], str, str, bool, bool]] = [
-        (
-            "Alpha sweep (the paper's Fig. S3)",
-            _sweeps(report.results),
-            "alpha",
-            "P@1, %",
-            False,
-            False,
-        ),
-        ("CMC: found by rank", _cmcs(report.results), "rank", "queries, %", True, False),
-        ("DET, open set", _dets(report.results), "FPIR", "FNIR", True, True),
-        ("ROC, verification", _rocs(report.verifications), "FAR", "TAR, %", True, False),
+    """Alpha sweep, CMC, DET and ROC: those there are, of the first few experiments."""
+    swept = [result for result in report.results if len(result.sweep) > 1]
+    opened = [result for result in report.results if result.det1 is not None]
+    found = [
+        _chart("Alpha sweep (the paper's Fig. S3)", swept, _MANY, _sweep, "alpha", "P@1, %"),
+        _chart("CMC: found by rank", report.results, _FEW, _cmc, "rank", "queries, %", log_x=True),
+        _chart("DET, open set", opened, _FEW, _det, "FPIR", "FNIR", log_x=True, log_y=True),
+        _chart("ROC, verification", report.verifications, _FEW, _roc, "FAR", "TAR, %", log_x=True),
     ]
-    return [
-        {"title": title, "svg": Markup(chart(series, x, y, log_x=log_x, log_y=log_y))}
-        for title, series, x, y, log_x, log_y in found
-        if series
-    ]
+    return [one for one in found if one is not None]
+
+
+def _chart(
+    title: str,
+    results: Sequence[T],
+    most: int,
+    lines: Callable[[T, int], list[Series]],
+    x_title: str,
+    y_title: str,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+) -> dict[str, Any] | None:
+    if not results:
+        return None
+    if len(results) > most:
+        title = f"{title}; the first {most} of {len(results)} experiments"
+    series = [line for n, one in enumerate(results[:most]) for line in lines(one, n)]
+    svg = chart(series, x_title, y_title, log_x=log_x, log_y=log_y)
+    return {"title": title, "svg": Markup(svg)}
 
 
 def _name(result: IdentificationResult | VerificationResult) -> str:
     one = result.experiment
-    return f"{one.dataset}, {one.query}, {one.network}, {one.weighting}, {one.protocol}"
+    return f"{one.dataset}, {one.query}, {one.network}, {one.method}, {one.protocol}"
 
 
-def _sweeps(results: Sequence[IdentificationResult]) -> list[Series]:
-    shown = {_name(r): r for r in results if len(r.sweep) > 1}
+def _sweep(result: IdentificationResult, n: int) -> list[Series]:
+    alphas = [point.alpha for point in result.sweep]
+    name = _name(result).replace(f", alpha {result.experiment.alpha:g}", "")
+    return [Series(name, alphas, [100 * p.p_at_1 for p in result.sweep], n, n // 8, True)]
+
+
+def _cmc(result: IdentificationResult, n: int) -> list[Series]:
     return [
-        Series(name, [p.alpha for p in r.sweep], [100 * p.p_at_1 for p in r.sweep], n, n // 8, True)
-        for n, (name, r) in enumerate(list(shown.items())[:8])
+        Series(f"{_name(result)}: {stage}", range(1, len(y) + 1), [100 * v for v in y], n, dash)
+        for dash, stage, y in ((1, "stage 1", result.cmc1), (0, "stage 2", result.cmc2))
     ]
 
 
-def _cmcs(results: Sequence[IdentificationResult]) -> list[Series]:
+def _det(result: IdentificationResult, n: int) -> list[Series]:
+    return [
+        Series(f"{_name(result)}: {stage}", *curve, n, dash)
+        for dash, stage, curve in ((1, "stage 1", result.det1), (0, "stage 2", result.det2))
+        if curve is not None
+    ]
+
+
+def _roc(result: VerificationResult, n: int) -> list[Series]:
     series = []
-    for n, r in enumerate(results[:4]):
-        ranks = range(1, len(r.cmc1) + 1)
-        alpha = r.experiment.alpha
-        for dash, stage, values in (
-            (1, "stage 1", r.cmc1),
-            (0, f"stage 2, alpha {alpha:g}", r.cmc2),
-        ):
-            series.append(Series(f"{_name(r)}: {stage}", ranks, [100 * v for v in values], n, dash))
-    return series
-
-
-def _dets(results: Sequence[IdentificationResult]) -> list[Series]:
-    series = []
-    for n, r in enumerate(results[:4]):
-        for dash, stage, curve in ((1, "stage 1", r.det1), (0, "stage 2", r.det2)):
-            if curve is not None:
-                series.append(Series(f"{_name(r)}: {stage}", *curve, n, dash))
-    return series
-
-
-def _rocs(results: Sequence[VerificationResult]) -> list[Series]:
-    series = []
-    for n, r in enumerate(results[:4]):
-        for dash, score, found in ((1, "cosine", r.stage1), (0, "equation 9", r.stage2)):
-            x, y = found.roc
-            series.append(Series(f"{_name(r)}: {score}", x, [100 * v for v in y], n, dash))
+    for dash, score, found in ((1, "cosine", result.stage1), (0, "equation 9", result.stage2)):
+        x, y = found.roc
+        series.append(Series(f"{_name(result)}: {score}", x, [100 * v for v in y], n, dash))
     return series
 
 
