@@ -123,6 +123,20 @@ def test_open_set(lab: Laboratory) -> None:
     assert result.det1[1][0] == 1
 
 
+def test_open_set_rates_that_can_be_measured(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceflow.evaluation.identification_run.FPIRS", (0.5,))
+    (point,) = identification(lab, BASE.with_(protocol="open-set", query="clean")).open_set
+    assert point.stage1 is not None
+    assert point.stage2 is not None
+    assert point.stage1.nonmated >= 8
+    assert 0 <= point.stage2.fpir <= 0.5
+    if point.tpir2 is not None:
+        assert point.tpir2.estimate == point.stage2.tpir
+        assert point.tpir2.low <= point.tpir2.estimate <= point.tpir2.high
+
+
 def test_one_mate_subset_is_the_protocols_own(lab: Laboratory) -> None:
     result = identification(lab, BASE.with_(protocol="one-mate", people=3, faces=5))
     sample = result.sample

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from faceflow import networks
@@ -9,7 +11,7 @@ from faceflow.analyzer import FaceAnalyzer
 from faceflow.errors import FaceflowError, InputError, WeightsError
 from faceflow.evaluation.cells import Bench
 from faceflow.evaluation.experiment import Experiment
-from faceflow.evaluation.laboratory import Laboratory
+from faceflow.evaluation.laboratory import DataSource, Laboratory
 from faceflow.evaluation.paper import NOTES, TABLES, paper_rows, paper_table
 from faceflow.evaluation.sweeps import ablation, identification_tables
 from faceflow.evaluation.tables import PAPER_NETWORKS, TableOptions, experiment_of, paper_tables
@@ -179,3 +181,41 @@ def test_missing_weights_are_said_in_the_cell(lab: Laboratory) -> None:
     assert [row.missing for row in mine] == [
         "lightcnn-v4 is not pulled; run `faceflow models pull`"
     ] * 2
+
+
+def test_s6_measures_the_pairs_of_mlfw(lab: Laboratory, photos: Path, tmp_path: Path) -> None:
+    names = sorted(path.name for path in photos.iterdir() if path.is_dir())[:5]
+    (tmp_path / "aligned").mkdir()
+    for name in names:
+        for n in (1, 2):
+            source = photos / name / f"{name}_{n:04d}.jpg"
+            (tmp_path / "aligned" / f"{name}_{n:04d}_0000.jpg").write_bytes(source.read_bytes())
+    ring = [*names[1:], names[0]]
+    lines = [f"{name}_0001_0000.jpg {name}_0002_0000.jpg 1" for name in names * 2]
+    lines += [f"{a}_0001_0000.jpg {b}_0002_0000.jpg 0" for a, b in zip(names, ring, strict=True)]
+    lines += [f"{a}_0002_0000.jpg {b}_0001_0000.jpg 0" for a, b in zip(names, ring, strict=True)]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines) + "\n")
+    masked = Laboratory({"mlfw": DataSource(tmp_path)}, lab.folder, analyzer=lab._load)
+    bench = Bench(masked)
+    (table,) = paper_tables(bench, "S6", TableOptions(networks=("lightcnn-v4",)))
+    (result,) = bench.verifications
+    mine = {row.labels[3]: row for row in table.rows if row.labels[2] == "lightcnn-v4"}
+    assert mine["cosine"].ours["accuracy"].value == result.stage1.accuracy
+    assert mine["two-stage distance"].ours["accuracy"].value == result.stage2.accuracy
+    assert result.folds == 10
+    assert next(row.paper["accuracy"] for row in table.rows if row.paper) == 0.7485
+
+
+def test_open_set_rates_stand_in_the_table(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceflow.evaluation.identification_run.FPIRS", (0.5,))
+    bench = Bench(lab)
+    tables = {t.name: t for t in identification_tables(bench, [BASE.with_(protocol="open-set")])}
+    first, second = tables["open set"].rows
+    (point,) = bench.results[0].open_set
+    assert point.stage1 is not None
+    assert point.stage2 is not None
+    assert first.ours["TPIR"].value == point.stage1.tpir
+    assert second.ours["TPIR"].value == point.stage2.tpir
+    assert "non-mated searches" in second.note

@@ -158,11 +158,17 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class OpenSet:
-    """Both stages at one rate; None where the non-mated searches are too few to measure it."""
+    """Both stages at one rate; None where the non-mated searches are too few to measure it.
+
+    ``tpir1`` and ``tpir2`` are intervals over people, the threshold set anew in each sample; None
+    too where a sample may hold too few non-mated searches.
+    """
 
     fpir: float
     stage1: IdentificationPoint | None
     stage2: IdentificationPoint | None
+    tpir1: Interval | None
+    tpir2: Interval | None
 
 
 @dataclass(frozen=True)
@@ -225,6 +231,13 @@ class PairMetrics:
     auc: float
     tar: tuple[tuple[float, float], ...]
     roc: Curve
+
+    @property
+    def accuracy_number(self) -> Number:
+        """Accuracy with 1.96 standard errors on either side, within 0 and 1."""
+        reach = 1.96 * self.standard_error
+        low, high = max(0.0, self.accuracy - reach), min(1.0, self.accuracy + reach)
+        return Number(self.accuracy, low, high)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 A store is a folder with one SQLite file per recipe (:attr:`Extractor.digest`: network digest,
 detector, cover, seed, choice of face). In it a photo is found by the hash of its bytes, wherever
 it lies. Patches are kept as in a gallery (int8 with one scale a patch, 9 KB a face at 8x8x128);
-only embeddings are held in memory, 1 KB a face at D = 256. Photos without a face are entries
-too: they are counted and not analysed again.
+only embeddings and keys are held in memory, 2 KB a face at D = 256. Photos without a face are
+entries too: they are counted and not analysed again.
 
 Photos are added in transactions, so a run that is killed loses at most the last few and a later
 run goes on from there; an entry is there whole or not at all.

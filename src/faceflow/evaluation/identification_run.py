@@ -43,7 +43,13 @@ from faceflow.evaluation.metrics import (
 from faceflow.evaluation.open_set import IdentificationPoint, Searches
 from faceflow.evaluation.protocols import PROTOCOLS, Protocol
 from faceflow.evaluation.ranking import Rankings, rank
-from faceflow.evaluation.significance import bootstrap, compare, compare_people
+from faceflow.evaluation.significance import (
+    Interval,
+    bootstrap,
+    bootstrap_of,
+    compare,
+    compare_people,
+)
 from faceflow.weighting import WEIGHTINGS
 
 CMC_DEPTH = 50
@@ -125,7 +131,7 @@ def identification(lab: Laboratory, experiment: Experiment) -> IdentificationRes
         sweep=() if experiment.emd_first else _sweep(ranking, mated),
         cmc1=_cmc(first),
         cmc2=_cmc(second),
-        open_set=_open_set(*searches) if searches else (),
+        open_set=_open_set(searches[0], searches[1], protocol.query_people) if searches else (),
         det1=_det(searches[0]) if searches else None,
         det2=_det(searches[1]) if searches else None,
         unconverged=unconverged,
@@ -346,8 +352,17 @@ def _cmc(ranks: MateRanks) -> tuple[float, ...]:
     return tuple(float(share) for share in cmc(ranks, CMC_DEPTH))
 
 
-def _open_set(first: Searches, second: Searches) -> tuple[OpenSet, ...]:
-    return tuple(OpenSet(rate, _point(first, rate), _point(second, rate)) for rate in FPIRS)
+def _open_set(first: Searches, second: Searches, people: Int64) -> tuple[OpenSet, ...]:
+    return tuple(
+        OpenSet(
+            rate,
+            _point(first, rate),
+            _point(second, rate),
+            _tpir_interval(first, rate, people),
+            _tpir_interval(second, rate, people),
+        )
+        for rate in FPIRS
+    )
 
 
 def _point(searches: Searches, rate: float) -> IdentificationPoint | None:
@@ -355,6 +370,15 @@ def _point(searches: Searches, rate: float) -> IdentificationPoint | None:
     if rate * int((~searches.mated).sum()) < 1:
         return None
     return open_set.tpir_at_fpir(searches, rate)
+
+
+def _tpir_interval(searches: Searches, rate: float, people: Int64) -> Interval | None:
+    try:
+        return bootstrap_of(
+            lambda rows: open_set.tpir_at_fpir(searches.select(rows), rate).tpir, people
+        )
+    except InputError:
+        return None
 
 
 def _det(searches: Searches) -> Curve:

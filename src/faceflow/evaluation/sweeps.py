@@ -8,6 +8,7 @@ from faceflow.errors import FaceflowError, InputError
 from faceflow.evaluation.cells import (
     RETRIEVAL,
     Bench,
+    number,
     photo_notes,
     reason,
     retrieval,
@@ -187,10 +188,9 @@ def _counted(result: IdentificationResult, stage: int) -> dict[str, Number]:
 
 def _pair_numbers(result: VerificationResult, stage: int) -> dict[str, Number]:
     found = result.stage1 if stage == 1 else result.stage2
-    error = 1.96 * found.standard_error
     tar = {f"TAR@FAR {rate:g}": Number(value) for rate, value in found.tar}
     return {
-        "accuracy": Number(found.accuracy, found.accuracy - error, found.accuracy + error),
+        "accuracy": found.accuracy_number,
         "EER": Number(found.eer),
         "AUC": Number(found.auc),
         **tar,
@@ -235,7 +235,10 @@ def _open_set(made: Sequence[IdentificationResult]) -> Table | None:
     for n, result in enumerate(made):
         one = result.experiment
         for point in result.open_set:
-            for name, found in (("stage 1", point.stage1), ("stage 2", point.stage2)):
+            for name, found, interval in (
+                ("stage 1", point.stage1, point.tpir1),
+                ("stage 2", point.stage2, point.tpir2),
+            ):
                 labels = (one.query, one.method, f"{point.fpir:g}", name)
                 if found is None:
                     rows.append(
@@ -243,7 +246,7 @@ def _open_set(made: Sequence[IdentificationResult]) -> Table | None:
                     )
                 else:
                     ours = {
-                        "TPIR": Number(found.tpir),
+                        "TPIR": Number(found.tpir) if interval is None else number(interval),
                         "FNIR": Number(found.fnir),
                         "FPIR reached": Number(found.fpir),
                     }
@@ -264,5 +267,8 @@ def _open_set(made: Sequence[IdentificationResult]) -> Table | None:
         ("query", "method", "FPIR", "stage"),
         ("TPIR", "FNIR", "FPIR reached"),
         tuple(rows),
-        ("The threshold of each stage is set on these very searches.",),
+        (
+            "The threshold of each stage is set on these very searches. Brackets: 95% bootstrap "
+            "intervals over people, the threshold set anew in each sample.",
+        ),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from faceflow import networks
 from faceflow.errors import FaceflowError
 from faceflow.evaluation.cells import RETRIEVAL, Bench, photo_notes, reason, retrieval_row
-from faceflow.evaluation.experiment import Experiment, Number, Row, Table
+from faceflow.evaluation.experiment import Experiment, Row, Table
 from faceflow.evaluation.paper import NOTES, SOURCE, PaperRow, paper_table
 from faceflow.evaluation.verification_run import PAIRS
 
@@ -186,10 +186,8 @@ def _verification_table(bench: Bench, rows: Sequence[PaperRow], options: TableOp
                 continue
             place, result = made
             found = result.stage1 if stage == 1 else result.stage2
-            error = 1.96 * found.standard_error
-            ours = Number(found.accuracy, found.accuracy - error, found.accuracy + error)
             note = f"{result.missed_pairs:,} pairs with a photo without a face"
-            lines.append(Row(labels, {"accuracy": ours}, {}, "", note, place))
+            lines.append(Row(labels, {"accuracy": found.accuracy_number}, {}, "", note, place))
     return Table(
         name="S6",
         title=f"Table S6: {_TITLES['S6']}",
