@@ -150,9 +150,16 @@ def test_subsets_pair_up_and_are_refused_when_too_large(lab: Laboratory) -> None
     clean = subset(material(lab.dataset("lfw"), "clean"), "no-leak", people=2, faces=8, seed=0)
     assert some.gallery == clean.gallery
     assert {p.person for p in some.queries} == {p.person for p in clean.queries}
-    assert len({p.person for p in some.queries}) == 2
+    wanted = {p.person for p in some.queries}
+    assert len(wanted) == 2
     assert len(some.gallery) == 8
     assert len({p.person for p in some.gallery}) == 4
+    alone = subset(whole, "no-leak", people=2, faces=None, seed=0)
+    assert set(alone.gallery) == {p for p in some.gallery if p.person in wanted}
+    assert alone.queries == some.queries
+    lonely = subset(whole, "one-mate", people=2, faces=None, seed=0)
+    assert {p.person for p in lonely.gallery} == {p.person for p in lonely.queries}
+    assert len(lonely.gallery) == len(lonely.queries) == 2
     assert subset(whole, "no-leak", people=None, faces=None, seed=0) is whole
     with pytest.raises(InputError, match="99 people"):
         subset(whole, "no-leak", people=99, faces=None, seed=0)

@@ -119,12 +119,20 @@ Protocol = Annotated[
 People = Annotated[
     int | None,
     typer.Option(
-        "--people", min=1, help="Search for so many people only.", rich_help_panel=_SUBSET
+        "--people",
+        min=1,
+        help="Search for so many people only, and enroll only them.",
+        rich_help_panel=_SUBSET,
     ),
 ]
 Faces = Annotated[
     int | None,
-    typer.Option("--faces", min=1, help="Enroll so many faces.", rich_help_panel=_SUBSET),
+    typer.Option(
+        "--faces",
+        min=1,
+        help="Fill the gallery up to so many faces with others.",
+        rich_help_panel=_SUBSET,
+    ),
 ]
 Pairs = Annotated[
     int | None,

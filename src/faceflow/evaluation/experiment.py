@@ -42,8 +42,9 @@ class Experiment:
         emd_first: rank the whole gallery by EMD instead of re-ranking k (paper Table S1).
         alignment: the landmarks that faces are aligned by.
         several: keep only people with two photos or more (LFW-1680).
-        people: search for this many people only; None for all.
-        faces: fill the gallery up to this many faces; None for all (one-mate: one a person).
+        people: search for this many people only, and enroll nobody else unless ``faces`` says so;
+            None for all.
+        faces: fill the gallery up to this many faces with other people's.
         seed: of the subset, the protocol's choices and the covers.
     """
 

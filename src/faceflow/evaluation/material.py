@@ -94,8 +94,9 @@ def subset(
     """A smaller experiment: some people to search for, among so many faces.
 
     For ``one-mate`` the photos that protocol would choose; for the others all photos of the
-    people, and one photo each of others until ``faces`` are enrolled. Who is chosen depends on
-    names and the seed alone, so experiments with other covers or networks pair up.
+    people, and one photo each of others until ``faces`` are enrolled. With ``people`` and without
+    ``faces`` nobody else is enrolled: quick, and easier than a full gallery. Who is chosen depends
+    on names and the seed alone, so experiments with other covers or networks pair up.
 
     Raises:
         InputError: there are not so many people or faces.
@@ -103,7 +104,13 @@ def subset(
     if people is None and faces is None and protocol != "one-mate":
         return given
     if protocol == "one-mate":
-        chosen = one_mate(given.gallery, given.drawn_queries, people=people, size=faces, seed=seed)
+        chosen = one_mate(
+            given.gallery,
+            given.drawn_queries,
+            people=people,
+            size=people if faces is None else faces,
+            seed=seed,
+        )
         return replace(
             given,
             gallery=tuple(given.gallery[n] for n in chosen.gallery),
@@ -123,13 +130,13 @@ def subset(
         )
     wanted = set(able[:people])
     keep = np.array([photo.person in wanted for photo in given.gallery], dtype=np.bool_)
-    room = (len(keep) if faces is None else faces) - int(keep.sum())
-    others: dict[str, int] = {}
-    for n in sorted(range(len(keep)), key=lambda n: _draw(seed, given.gallery[n].source_id)):
-        if not keep[n] and given.gallery[n].person not in wanted:
-            others.setdefault(given.gallery[n].person, n)
-    fillers = list(others.values()) if faces is not None else np.flatnonzero(~keep).tolist()
-    keep[np.array(fillers[: max(0, room)], dtype=np.int64)] = True
+    if faces is not None:
+        others: dict[str, int] = {}
+        for n in sorted(range(len(keep)), key=lambda n: _draw(seed, given.gallery[n].source_id)):
+            if not keep[n]:
+                others.setdefault(given.gallery[n].person, n)
+        fillers = list(others.values())[: max(0, faces - int(keep.sum()))]
+        keep[np.array(fillers, dtype=np.int64)] = True
     return replace(
         given,
         gallery=tuple(p for p, kept in zip(given.gallery, keep, strict=True) if kept),
