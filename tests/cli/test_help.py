@@ -61,3 +61,10 @@ def test_python_dash_m() -> None:
         [sys.executable, "-m", "faceflow", "--version"], capture_output=True, text=True, check=False
     )
     assert done.stdout.startswith("faceflow ")
+
+
+def test_defaults_that_are_words_are_shown(run) -> None:
+    """Square brackets in help are markup to rich, which shows nothing of an unknown one."""
+    told = " ".join(run("evaluate", "identification", "--help").out.replace("│", " ").split())
+    assert "the network's own" in told
+    assert "user's cache folder" in told

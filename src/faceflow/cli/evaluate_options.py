@@ -36,8 +36,8 @@ Face = Annotated[
     ChooseOne | None,
     typer.Option(
         "--face",
-        help="Which face of several a photo is about [default: centre; largest for rof, rmfrd "
-        "and folder].",
+        help="Which face of several a photo is about (default: centre; largest for rof, rmfrd "
+        "and folder).",
         rich_help_panel=_DATA,
     ),
 ]
@@ -53,8 +53,8 @@ Cache = Annotated[
     Path | None,
     typer.Option(
         "--cache",
-        help="Where features and rankings are kept, so that a run can go on [default: in the "
-        "user's cache folder].",
+        help="Where features and rankings are kept, so that a run can go on (default: in the "
+        "user's cache folder).",
         metavar="FOLDER",
         rich_help_panel=_DATA,
     ),
@@ -77,7 +77,7 @@ Weightings = Annotated[
     list[str] | None,
     typer.Option(
         "--weighting",
-        help="Patch weights; may be repeated [default: the network's own].",
+        help="Patch weights; may be repeated (default: the network's own).",
         metavar="NAME",
         rich_help_panel=_SCORING,
     ),
@@ -86,8 +86,8 @@ Share = Annotated[
     float | None,
     typer.Option(
         "--alpha",
-        help="Share of the EMD in the score [default: the network's own; tables and figures: "
-        "the paper's 0.7].",
+        help="Share of the EMD in the score (default: the network's own; tables and figures: "
+        "the paper's 0.7).",
         metavar="SHARE",
         rich_help_panel=_SCORING,
     ),

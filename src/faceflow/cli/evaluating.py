@@ -81,7 +81,7 @@ def identification(
         if pictures and any(path.suffix == ".html" for path in output or ()):
             made = {result.experiment for result in bench.results}
             shown = retrieval_examples(bench.lab, [one for one in experiments if one in made])
-        _answer(bench, title("Identification"), tables, output, as_json, shown)
+    _answer(bench, title("Identification"), tables, output, as_json, shown)
 
 
 def verification(
@@ -119,7 +119,7 @@ def verification(
             bench, query, network, weighting, alpha, PAIRS, 100, grid, epsilon, None, None, seed
         )
         table = verification_table(bench, experiments, pairs)
-        _answer(bench, title("Verification"), [table], output, as_json)
+    _answer(bench, title("Verification"), [table], output, as_json)
 
 
 def table(
@@ -131,7 +131,7 @@ def table(
         list[str] | None,
         typer.Option(
             "--protocol",
-            help="One table for each [default: published and no-leak].",
+            help="One table for each (default: published and no-leak).",
             metavar="NAME",
         ),
     ] = None,
@@ -172,7 +172,7 @@ def table(
         title,
     ):
         tables = paper_tables(bench, name, options)
-        _answer(bench, title(f"Table {name}"), tables, output, as_json)
+    _answer(bench, title(f"Table {name}"), tables, output, as_json)
 
 
 def ablation(
@@ -208,7 +208,7 @@ def ablation(
             bench, query, network, weighting, alpha, protocol, k, None, 0.05, people, faces, seed
         )
         tables = [vary(bench, kind, base) for base in bases]
-        _answer(bench, title(f"Ablation over {kind}"), tables, output, as_json)
+    _answer(bench, title(f"Ablation over {kind}"), tables, output, as_json)
 
 
 def figure(
