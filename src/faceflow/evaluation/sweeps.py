@@ -129,7 +129,8 @@ def verification_table(bench: Bench, experiments: Sequence[Experiment], pairs: i
         tuple(rows),
         (
             "Accuracy: each fold judged at the best threshold of the others (LFW's rule), "
-            "brackets: 1.96 standard errors over the folds.",
+            "brackets: 1.96 standard errors over the folds. TAR is left empty where the different "
+            "pairs are too few to measure the FAR.",
             *notes,
         ),
     )
