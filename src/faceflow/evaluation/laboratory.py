@@ -10,10 +10,11 @@ from typing import Any
 from faceflow import datasets, detection, networks
 from faceflow.analyzer import FaceAnalyzer, WholeImage
 from faceflow.datasets import Dataset, Photo
+from faceflow.evaluation.duplicate_cache import cached_near_duplicates
 from faceflow.evaluation.experiment import Experiment, NotHereError
 from faceflow.evaluation.extraction import CLEAN, Extractor, OneFace
 from faceflow.evaluation.feature_store import FeatureStore, PhotoFeatures
-from faceflow.evaluation.near_duplicates import NearDuplicates, find_near_duplicates
+from faceflow.evaluation.near_duplicates import NearDuplicates
 
 Progress = Callable[[str, int, int], None]
 """Called with (step, done, total)."""
@@ -150,8 +151,8 @@ class Laboratory:
         unique = tuple({photo.key: photo for photo in photos}.values())
         keys = tuple(photo.key for photo in unique)
         if keys not in self._duplicates:
-            self._duplicates[keys] = find_near_duplicates(
-                unique, progress=self.step("near-duplicates")
+            self._duplicates[keys] = cached_near_duplicates(
+                unique, self.folder / "duplicates", progress=self.step("near-duplicates")
             )
         return self._duplicates[keys]
 
