@@ -128,3 +128,22 @@ def test_a_damaged_file_is_refused(tmp_path: Path, random_features: Make) -> Non
         store.features(photos(b"one"), extract)
     with pytest.raises(FaceflowError, match="delete the file"):
         kept[np.array([0])]
+
+
+def test_another_run_may_write_meanwhile(tmp_path: Path, random_features: Make) -> None:
+    """The file is not locked while a photo is analysed."""
+    store = FeatureStore(tmp_path)
+    inner = Counted(random_features)
+
+    class Nested(Counted):
+        def __call__(self, photo: Photo) -> FaceFeatures:
+            if photo.image == b"two":
+                FeatureStore(tmp_path).features(photos(b"three", b"two"), inner)
+            return super().__call__(photo)
+
+    outer = Nested(random_features)
+    kept = store.features(photos(b"one", b"two", b"three"), outer)
+    assert kept.found.all()
+    assert inner.calls == 2
+    direct = FaceFeatures.concatenate([inner(photo) for photo in photos(b"one", b"two", b"three")])
+    np.testing.assert_array_equal(kept.embedding, direct.embedding)

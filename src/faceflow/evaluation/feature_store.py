@@ -185,7 +185,7 @@ class FeatureStore:
         keys: list[bytes] = []
         unreadable: list[LeftOut] = []
         known = {row[0] for row in file.execute("SELECT hash FROM photos")}
-        waiting: list[tuple[bytes, str, bytes, bytes]] = []
+        waiting: list[_Entry] = []
         for n, photo in enumerate(photos):
             try:
                 key = bytes.fromhex(content_hash(photo.image))
@@ -196,7 +196,7 @@ class FeatureStore:
                 keys.append(key)
                 if key not in known:
                     known.add(key)
-                    waiting.append(_entry(file, key, photo, extract))
+                    waiting.append(_entry(key, photo, extract))
             if len(waiting) >= _BATCH:
                 _save(file, waiting)
             if progress is not None:
@@ -205,23 +205,38 @@ class FeatureStore:
         return keys, unreadable
 
 
-def _entry(
-    file: sqlite3.Connection, key: bytes, photo: Photo, extract: Extract
-) -> tuple[bytes, str, bytes, bytes]:
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A photo's answer, ready to be kept; ``sizes`` is empty without a face."""
+
+    key: bytes
+    failure: str = ""
+    embedding: bytes = b""
+    payload: bytes = b""
+    sizes: tuple[int, ...] = ()
+
+
+def _entry(key: bytes, photo: Photo, extract: Extract) -> _Entry:
     try:
         features = extract(photo)
     except NoFaceError:
-        return key, "no face was found", b"", b""
+        return _Entry(key, "no face was found")
     except ImageError as error:
-        return key, "the photo cannot be read" + (f": {error.why}" if error.why else ""), b"", b""
+        return _Entry(key, "the photo cannot be read" + (f": {error.why}" if error.why else ""))
     sizes = (features.embedding.shape[1], *features.grid, features.patches.shape[2])
-    file.execute("INSERT OR IGNORE INTO shape VALUES (1, ?)", [json.dumps(sizes)])
     payload = Int8Codec(features.grid, sizes[3]).encode(features)[0]
-    return key, "", features.embedding.astype("<f4").tobytes(), payload
+    return _Entry(key, "", features.embedding.astype("<f4").tobytes(), payload, sizes)
 
 
-def _save(file: sqlite3.Connection, waiting: list[tuple[bytes, str, bytes, bytes]]) -> None:
-    file.executemany("INSERT OR IGNORE INTO photos VALUES (?, ?, ?, ?)", waiting)
+def _save(file: sqlite3.Connection, waiting: list[_Entry]) -> None:
+    """One transaction, begun only now: the file is not locked while photos are analysed."""
+    sizes = next((entry.sizes for entry in waiting if entry.sizes), None)
+    if sizes is not None:
+        file.execute("INSERT OR IGNORE INTO shape VALUES (1, ?)", [json.dumps(sizes)])
+    file.executemany(
+        "INSERT OR IGNORE INTO photos VALUES (?, ?, ?, ?)",
+        [(entry.key, entry.failure, entry.embedding, entry.payload) for entry in waiting],
+    )
     file.commit()
     waiting.clear()
 
