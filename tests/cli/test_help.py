@@ -14,17 +14,22 @@ COMMANDS = [[name] for name, *_ in cli_app._COMMANDS] + [
     ["models", name] for name in ("list", "pull", "import", "path", "verify")
 ]
 COMMANDS += [["train", "head"], ["train", "network"]]
+COMMANDS += [
+    ["evaluate", name] for name in ("identification", "verification", "table", "figure", "ablation")
+]
 ANSWERING = [words for words in COMMANDS if words]
 
 
 def test_all_the_promised_commands_are_there() -> None:
     names = {words[0] for words in COMMANDS}
     promised = "enroll identify verify explain people faces remove rename merge export import"
-    more = "models calibrate occlude train demo doctor"
+    more = "models calibrate occlude train evaluate demo doctor"
     assert names == {*promised.split(), *more.split()}
 
 
-@pytest.mark.parametrize("words", [[], ["models"], ["train"], *COMMANDS], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [[], ["models"], ["train"], ["evaluate"], *COMMANDS], ids=" ".join
+)
 def test_help_renders(run, words: list[str]) -> None:
     ran = run(*words, "--help")
     assert "Usage: " in ran.out
@@ -60,3 +65,10 @@ def test_python_dash_m() -> None:
         [sys.executable, "-m", "faceflow", "--version"], capture_output=True, text=True, check=False
     )
     assert done.stdout.startswith("faceflow ")
+
+
+def test_defaults_that_are_words_are_shown(run) -> None:
+    """Square brackets in help are markup to rich, which shows nothing of an unknown one."""
+    told = " ".join(run("evaluate", "identification", "--help").out.replace("│", " ").split())
+    assert "the network's own" in told
+    assert "user's cache folder" in told

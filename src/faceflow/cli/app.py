@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from faceflow import __version__
-from faceflow.cli import models, onnx_networks, training
+from faceflow.cli import evaluating, models, onnx_networks, training
 from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
@@ -36,6 +36,11 @@ models_app = typer.Typer(
 )
 train_app = typer.Typer(
     help="Fine-tune a network on covered faces.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+evaluate_app = typer.Typer(
+    help="Measure: experiments, the paper's tables and figures, ablations.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -73,10 +78,19 @@ for _name, _command in (
     ("inspect", onnx_networks.inspect),
 ):
     models_app.command(_name)(translated(_command))
+for _name, _command in (
+    ("identification", evaluating.identification),
+    ("verification", evaluating.verification),
+    ("table", evaluating.table),
+    ("figure", evaluating.figure),
+    ("ablation", evaluating.ablation),
+):
+    evaluate_app.command(_name)(translated(_command))
 app.add_typer(models_app, name="models", rich_help_panel=_SETUP)
 train_app.command("head")(translated(training.head))
 train_app.command("network")(translated(training.network))
 app.add_typer(train_app, name="train", rich_help_panel=_SETUP)
+app.add_typer(evaluate_app, name="evaluate", rich_help_panel=_SETUP)
 
 
 def _show_version(wanted: bool) -> None:

@@ -143,3 +143,5 @@ def _update(digest: Any, *arrays: np.ndarray[Any, Any]) -> None:
 def _update_features(digest: Any, features: FaceFeatures) -> None:
     digest.update(repr(features.grid).encode())
     _update(digest, features.embedding, features.patches, features.norms, features.pooled)
+    if features.landmark_share is not None:
+        _update(digest, features.landmark_share)

@@ -57,5 +57,5 @@ def test_equals_the_graph() -> None:
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(InputError, match="choose one of .*lightcnn-v4"):
+    with pytest.raises(InputError, match=r"choose one of .*lightcnn-v4"):
         build("vgg")

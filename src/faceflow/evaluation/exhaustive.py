@@ -1,0 +1,123 @@
+"""EMD at stage 1 (paper Table S1) for whole query sets: every query against every face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faceflow.arrays import Float64, Int64
+from faceflow.evaluation.mates import MateRanks
+from faceflow.evaluation.protocols import Protocol
+from faceflow.evaluation.ranking import Features
+from faceflow.evaluation.ranking_cache import Block, BlockCache
+from faceflow.gallery_ranking import emd_over_gallery
+from faceflow.matching import MatchOptions
+
+# Queries of one block, and gallery faces read for them at a time (34 MB as float32).
+_QUERIES = 16
+_FACES = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmdRanks:
+    """Ranks of each query's mates among the best by EMD alone.
+
+    Attributes:
+        ranks: of mates among the best ``depth``; those further down are not listed.
+        depth: at least R of every query, so P@1, R-precision and MAP@R are exact.
+        pairs: transports solved.
+        unconverged: those that met the iteration cap.
+    """
+
+    ranks: MateRanks
+    depth: int
+    pairs: int
+    unconverged: int
+
+
+def rank_by_emd(
+    queries: Features,
+    gallery: Features,
+    protocol: Protocol,
+    options: MatchOptions,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EmdRanks:
+    """Rank a protocol's gallery by EMD alone; arguments as for :func:`ranking.rank`."""
+    depth = max(options.k, int(protocol.relevant.max()))
+    store = None if cache is None else BlockCache(cache, gallery, protocol, options)
+    blocks: list[Block] = []
+    for start in range(0, len(protocol), _QUERIES):
+        chosen = np.arange(start, min(start + _QUERIES, len(protocol)))
+        some = queries[protocol.queries[chosen]]
+        key = "" if store is None else f"{store.key(chosen, some)}-first-{depth}"
+        block = None if store is None else store.load(key)
+        if block is None:
+            block = _block(queries, gallery, protocol, chosen, options, depth)
+            if store is not None:
+                store.save(key, block)
+        blocks.append(block)
+        if progress is not None:
+            progress(int(chosen[-1]) + 1, len(protocol))
+    found = np.concatenate([block.found for block in blocks])
+    ranks = np.concatenate([block.ranks for block in blocks])
+    start_of = np.concatenate([[0], np.cumsum(found)]).astype(np.int64)
+    excluded = np.diff(protocol.excluded_start)
+    return EmdRanks(
+        MateRanks(start_of, ranks, protocol.relevant),
+        depth,
+        int((len(protocol.gallery) - excluded).sum()),
+        sum(block.unconverged for block in blocks),
+    )
+
+
+def _block(
+    queries: Features,
+    gallery: Features,
+    protocol: Protocol,
+    chosen: Int64,
+    options: MatchOptions,
+    depth: int,
+) -> Block:
+    asked = [options.prepare(queries[protocol.queries[n : n + 1]]) for n in chosen]
+    best: list[list[tuple[Int64, Float64]]] = [[] for _ in chosen]
+    unconverged = 0
+    for start in range(0, len(protocol.gallery), _FACES):
+        rows = protocol.gallery[start : start + _FACES]
+        faces = options.prepare(gallery[rows])
+        for n, query in enumerate(asked):
+            keep = np.flatnonzero(~np.isin(rows, protocol.excluded_rows(int(chosen[n]))))
+            if not len(keep):
+                continue
+            one = emd_over_gallery(
+                query,
+                [(rows[keep], faces[keep])],
+                k=depth,
+                weighting=options.weighting,
+                solver=options.solver,
+            )
+            best[n].append((one.face_ids, one.similarity))
+            unconverged += one.unconverged
+    ids = np.full((len(chosen), depth), -1, dtype=np.int64)
+    similarity = np.full((len(chosen), depth), np.nan)
+    ranks: list[Int64] = []
+    for n, parts in enumerate(best):
+        some = np.concatenate([np.empty(0, dtype=np.int64), *(part[0] for part in parts)])
+        scores = np.concatenate([np.empty(0), *(part[1] for part in parts)])
+        order = np.lexsort((some, -scores))[:depth]
+        ids[n, : len(order)], similarity[n, : len(order)] = some[order], scores[order]
+        mates = protocol.mate_rows(int(chosen[n]))
+        ranks.append(np.flatnonzero(np.isin(ids[n], mates)) + 1)
+    return Block(
+        faces=ids,
+        cosine=np.full(ids.shape, np.nan),
+        emd=similarity,
+        visible=np.full(ids.shape, np.nan),
+        found=np.array([len(some) for some in ranks], dtype=np.int64),
+        ranks=np.concatenate([*ranks, np.empty(0, dtype=np.int64)]),
+        unconverged=unconverged,
+    )

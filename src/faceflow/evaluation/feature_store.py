@@ -1,0 +1,297 @@
+"""Features of many photos on disk, so that no photo is analysed twice and memory stays flat.
+
+A store is a folder with one SQLite file per recipe (:attr:`Extractor.digest`: network digest,
+detector, cover, seed, choice of face). In it a photo is found by the hash of its bytes, wherever
+it lies. Patches are kept as in a gallery (int8 with one scale a patch, 9 KB a face at 8x8x128);
+only embeddings and keys are held in memory, 2 KB a face at D = 256. Photos without a face are
+entries too: they are counted and not analysed again.
+
+Photos are added in transactions, so a run that is killed loses at most the last few and a later
+run goes on from there; an entry is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from faceflow.arrays import Bools, Float32, Int64
+from faceflow.datasets import LeftOut, Photo
+from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
+from faceflow.features import FaceFeatures, Grid
+from faceflow.gallery.codec import Int8Codec
+from faceflow.images import content_hash
+
+Progress = Callable[[int, int], None]
+"""Called with (photos done, photos in all)."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS shape (one INTEGER PRIMARY KEY CHECK (one = 1), sizes TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS photos (
+    hash BLOB PRIMARY KEY, failure TEXT NOT NULL, embedding BLOB NOT NULL, payload BLOB NOT NULL
+);
+"""
+# Photos added in one transaction: what a kill can cost.
+_BATCH = 32
+# Keys of one query; SQLite's default limit is far higher.
+_KEYS = 500
+
+
+class Extract(Protocol):
+    """What a store needs of an extractor."""
+
+    @property
+    def digest(self) -> str:
+        """Names everything the features depend on besides the photo."""
+        ...
+
+    def __call__(self, photo: Photo) -> FaceFeatures:
+        """Features of the one face of a photo; raises NoFaceError or ImageError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of the features in one file: D, (h, w) and C."""
+
+    embedding_size: int
+    grid: Grid
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoFeatures:
+    """Features of the photos that show a face, as :func:`faceflow.evaluation.ranking.rank` reads
+    them.
+
+    Attributes:
+        photos: (M,) those with a face, in the order asked.
+        found: (N,) which of the photos asked for have one.
+        failures: the others, and why.
+        embedding: (M, D) float32, in memory.
+    """
+
+    photos: tuple[Photo, ...]
+    found: Bools
+    failures: tuple[LeftOut, ...]
+    embedding: Float32
+    _path: Path
+    _keys: tuple[bytes, ...]
+    _shape: Shape | None
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, rows: Int64) -> FaceFeatures:
+        """Features of the faces in these rows, patches read from disk.
+
+        Raises:
+            FaceflowError: the file was removed or changed meanwhile.
+        """
+        chosen = np.atleast_1d(np.asarray(rows))
+        keys = [self._keys[int(n)] for n in chosen]
+        if self._shape is None:
+            raise InputError("no photo shows a face, so there are no features to read")
+        payloads: dict[bytes, bytes] = {}
+        with _opened(self._path) as file:
+            wanted = list(dict.fromkeys(keys))
+            for part in _parts(wanted):
+                marks = ",".join("?" * len(part))
+                payloads.update(
+                    file.execute(f"SELECT hash, payload FROM photos WHERE hash IN ({marks})", part)
+                )
+        if len(payloads) < len(wanted):
+            raise _damaged(self._path, "entries are gone")
+        codec = Int8Codec(self._shape.grid, self._shape.channels)
+        parts = codec.unpack([payloads[key] for key in keys])
+        patches, norms = codec.expand(parts)
+        return FaceFeatures(
+            self.embedding[chosen], patches, norms, parts["pooled"], self._shape.grid
+        )
+
+
+class FeatureStore:
+    """A folder of features.
+
+    Args:
+        folder: made when missing. Several runs may share it; they may compute a photo twice,
+            which does no harm.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, extract: Extract) -> Path:
+        """The file of one recipe."""
+        return self.folder / f"features-{extract.digest[:24]}.sqlite"
+
+    def features(
+        self, photos: Sequence[Photo], extract: Extract, *, progress: Progress | None = None
+    ) -> PhotoFeatures:
+        """Features of photos, computed where they are not kept yet.
+
+        Args:
+            photos: in any number; a photo may occur twice.
+            extract: how features are made.
+            progress: called after each photo.
+
+        Raises:
+            FaceflowError: the store is damaged or cannot be written; and what ``extract`` raises
+                besides NoFaceError and ImageError.
+        """
+        path = self.path(extract)
+        with _opened(path) as file:
+            file.executescript(_TABLES)
+            keys, failures = self._complete(file, photos, extract, progress)
+            shape = _shape(file, path)
+            answers = _answers(file, path, list(dict.fromkeys(k for k in keys if k)), shape)
+        found = np.zeros(len(photos), dtype=np.bool_)
+        embeddings: list[Float32] = []
+        for n, key in enumerate(keys):
+            answer = answers.get(key)
+            if isinstance(answer, np.ndarray):
+                found[n] = True
+                embeddings.append(answer)
+            elif answer is not None:
+                failures.append(LeftOut(photos[n].path, answer))
+        rows = np.flatnonzero(found).tolist()
+        size = 0 if shape is None else shape.embedding_size
+        return PhotoFeatures(
+            photos=tuple(photos[n] for n in rows),
+            found=found,
+            failures=tuple(failures),
+            embedding=np.stack(embeddings) if embeddings else np.empty((0, size), np.float32),
+            _path=path,
+            _keys=tuple(keys[n] for n in rows),
+            _shape=shape,
+        )
+
+    def _complete(
+        self,
+        file: sqlite3.Connection,
+        photos: Sequence[Photo],
+        extract: Extract,
+        progress: Progress | None,
+    ) -> tuple[list[bytes], list[LeftOut]]:
+        """Compute what is missing; returns each photo's key (empty: unreadable) and the
+        unreadable ones."""
+        keys: list[bytes] = []
+        unreadable: list[LeftOut] = []
+        known = {row[0] for row in file.execute("SELECT hash FROM photos")}
+        waiting: list[_Entry] = []
+        for n, photo in enumerate(photos):
+            try:
+                key = bytes.fromhex(content_hash(photo.image))
+            except ImageError as error:
+                keys.append(b"")
+                unreadable.append(LeftOut(photo.path, error.what))
+            else:
+                keys.append(key)
+                if key not in known:
+                    known.add(key)
+                    waiting.append(_entry(key, photo, extract))
+            if len(waiting) >= _BATCH:
+                _save(file, waiting)
+            if progress is not None:
+                progress(n + 1, len(photos))
+        _save(file, waiting)
+        return keys, unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A photo's answer, ready to be kept; ``sizes`` is empty without a face."""
+
+    key: bytes
+    failure: str = ""
+    embedding: bytes = b""
+    payload: bytes = b""
+    sizes: tuple[int, ...] = ()
+
+
+def _entry(key: bytes, photo: Photo, extract: Extract) -> _Entry:
+    try:
+        features = extract(photo)
+    except NoFaceError:
+        return _Entry(key, "no face was found")
+    except ImageError as error:
+        return _Entry(key, "the photo cannot be read" + (f": {error.why}" if error.why else ""))
+    sizes = (features.embedding.shape[1], *features.grid, features.patches.shape[2])
+    payload = Int8Codec(features.grid, sizes[3]).encode(features)[0]
+    return _Entry(key, "", features.embedding.astype("<f4").tobytes(), payload, sizes)
+
+
+def _save(file: sqlite3.Connection, waiting: list[_Entry]) -> None:
+    """One transaction, begun only now: the file is not locked while photos are analysed."""
+    sizes = next((entry.sizes for entry in waiting if entry.sizes), None)
+    if sizes is not None:
+        file.execute("INSERT OR IGNORE INTO shape VALUES (1, ?)", [json.dumps(sizes)])
+    file.executemany(
+        "INSERT OR IGNORE INTO photos VALUES (?, ?, ?, ?)",
+        [(entry.key, entry.failure, entry.embedding, entry.payload) for entry in waiting],
+    )
+    file.commit()
+    waiting.clear()
+
+
+def _shape(file: sqlite3.Connection, path: Path) -> Shape | None:
+    row = file.execute("SELECT sizes FROM shape").fetchone()
+    if row is None:
+        return None
+    try:
+        size, h, w, channels = json.loads(row[0])
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, str(error)) from error
+    return Shape(size, (h, w), channels)
+
+
+def _answers(
+    file: sqlite3.Connection, path: Path, keys: list[bytes], shape: Shape | None
+) -> dict[bytes, Float32 | str]:
+    """Embedding or failure of each key."""
+    found: dict[bytes, Float32 | str] = {}
+    for part in _parts(keys):
+        marks = ",".join("?" * len(part))
+        rows = file.execute(
+            f"SELECT hash, failure, embedding FROM photos WHERE hash IN ({marks})", part
+        )
+        for key, failure, data in rows:
+            if failure:
+                found[key] = failure
+                continue
+            if shape is None or len(data) != 4 * shape.embedding_size:
+                raise _damaged(path, "an embedding has another size than the file says")
+            found[key] = np.frombuffer(data, dtype="<f4").astype(np.float32)
+    return found
+
+
+def _parts(keys: list[bytes]) -> Iterator[list[bytes]]:
+    return (keys[start : start + _KEYS] for start in range(0, len(keys), _KEYS))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for one piece of work; SQLite's errors become ours."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as file:
+            file.execute("PRAGMA journal_mode=WAL")
+            file.execute("PRAGMA synchronous=NORMAL")
+            yield file
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> FaceflowError:
+    return FaceflowError(
+        f"The features in {path} cannot be used",
+        why=why,
+        todo="delete the file (they are computed again), free the disk, or choose another folder",
+    )
