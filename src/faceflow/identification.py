@@ -122,7 +122,8 @@ def identify(
         gallery: the enrolled people.
         k: faces to re-rank. This, the next two, ``patches`` and ``visible`` default to the
             gallery's calibration if it has one, else to what measured best for its network.
-        alpha: share of the EMD similarity, 0 to 1.
+        alpha: share of the EMD similarity, 0 to 1; with 0, and ``visible`` left open, stage
+            1's ranking stands.
         weighting: a name from :data:`faceflow.weighting.WEIGHTINGS`.
         grid: pool patches to this grid before transport, e.g. (4, 4).
         threshold: the least score that counts as identified. None takes the gallery's

@@ -101,7 +101,8 @@ class MatchOptions:
 
         A calibration that does not speak of patches was made with raw ones. Without a patch
         model, and on another grid than the network's, what was left open falls back to raw
-        patches, visible 0 and uniform weights.
+        patches, visible 0 and uniform weights. An ``alpha`` of 0 asks for stage 1's ranking, so
+        ``visible`` is 0 with it unless it is given too.
         """
         known: dict[str, Any] = dict(calibrated or {})
         if known:
@@ -109,6 +110,8 @@ class MatchOptions:
         kind = known.get("patches", defaults.patches) if patches is None else patches
         share = known.get("visible", defaults.visible) if visible is None else visible
         rule = known.get("weighting", defaults.weighting) if weighting is None else weighting
+        if alpha == 0 and visible is None:
+            share = 0.0
         if model is None or grid is not None:
             kind = "raw" if patches is None else kind
             share = 0.0 if visible is None else share

@@ -108,6 +108,9 @@ def test_explain_draws_all_weightings(run, drawn: Path, tmp_path: Path) -> None:
     with Image.open(sheet) as image:
         assert image.width > 4 * image.height / 3  # photo, apc, sc, lmk, norm in two rows
     run("explain", a, b, "--weights", tmp_path / "x.jpg", code=2)
-    assert "128 numbers" in run("verify", a, b, "--weighting", "cc", code=2).err
+    raw = ("--weighting", "cc", "--patches", "raw")
+    assert "128 numbers" in run("verify", a, b, *raw, code=2).err
+    # Projected patches are as long as embeddings.
+    assert run("verify", a, b, "--weighting", "cc", "--patches", "projected").out
     for name in ("lmk", "norm"):
         assert run("verify", a, b, "--weighting", name, "--json").json["weighting"] == name

@@ -90,12 +90,22 @@ def test_scoring_options_reach_the_score(run, drawn: Path, gallery: Path) -> Non
 
     cosine, patches = best("--alpha", 0), best("--alpha", 1)
     assert cosine["score"] == cosine["cosine"]
+    assert cosine["visible"] is None
     assert patches["score"] == patches["emd"]
+    seen = best("--alpha", 0, "--visible", 1)
+    assert seen["score"] == seen["visible"] != cosine["cosine"]
+    raw = best("--alpha", 0.7, "--patches", "raw", "--visible", 0, "--weighting", "apc")
+    assert raw["score"] == pytest.approx(0.7 * raw["emd"] + 0.3 * raw["cosine"])
     emds = [patches["emd"]] + [
         best("--alpha", 1, *words)["emd"]
-        for words in (["--grid", "4x4"], ["--weighting", "apc"], ["--epsilon", 0.5])
+        for words in (
+            ["--grid", "4x4"],
+            ["--weighting", "apc"],
+            ["--epsilon", 0.5],
+            ["--patches", "raw"],
+        )
     ]
-    assert len({round(emd, 6) for emd in emds}) == 4
+    assert len({round(emd, 6) for emd in emds}) == 5
     (short,) = run("identify", query, "-g", gallery, "--k", 1, "--json").lines
     assert len(short["matches"]) == 1
     (two,) = run("identify", query, "-g", gallery, "--best-faces", 2, "--json").lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -203,7 +204,14 @@ def explain(
             else:
                 file.write(json.dumps(to_json(found), allow_nan=False).encode("utf-8"))
     if weights is not None:
-        left, right = (options.prepare(face.features) for face in (query, other))
+        # The network's own patches, and what they show where that is known.
+        plain = replace(
+            options,
+            patches="raw",
+            visible=0.0,
+            weighting="uniform" if options.model is None else "visible",
+        )
+        left, right = (plain.prepare(face.features) for face in (query, other))
         pair = WeightedPair(f"{a.name}, {b.name}", query.crop, left, other.crop, right)
         with atomic_write(weights) as file:
             weight_sheet([pair]).save(file, "PNG")
