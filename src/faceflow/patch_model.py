@@ -26,6 +26,7 @@ from faceflow.arrays import Float32, Float64, unit
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
 from faceflow.transport import native
+from faceflow.weights import TrainedHere
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +169,11 @@ def load(network: str, digest: str) -> PatchModel | None:
 
 @lru_cache(maxsize=4)
 def _load(network: str, digest: str) -> PatchModel | None:
-    cover = _read_cover(network, digest)
+    source = networks.spec(network).source
+    if isinstance(source, TrainedHere):  # raw patches, and so covers, as of where it came from
+        cover = _read_cover(source.upstream, source.patches)
+    else:
+        cover = _read_cover(network, digest)
     if cover is None:
         return None
     weight, _ = networks.last_layer(network)

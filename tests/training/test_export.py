@@ -57,10 +57,17 @@ def test_save_and_load(cache: Path, default_network: FaceNetwork) -> None:
     spec = save_head(NAME, "lightcnn-v4", *new, trained_on="nobody")
     assert spec == networks.spec(NAME)
     assert spec.digest != networks.spec("lightcnn-v4").digest
-    assert not MatchOptions.resolve(networks.defaults_for(NAME)).needs_model
+    assert networks.defaults_for(NAME) == networks.defaults_for("lightcnn-v4")
     assert networks.available()[0].name == "lightcnn-v4"
     assert networks.available()[-1].name == NAME
-    assert patch_model.load(NAME, spec.digest) is None
+    # The raw patches are the base's, so its covers are known; contributions are the new layer's.
+    seen = patch_model.load(NAME, spec.digest)
+    base = patch_model.load("lightcnn-v4", default_network.digest)
+    assert seen is not None
+    assert base is not None
+    np.testing.assert_array_equal(seen.cover.weight, base.cover.weight)
+    np.testing.assert_array_equal(seen.projection[..., ::-1], base.projection)
+    assert MatchOptions.resolve(spec.defaults, model=seen).patches == "projected"
     network = load_network(NAME, threads=1)
     images = np.random.default_rng(0).random((1, 3, 128, 128), np.float32)
     embedding, maps = network.run(images)
@@ -145,6 +152,11 @@ def test_defaults_are_those_of_the_base_where_they_need_no_patch_model(cache: Pa
     for given, expected in ((plain, plain), (seen, UNCALIBRATED)):
         trained.save(NAME, replace(base, defaults=given), graph, trained_on="nobody")
         assert networks.defaults_for(NAME) == expected
+    spec = trained.save(NAME, replace(base, defaults=seen), graph, trained_on="nobody")
+    assert patch_model.load(NAME, spec.digest) is None, "whole networks have patches of their own"
+    spec = trained.save(NAME, base, graph, trained_on="nobody", same_patches=True)
+    again = trained.save("again", spec, graph, trained_on="nobody", same_patches=True)
+    assert patch_model.load("again", again.digest) is not None
 
 
 def test_a_layer_that_nothing_computes_with_is_not_trained(cache: Path) -> None:

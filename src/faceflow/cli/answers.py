@@ -103,11 +103,11 @@ class Answer:
         return found
 
     def rows(self, top: int) -> list[tuple[Cell, ...]]:
-        """query, decision, person, score, cosine, EMD, ranks."""
+        """query, decision, person, score, cosine, visible cosine, EMD, ranks."""
         label = f"{self.query} #{self.place}" if self.of > 1 else str(self.query)
         decision = (_WORDS.get(self.status, self.status), _STYLES.get(self.status, ""))
         if not self.people:
-            return [(label, decision, "-", "-", "-", "-", "-")]
+            return [(label, decision, "-", "-", "-", "-", "-", "-")]
         return [
             (
                 label if place == 0 else "",
@@ -115,6 +115,7 @@ class Answer:
                 match.person,
                 number(match.score),
                 number(match.cosine),
+                number(match.visible),
                 number(match.emd),
                 f"{match.stage1_rank} -> {match.rank}",
             )

@@ -93,16 +93,17 @@ def verify(
         return
     decision = {True: ("same person", "bold green"), False: ("not the same", "bold yellow")}
     print_table(
-        ("decision", "score", "cosine", "EMD"),
+        ("decision", "score", "cosine", "visible", "EMD"),
         [
             (
                 ("-", "") if answer.same is None else decision[answer.same],
                 number(answer.score),
                 number(answer.cosine),
+                number(answer.visible),
                 number(answer.emd),
             )
         ],
-        right=("score", "cosine", "EMD"),
+        right=("score", "cosine", "visible", "EMD"),
     )
     if answer.same is None:
         say("no threshold was given, so nothing is decided (--threshold)")
@@ -219,18 +220,19 @@ def explain(
         print_json({"a": str(a), "b": str(b)} | to_json(found), line=True)
         return
     print_table(
-        ("score", "cosine", "EMD", "alpha", "weights", "stays in place"),
+        ("score", "cosine", "visible", "EMD", "alpha", "weights", "stays in place"),
         [
             (
                 number(found.score),
                 number(found.cosine),
+                number(found.visible),
                 number(found.emd),
                 number(found.alpha, 2),
                 found.weighting,
                 f"{100 * found.nearby_mass:.0f}%",
             )
         ],
-        right=("score", "cosine", "EMD", "alpha", "stays in place"),
+        right=("score", "cosine", "visible", "EMD", "alpha", "stays in place"),
     )
     for target in [*targets, *([] if weights is None else [weights])]:
         print_line(f"written: {target}")

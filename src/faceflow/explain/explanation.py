@@ -120,9 +120,7 @@ class Explanation:
             whole: tuple[Term, ...] = (Term("cosine", "cosine", rest, self.cosine),)
         else:
             whole = (
-                Term(
-                    "visible", "cosine of what both show", rest * self.visible_share, self.visible
-                ),
+                Term("visible", "visible cosine", rest * self.visible_share, self.visible),
                 Term("cosine", "cosine", rest * (1 - self.visible_share), self.cosine),
             )
         return (Term("emd", "EMD similarity", self.alpha, self.emd), *whole)

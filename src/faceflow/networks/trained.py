@@ -27,7 +27,9 @@ def check_name(name: str) -> None:
         )
 
 
-def save(name: str, base: NetworkSpec, graph: bytes, *, trained_on: str) -> NetworkSpec:
+def save(
+    name: str, base: NetworkSpec, graph: bytes, *, trained_on: str, same_patches: bool = False
+) -> NetworkSpec:
     """Put a fine-tuned network into the cache, replacing one of the same name.
 
     Args:
@@ -37,6 +39,8 @@ def save(name: str, base: NetworkSpec, graph: bytes, *, trained_on: str) -> Netw
             patch model.
         graph: its ONNX bytes.
         trained_on: the photos, for people to read.
+        same_patches: whether only the last layer was trained, so that raw patches are the
+            base's to the last bit and what is known of them holds.
 
     Returns:
         The new network's spec; its digest differs from the base's.
@@ -46,18 +50,20 @@ def save(name: str, base: NetworkSpec, graph: bytes, *, trained_on: str) -> Netw
         WeightsError: the cache cannot be written.
     """
     check_name(name)
-    # Nobody measured what patches show under these weights: no patch model is known for them.
-    known = base.defaults.patches == "raw" and base.defaults.visible == 0
-    known = known and base.defaults.weighting != "visible"
-    defaults = base.defaults if known else UNCALIBRATED
-    root = base.source.upstream if isinstance(base.source, TrainedHere) else base.name
+    trained = base.source if isinstance(base.source, TrainedHere) else None
+    patches = (base.digest if trained is None else trained.patches) if same_patches else ""
+    plain = base.defaults.patches == "raw" and base.defaults.visible == 0
+    plain = plain and base.defaults.weighting != "visible"
+    # Without the base's patches nobody knows what covers look like to the network.
+    defaults = base.defaults if plain or patches else UNCALIBRATED
+    root = base.name if trained is None else trained.upstream
     spec = replace(
         base,
         name=name,
         model="",  # its graph is its own also where the base runs another model's
         defaults=defaults,
         title=f"{root}, fine-tuned on this machine",
-        source=TrainedHere(hashlib.sha256(graph).hexdigest(), len(graph), root),
+        source=TrainedHere(hashlib.sha256(graph).hexdigest(), len(graph), root, patches),
         licence=replace(
             base.licence,
             training_data=f"{base.licence.training_data}; then, on this machine, {trained_on}",

@@ -76,7 +76,7 @@ def save_head(
             why=f"{base} needs {old[0].shape} and {old[1].shape}",
         )
     graph = _replaced(networks.graph(base), {_WEIGHT: weight, _BIAS: bias})
-    return trained.save(name, networks.spec(base), graph, trained_on=trained_on)
+    return trained.save(name, networks.spec(base), graph, trained_on=trained_on, same_patches=True)
 
 
 def root_of(spec: NetworkSpec) -> str:

@@ -121,11 +121,14 @@ class TrainedHere:
             published file does for a :class:`WheelFile`.
         size: bytes of the graph.
         upstream: the published network it descends from.
+        patches: digest of the network whose raw patches it has unchanged, because only its last
+            layer was trained; empty where more was.
     """
 
     member_sha256: str
     size: int
     upstream: str
+    patches: str = ""
 
     @property
     def requirement(self) -> str:
