@@ -4,7 +4,8 @@
 
 Real gallery files, written through Gallery.enroll. Embeddings are all different; patches are
 those of 500 drawn faces over and over, which costs a reader what different ones cost. "Cold":
-nothing of the file is in the system's cache (posix_fadvise) before the call; later searches find the embeddings in memory. Linux only.
+nothing of the file is in the system's cache (posix_fadvise) before the call; later
+searches find the embeddings in memory. Linux only.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The compiled Sinkhorn kernel: same plans as the NumPy oracle, several times faster.
 
+Below it stand the faces of the other compiled parts: patch maps, and the int8 scan of stage 1.
+
 Nothing here computes; arrays are checked, laid out and handed over. Each pair's answer is the
 same to the last bit for any batch, order of candidates and number of threads. Between
 instruction sets the avx2, avx512 and amx levels agree to the last bit for f32 and int8; the
