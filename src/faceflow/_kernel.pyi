@@ -1,4 +1,4 @@
-"""The compiled transport kernel and int8 scan; :mod:`faceflow.transport.native` is its only caller."""
+"""The compiled kernels; :mod:`faceflow.transport.native` is their only caller."""
 
 from collections.abc import Sequence
 from typing import Any
