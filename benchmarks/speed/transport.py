@@ -86,6 +86,95 @@ def published(query: np.ndarray, gallery: np.ndarray, u: np.ndarray, v: np.ndarr
     return guarded
 
 
+def published_onnx(query: np.ndarray, gallery: np.ndarray, u: np.ndarray, v: np.ndarray) -> Run:
+    """The same computation as :func:`published`, as one ONNX graph in ONNX Runtime."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    node, kind = helper.make_node, TensorProto.FLOAT
+    tensor = helper.make_tensor_value_info
+    # One step: r, c -> r = rows / K c, c = columns / r K; on while the mean change is 0.1 or more.
+    step = [
+        node("MatMul", ["kernel", "c"], ["kc"]),
+        node("Div", ["rows", "kc"], ["r_new"]),
+        node("Transpose", ["r_new"], ["r_row"], perm=[0, 2, 1]),
+        node("MatMul", ["r_row", "kernel"], ["rk"]),
+        node("Div", ["columns", "rk"], ["c_row"]),
+        node("Transpose", ["c_row"], ["c_new"], perm=[0, 2, 1]),
+        node("Sub", ["r_new", "r"], ["moved"]),
+        node("Abs", ["moved"], ["distance"]),
+        node("ReduceMean", ["distance"], ["mean"], keepdims=0),
+        node("GreaterOrEqual", ["mean", "tenth"], ["on"]),
+    ]
+    body = helper.make_graph(
+        step,
+        "step",
+        [
+            tensor("i", TensorProto.INT64, []),
+            tensor("go", TensorProto.BOOL, []),
+            tensor("r", kind, None),
+            tensor("c", kind, None),
+        ],
+        [
+            tensor("on", TensorProto.BOOL, []),
+            tensor("r_new", kind, None),
+            tensor("c_new", kind, None),
+        ],
+    )
+    nodes = [
+        node("Gather", ["stored", "order"], ["candidates"], axis=0),
+        node("MatMul", ["candidates", "q"], ["cosine"]),
+        node("Sub", ["cosine", "one"], ["less"]),
+        node("Div", ["less", "epsilon"], ["exponent"]),
+        node("Exp", ["exponent"], ["kernel"]),
+        node("Loop", ["most", "yes", "r0", "c0"], ["r_end", "c_end"], body=body),
+        node("Transpose", ["c_end"], ["c_wide"], perm=[0, 2, 1]),
+        node("Mul", ["r_end", "kernel"], ["half"]),
+        node("Mul", ["half", "c_wide"], ["flow"]),
+        node("Mul", ["flow", "cosine"], ["products"]),
+        node("IsNaN", ["products"], ["bad"]),
+        node("Where", ["bad", "zero", "products"], ["good"]),
+        node("ReduceSum", ["good", "axes"], ["score"], keepdims=0),
+    ]
+    constants = {
+        "one": np.float32(1),
+        "zero": np.float32(0),
+        "tenth": np.float32(0.1),
+        "epsilon": np.float32(EPSILON),
+        "most": np.int64(100),
+        "yes": np.bool_(True),
+        "axes": np.array([1, 2]),
+    }
+    given = {
+        "stored": gallery,
+        "q": np.ascontiguousarray(query.T),
+        "rows": v[:, :, None],
+        "columns": u[:, None, :],
+        "r0": np.ones_like(v)[:, :, None],
+        "c0": np.ones_like(u)[:, :, None],
+        "order": np.random.default_rng(0).permutation(len(gallery)),
+    }
+    given = {
+        name: np.asarray(x, np.int64 if name == "order" else np.float32)
+        for name, x in given.items()
+    }
+    graph = helper.make_graph(
+        nodes,
+        "published",
+        [tensor(n, TensorProto.INT64 if n == "order" else kind, x.shape) for n, x in given.items()],
+        [tensor("score", kind, [len(gallery)])],
+        [numpy_helper.from_array(np.asarray(x), n) for n, x in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda: session.run(None, given)[0]
+
+
 def pot_batch(query: np.ndarray, gallery: np.ndarray, u: np.ndarray, v: np.ndarray) -> Run:
     """POT's batched log-domain solver on the same cost, at our tolerance."""
     import ot.batch
@@ -104,6 +193,7 @@ def methods(r: int, c: int, k: int, threads: int) -> dict[str, Run]:
         found["published (PyTorch)"] = published(query, gallery, u, v)
     except ImportError:
         print("PyTorch is not installed: no published computation in this run")
+    found["published (ONNX Runtime)"] = published_onnx(query, gallery, u, v)
     for dtype in ("f32", "bf16", "int8"):
         codes = encode(gallery, dtype)
         # Each format's own best level: what runs when nobody forces one.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "job.hpp"
+#include "scan.hpp"
 
 namespace faceflow {
 
@@ -14,5 +15,6 @@ std::vector<std::string> available_levels();  // those this machine can run, slo
 // kernel of its own for that dtype uses the next lower one's. Throws std::invalid_argument for a
 // level this machine cannot run.
 const Format& choose(Dtype dtype, const std::string& level);
+ScanKernel choose_scan(const std::string& level);  // likewise, for stage 1
 
 }  // namespace faceflow

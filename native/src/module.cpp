@@ -265,6 +265,72 @@ void project(Floats3 x, Map map, Out3 out, Out2<float> lengths, int threads,
   });
 }
 
+using Rows = ndarray<const float, nb::ndim<2>, nb::device::cpu>;
+using Codes = ndarray<std::int8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Floats1 = ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+// Words of an embedding of D values; `codes` must have room for n of them.
+std::int64_t words_of(const Codes& codes, const Floats1& scales, const Floats1& residues,
+                      std::int64_t n) {
+  const std::int64_t blocks = (n + SCAN_LANES - 1) / SCAN_LANES;
+  const auto room = static_cast<std::size_t>(blocks * SCAN_LANES);
+  require(codes.shape(2) == SCAN_LANES && codes.shape(3) == 4 &&
+              static_cast<std::int64_t>(codes.shape(0)) >= blocks && scales.shape(0) >= room &&
+              residues.shape(0) >= room,
+          "codes must be (blocks, words, 16, 4), scales and residues (blocks * 16,)");
+  return static_cast<std::int64_t>(codes.shape(1));
+}
+
+void round_rows(Rows matrix, std::int64_t begin, std::int64_t end, Codes codes, Floats1 scales,
+                Floats1 residues) {
+  const auto n = static_cast<std::int64_t>(matrix.shape(0));
+  const auto d = static_cast<std::int64_t>(matrix.shape(1));
+  require(0 <= begin && begin <= end && end <= n, "rows outside the matrix");
+  require(d >= 1 && (n == 0 || d < 2 || matrix.stride(1) == 1), "last axis must be contiguous");
+  require(words_of(codes, scales, residues, end) == (d + 3) / 4, "codes have another width");
+  const nb::gil_scoped_release release;
+  scan_pack(matrix.data(), matrix.stride(0), begin, end, d, codes.data(), scales.data(),
+            residues.data());
+}
+
+using QueryCodes = ndarray<const std::int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using PerQuery = ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+std::vector<nb::bytes> survivors(QueryCodes query, PerQuery scale, PerQuery length, PerQuery slack,
+                                 Codes codes, Floats1 scales, Floats1 residues, std::int64_t faces,
+                                 std::int64_t k, int threads, const std::string& isa) {
+  Scan scan;
+  scan.faces = faces;
+  scan.k = k;
+  scan.queries = static_cast<std::int64_t>(query.shape(0));
+  require(faces >= 0 && k >= 1, "faces and k out of range");
+  scan.words = words_of(codes, scales, residues, faces);
+  // 255 * 127 * 4 * words must stay below 2^31.
+  require(scan.words >= 1 && scan.words <= 4096, "embeddings may have 1 to 16384 values");
+  require(static_cast<std::int64_t>(query.shape(1)) == scan.words * 4 &&
+              scale.shape(0) == query.shape(0) && length.shape(0) == query.shape(0) &&
+              slack.shape(0) == query.shape(0),
+          "queries must be (Q, words * 4), with three numbers each");
+  scan.codes = codes.data();
+  scan.scales = scales.data();
+  scan.residues = residues.data();
+  scan.query = query.data();
+  scan.query_scale = scale.data();
+  scan.query_length = length.data();
+  scan.slack = slack.data();
+  const ScanKernel kernel = choose_scan(isa);
+  std::vector<std::vector<std::int64_t>> found;
+  {
+    const nb::gil_scoped_release release;
+    found = scan_survivors(scan, kernel, threads);
+  }
+  std::vector<nb::bytes> rows;
+  for (const auto& one : found) {
+    rows.emplace_back(reinterpret_cast<const char*>(one.data()), one.size() * sizeof(one[0]));
+  }
+  return rows;
+}
+
 // Multiply-accumulates per second of one core with the products a dtype uses, best of several.
 double peak(const std::string& dtype, const std::string& isa, double seconds) {
   const Format& kernel = choose(dtype_of(dtype), isa);
@@ -296,6 +362,11 @@ NB_MODULE(_kernel, m) {
         nb::arg("flow").none());
   m.def("project", &faceflow::project, nb::arg("x"), nb::arg("map"), nb::kw_only(),
         nb::arg("out"), nb::arg("lengths"), nb::arg("threads"), nb::arg("isa"));
+  m.def("round_rows", &faceflow::round_rows, nb::arg("matrix"), nb::arg("begin"), nb::arg("end"),
+        nb::kw_only(), nb::arg("codes"), nb::arg("scales"), nb::arg("residues"));
+  m.def("survivors", &faceflow::survivors, nb::arg("query"), nb::kw_only(), nb::arg("scale"),
+        nb::arg("length"), nb::arg("slack"), nb::arg("codes"), nb::arg("scales"),
+        nb::arg("residues"), nb::arg("faces"), nb::arg("k"), nb::arg("threads"), nb::arg("isa"));
   m.def("built_levels", &faceflow::built_levels);
   m.def("isa_levels", &faceflow::available_levels);
   m.def("active_isa", [](const std::string& dtype, const std::string& isa) {

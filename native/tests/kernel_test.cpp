@@ -1,5 +1,6 @@
 // Every level against a plain float64 solution and against each other, on random shapes, with
 // every array in a block of exactly its size so that a sanitizer sees any read past its end.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -283,6 +284,60 @@ std::vector<const Format*> formats_of(Dtype dtype) {
   return all;
 }
 
+// The int8 scan must keep every face that belongs to the best k, whoever else it keeps.
+void check_scan() {
+  const int n = between(1, 700), d = between(1, 90), q = between(1, 6), k = between(1, n);
+  const int words = (d + 3) / 4, blocks = (n + SCAN_LANES - 1) / SCAN_LANES;
+  const Block<float> x(n * d), asked(q * d), scales(blocks * SCAN_LANES);
+  const Block<float> residues(blocks * SCAN_LANES), own(q), length(q), slack(q);
+  const Block<std::int8_t> codes(blocks * words * 64), query(q * words * 4);
+  unit_rows(x, n, d);
+  unit_rows(asked, q, d);
+  const int half = between(0, n);  // in two steps, as a gallery grows
+  scan_pack(x.get(), d, 0, half, d, codes.get(), scales.get(), residues.get());
+  scan_pack(x.get(), d, half, n, d, codes.get(), scales.get(), residues.get());
+  for (int i = 0; i < q; ++i) {
+    float top = 0;
+    for (int c = 0; c < d; ++c) top = std::max(top, std::fabs(asked[i * d + c]));
+    own[i] = top / 127;
+    double near = 0, lost = 0;
+    for (int c = 0; c < d; ++c) {
+      const float code = std::nearbyint(asked[i * d + c] / own[i]);
+      query[i * words * 4 + c] = static_cast<std::int8_t>(code);
+      const double value = static_cast<double>(own[i]) * code;
+      near += value * value;
+      lost += (asked[i * d + c] - value) * (asked[i * d + c] - value);
+    }
+    length[i] = static_cast<float>(std::sqrt(near) * 1.000001);
+    slack[i] = static_cast<float>(std::sqrt(lost) * 1.0001 + 1e-5);
+  }
+  Scan scan;
+  scan.faces = n, scan.words = words, scan.queries = q, scan.k = k;
+  scan.codes = codes.get(), scan.scales = scales.get(), scan.residues = residues.get();
+  scan.query = query.get(), scan.query_scale = own.get();
+  scan.query_length = length.get(), scan.slack = slack.get();
+  for (const std::string& level : available_levels()) {
+    const auto found = scan_survivors(scan, choose_scan(level), between(1, 3));
+    for (int i = 0; i < q; ++i) {
+      std::vector<double> dots(n);
+      for (int f = 0; f < n; ++f) {
+        for (int c = 0; c < d; ++c) {
+          dots[f] += static_cast<double>(x[f * d + c]) * asked[i * d + c];
+        }
+      }
+      std::vector<double> ordered = dots;
+      std::sort(ordered.begin(), ordered.end());
+      for (int f = 0; f < n; ++f) {
+        if (dots[f] < ordered[n - k]) continue;
+        if (!std::binary_search(found[i].begin(), found[i].end(), f)) {
+          std::printf("FAIL scan %s n=%d d=%d k=%d: face %d lost\n", level.c_str(), n, d, k, f);
+          ++failures;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -294,6 +349,7 @@ int main(int argc, char** argv) {
 #endif
   std::printf("\n");
   for (int k = 0; k < cases; ++k) {
+    check_scan();
     const bool big = k % 25 == 24;
     Case c{between(1, 2), between(1, 4),  between(1, 40), between(1, 40), between(1, 90),
            Dtype::f32,    Weighting::given, 0.05,         1e-3};

@@ -1,4 +1,4 @@
-"""The compiled transport kernel; :mod:`faceflow.transport.native` is its only caller."""
+"""The compiled kernels; :mod:`faceflow.transport.native` is their only caller."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,3 +38,20 @@ def active_isa(dtype: str = "f32", *, isa: str = "") -> str: ...
 def physical_cores() -> int: ...
 def project(x: Any, map: Any, *, out: Any, lengths: Any, threads: int, isa: str) -> None: ...
 def peak(dtype: str, *, isa: str = "", seconds: float = 0.2) -> float: ...
+def round_rows(
+    matrix: Any, begin: int, end: int, *, codes: Any, scales: Any, residues: Any
+) -> None: ...
+def survivors(
+    query: Any,
+    *,
+    scale: Any,
+    length: Any,
+    slack: Any,
+    codes: Any,
+    scales: Any,
+    residues: Any,
+    faces: int,
+    k: int,
+    threads: int,
+    isa: str,
+) -> list[bytes]: ...

@@ -107,8 +107,8 @@ class ReadableGallery:
         # for each other.
         with self._store.snapshot(), self._index_lock:
             self._index.refresh(self._store)
-            ids, matrix = self._index.ids, self._index.matrix
-        return exact_search(features.embedding, ids, matrix, k, exclude)
+            ids, matrix, codes = self._index.ids, self._index.matrix, self._index.codes
+        return exact_search(features.embedding, ids, matrix, k, exclude, codes=codes)
 
     def features(self, face_ids: Sequence[int] | Int64, *, landmarks: bool = False) -> FaceFeatures:
         """Features of the given faces, in that order, as the codec gives them back.

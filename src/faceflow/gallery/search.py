@@ -5,22 +5,30 @@ size. So the float32 product only preselects: with a rigorous bound on its error
 every face that can be among the best k, and those few are scored again in float64, summed in
 one fixed order. The result is the same to the last bit for one query or a thousand, on any
 machine.
+
+In large galleries a scan in int8 (:mod:`.rounded`) selects first, by a bound just as rigorous,
+and the float32 product is taken of the faces that it leaves: same faces, same scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from faceflow.arrays import Bools, Float32, Float64, Int64
 from faceflow.errors import GalleryError, InputError
+from faceflow.gallery import rounded
 from faceflow.gallery.records import Shortlist
+from faceflow.gallery.rounded import RoundedEmbeddings
 from faceflow.gallery.store import Revision, Store
 
 UNIT_TOLERANCE = 1e-5
 """How far from 1 an embedding's length may be; the error bound below counts on it."""
+
+SCAN_FROM = 30_000
+"""Faces from which a gallery keeps int8 codes too: measured by benchmarks/speed/stage1.py."""
 
 # Similarities held at a time: 16 MB, and as much again for selecting.
 _BLOCK_SCORES = 4_000_000
@@ -42,6 +50,7 @@ class EmbeddingIndex:
         self._matrix = np.empty((0, embedding_size), dtype=np.float32)
         self._used = 0
         self._revision = Revision(0, 0)
+        self._codes: RoundedEmbeddings | None = None
 
     def refresh(self, store: Store) -> None:
         """Fetch what was added since the last call, drop what was removed.
@@ -55,6 +64,7 @@ class EmbeddingIndex:
             keep = np.isin(self.ids, store.face_ids(), assume_unique=True)
             self._ids, self._matrix = self.ids[keep], self.matrix[keep]
             self._used = len(self._ids)
+            self._codes = None
         faces = store.count()
         if self._used == 0:
             self._reserve(faces)
@@ -64,6 +74,11 @@ class EmbeddingIndex:
             raise GalleryError(
                 f"{store.path} is damaged: {self._used} of {faces} faces can be read",
                 todo="restore a copy, or import a former export",
+            )
+        if faces >= SCAN_FROM and rounded.available(self._matrix.shape[1]):
+            known = self._codes
+            self._codes = (
+                known.extended(self.matrix) if known else RoundedEmbeddings.of(self.matrix)
             )
         # Only now: after an error the next search must try, and fail, again.
         self._revision = revision
@@ -77,6 +92,11 @@ class EmbeddingIndex:
     def matrix(self) -> Float32:
         """(n, D) embeddings."""
         return self._matrix[: self._used]
+
+    @property
+    def codes(self) -> RoundedEmbeddings | None:
+        """The same embeddings in int8 where there are many; a quarter more memory."""
+        return self._codes
 
     def _append(self, ids: Int64, block: Float32) -> None:
         end = self._used + len(ids)
@@ -100,6 +120,8 @@ def exact_search(
     matrix: Float32,
     k: int,
     exclude: Sequence[Collection[int]] | None = None,
+    *,
+    codes: RoundedEmbeddings | None = None,
 ) -> Shortlist:
     """The k faces of largest cosine for each query; ties go to the smaller id.
 
@@ -109,6 +131,7 @@ def exact_search(
         matrix: (n, D) float32, rows of length 1.
         k: at least 1, and at most 100,000 or n, whichever is more.
         exclude: for each query the ids that must not be found; unknown ids are ignored.
+        codes: ``matrix`` in int8, to scan that first; the answer is the same to the last bit.
 
     Raises:
         InputError: k is out of range, a value is NaN or infinite, a query is not of unit length,
@@ -120,21 +143,60 @@ def exact_search(
     cosine = np.full((total, k), np.nan)
     if n == 0:
         return Shortlist(found, cosine)
-    step = min(_BLOCK_QUERIES, max(1, _BLOCK_SCORES // n))
     bound = _error_bound(matrix.shape[1])
-    for start in range(0, total, step):
-        block = queries[start : start + step]
-        rough = block @ matrix.T
+    most = k + max(map(len, exclude or [()]), default=0)
+    if codes is not None and 2 * most < n:
+        # The best k of those not excluded are among the best k + excluded of all.
+        selected = _scanned(queries, ids, matrix, most, k, bound, exclude, codes)
+    else:
+        selected = _multiplied(queries, ids, matrix, k, bound, exclude)
+    for at, rows in enumerate(selected):
+        scores = _cosine(queries[at], matrix, rows)
+        best = np.lexsort((ids[rows], -scores))[:k]
+        found[at, : len(best)] = ids[rows[best]]
+        cosine[at, : len(best)] = scores[best]
+    return Shortlist(found, cosine)
+
+
+def _multiplied(
+    queries: Float32,
+    ids: Int64,
+    matrix: Float32,
+    k: int,
+    bound: float,
+    exclude: Sequence[Collection[int]] | None,
+) -> Iterator[Int64]:
+    """For each query the rows of its candidates, by a float32 product with all faces."""
+    step = min(_BLOCK_QUERIES, max(1, _BLOCK_SCORES // len(ids)))
+    for start in range(0, len(queries), step):
+        rough = queries[start : start + step] @ matrix.T
         if exclude is not None:
             _mask(rough, ids, exclude[start : start + step])
-        candidates = _candidates(rough, k, bound)
-        for offset, query in enumerate(block):
-            rows = np.flatnonzero(candidates[offset])
-            scores = _cosine(query, matrix, rows)
-            best = np.lexsort((ids[rows], -scores))[:k]
-            found[start + offset, : len(best)] = ids[rows[best]]
-            cosine[start + offset, : len(best)] = scores[best]
-    return Shortlist(found, cosine)
+        for wanted in _candidates(rough, k, bound):
+            yield np.flatnonzero(wanted)
+
+
+def _scanned(
+    queries: Float32,
+    ids: Int64,
+    matrix: Float32,
+    most: int,
+    k: int,
+    bound: float,
+    exclude: Sequence[Collection[int]] | None,
+    codes: RoundedEmbeddings,
+) -> Iterator[Int64]:
+    """The same by a scan in int8 for ``most`` faces, then the product with those left."""
+    for start in range(0, len(queries), _BLOCK_QUERIES):
+        block = queries[start : start + _BLOCK_QUERIES]
+        for offset, rows in enumerate(codes.survivors(block, most, 2.1 * UNIT_TOLERANCE)):
+            query = block[offset : offset + 1]
+            # All of them: as many near ties as faces. Taking rows would copy the matrix.
+            left = matrix if len(rows) == len(ids) else matrix[rows]
+            rough = query @ left.T
+            if exclude is not None:
+                _mask(rough, ids[rows], exclude[start + offset : start + offset + 1])
+            yield rows[_candidates(rough, k, bound)[0]]
 
 
 def _check(queries: Float32, k: Any, n: int, exclude: Sequence[Collection[int]] | None) -> None:

@@ -1,5 +1,7 @@
 """The compiled Sinkhorn kernel: same plans as the NumPy oracle, several times faster.
 
+Below it stand the faces of the other compiled parts: patch maps, and the int8 scan of stage 1.
+
 Nothing here computes; arrays are checked, laid out and handed over. Each pair's answer is the
 same to the last bit for any batch, order of candidates and number of threads. Between
 instruction sets the avx2, avx512 and amx levels agree to the last bit for f32 and int8; the
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.arrays import Float32, Floats, Int64, unit
+from faceflow.arrays import Float32, Floats, Int8, Int64, unit
 from faceflow.errors import InputError, MissingExtraError
 from faceflow.transport.codes import DTYPES, Buffer, Codes, DType, dtype_of
 from faceflow.transport.plan import Plan
@@ -318,3 +320,51 @@ def project(
         return out, lengths
     _kernel.project(patches, projection, out=out, lengths=lengths, threads=threads or 0, isa=isa)
     return out, lengths
+
+
+def round_rows(
+    matrix: Float32, begin: int, end: int, codes: Int8, scales: Float32, residues: Float32
+) -> None:
+    """Round rows begin..end of (n, D) embeddings in place, see ``native/src/scan.hpp``."""
+    _require()
+    _kernel.round_rows(matrix, begin, end, codes=codes, scales=scales, residues=residues)
+
+
+def survivors(
+    query: Int8,
+    of_query: tuple[Float32, Float32, Float32],
+    rounded: tuple[Int8, Float32, Float32],
+    faces: int,
+    k: int,
+    *,
+    threads: int | None = None,
+    isa: str | None = None,
+) -> list[Int64]:
+    """Rows that can be among the best k by int8 scores, see ``native/src/scan.hpp``.
+
+    Args:
+        query: (Q, words * 4) codes.
+        of_query: each (Q,): scale, length, and the error that does not depend on the face.
+        rounded: codes (blocks, words, 16, 4), scales and residues (blocks * 16,).
+        faces: n.
+        k: how many best.
+        threads: default the physical cores.
+        isa: force an instruction set; default ``$FACEFLOW_ISA``, else the best there is.
+    """
+    _require()
+    scale, length, slack = of_query
+    codes, scales, residues = rounded
+    found = _kernel.survivors(
+        query,
+        scale=scale,
+        length=length,
+        slack=slack,
+        codes=codes,
+        scales=scales,
+        residues=residues,
+        faces=faces,
+        k=k,
+        threads=threads or 0,
+        isa=_level(isa),
+    )
+    return [np.frombuffer(rows, dtype=np.int64) for rows in found]

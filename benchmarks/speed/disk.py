@@ -1,0 +1,119 @@
+"""Galleries on disk: the first search, the next ones, and the patches of a shortlist of 100.
+
+    python benchmarks/speed/disk.py --faces 13000 100000 1000000
+
+Real gallery files, written through Gallery.enroll. Embeddings are all different; patches are
+those of 500 drawn faces over and over, which costs a reader what different ones cost. "Cold":
+nothing of the file is in the system's cache (posix_fadvise) before the call; later
+searches find the embeddings in memory. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from measuring import Clock, load, machine, synthetic
+
+from faceflow import Gallery
+from faceflow.arrays import unit
+from faceflow.features import FaceFeatures
+from faceflow.gallery import Enrolment
+
+SIZE = 256
+
+
+def write(path: Path, n: int, side: int, channels: int) -> float:
+    """Make a gallery of n faces; returns seconds of wall time."""
+    drawn = synthetic(500, side, channels, SIZE)
+    rng = np.random.default_rng(1)
+
+    def items() -> Iterator[Enrolment]:
+        for start in range(0, n, 500):
+            new = unit(rng.standard_normal((500, SIZE), np.float32))
+            block = FaceFeatures(new, drawn.patches, drawn.norms, drawn.pooled, drawn.grid)
+            for i in range(min(500, n - start)):
+                at = start + i
+                yield Enrolment(f"Person {at // 2}", f"{at}.png", f"{at:064x}", block[i])
+
+    start = time.perf_counter()
+    with Gallery.create(
+        path,
+        network_name="synthetic",
+        digest="00" * 32,
+        embedding_size=SIZE,
+        grid=(side, side),
+        channels=channels,
+        thumbnails=False,
+    ) as gallery:
+        gallery.enroll(items(), batch=2000)
+    return time.perf_counter() - start
+
+
+def forget(path: Path) -> None:
+    """Drop the file from the system's cache."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def measure(path: Path, side: int, channels: int, k: int, rounds: int) -> Clock:
+    clock = Clock()
+    query = synthetic(1, side, channels, SIZE, seed=3)
+    for state in ("cold", "warm"):
+        if state == "cold":
+            forget(path)
+        with Gallery.open(path, readonly=True) as gallery, clock.measure(f"first search, {state}"):
+            gallery.search(query, k)
+    rng = np.random.default_rng(2)
+    with Gallery.open(path, readonly=True) as gallery:
+        gallery.search(query, k)
+        for _ in range(rounds):
+            asked = FaceFeatures(
+                unit(rng.standard_normal((1, SIZE), np.float32)),
+                query.patches,
+                query.norms,
+                query.pooled,
+                query.grid,
+            )
+            gallery.search(asked, k)
+            with clock.measure("search"):
+                ids = gallery.search(asked, k).face_ids[0]
+            forget(path)
+            for state in ("cold", "warm"):
+                with clock.measure(f"fetch {k} faces, {state}"):
+                    gallery.features(ids)
+    return clock
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time search and fetch in galleries on disk.")
+    parser.add_argument("--faces", type=int, nargs="+", default=[13_000, 100_000])
+    parser.add_argument("--side", type=int, default=8)
+    parser.add_argument("--channels", type=int, default=128)
+    parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--folder", type=Path, help="where the files are written, then deleted")
+    options = parser.parse_args()
+    print(f"{machine()}\n{options.side}x{options.side}x{options.channels}, D = {SIZE}")
+    for n in options.faces:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            path = Path(folder) / "faces.faceflow"
+            seconds = write(path, n, options.side, options.channels)
+            size = path.stat().st_size
+            print(
+                f"\n{n:,} faces: {size / 1e9:.2f} GB, {size / n / 1e3:.1f} KB a face, "
+                f"written in {seconds:.0f} s; {load()}",
+                flush=True,
+            )
+            print(measure(path, options.side, options.channels, options.k, options.rounds).table())
+    print(load())
+
+
+if __name__ == "__main__":
+    main()
