@@ -42,6 +42,17 @@ def test_right_means_what_it_says(drawn: DemoResult) -> None:
         assert row.ranks is None or row.enrolled
 
 
+def test_the_reasons_are_those_of_the_answer(drawn: DemoResult) -> None:
+    for row in drawn.rows:
+        assert row.best is not None
+        assert row.report is not None
+        page = row.report.page.read_text("utf-8")
+        shown = re.search(r"<strong>(-?[\d.]+)</strong> score", page)
+        assert shown is not None
+        assert float(shown[1]) == pytest.approx(row.best.score, abs=1e-3)
+        assert "visible cosine" in page
+
+
 def test_page_and_files_belong_together(drawn: DemoResult) -> None:
     page = drawn.page.read_text("utf-8")
     linked = {unquote(link) for link in re.findall(r'(?:src|href)="([^#"]+)"', page)}

@@ -81,13 +81,14 @@ def _show(result: DemoResult) -> None:
             "person",
             "rank, stage 1 -> 2",
             "cosine",
+            "visible",
             "EMD",
             "score",
             "threshold",
             "right?",
         ),
         [_row(row) for row in result.rows],
-        right=("cosine", "EMD", "score", "threshold"),
+        right=("cosine", "visible", "EMD", "score", "threshold"),
     )
     by_cosine, by_score, asked = result.first
     skipped = len(result.enrolment.skipped)
@@ -121,6 +122,7 @@ def _row(row: DemoRow) -> tuple[Cell, ...]:
         best.person if best is not None and known else "-",
         "-" if ranks is None else f"{ranks[0]} -> {ranks[1]}",
         number(best.cosine if best else None),
+        number(best.visible if best else None),
         number(best.emd if best else None),
         number(best.score if best else None),
         number(row.matches.threshold if row.matches else None),

@@ -134,17 +134,7 @@ class Asker:
         return replace(row, matches=matches, report=report)
 
     def _search(self, face: Face, threshold: float | None) -> Matches:
-        options = self._options
-        return identify(
-            face.features,
-            self._gallery,
-            k=options.k,
-            alpha=options.alpha,
-            weighting=options.weighting,
-            grid=options.grid,
-            threshold=threshold,
-            solver=options.solver,
-        )[0]
+        return identify(face.features, self._gallery, options=self._options, threshold=threshold)[0]
 
 
 def _query_name(photo: Photo, cover: str, taken: set[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from faceflow import patch_model
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.demo.material import COVERS, Material, draw_material, split_photos
 from faceflow.demo.page import demo_page
@@ -81,7 +82,9 @@ def run_demo(
                 analyzer,
                 progress=steps.of("enrolling"),
             )
-        options = MatchOptions.resolve(network.spec.defaults)
+        options = MatchOptions.resolve(
+            network.spec.defaults, model=patch_model.load(network.spec.name, network.digest)
+        )
         asker = Asker(place, gallery, analyzer, options, synthetic=given is None)
         with steps.timed("thresholds"):
             thresholds = asker.thresholds(material.listing.photos, steps.of("setting thresholds"))
