@@ -36,7 +36,7 @@ def calibrate(
             "--gallery",
             "-g",
             envvar="FACEFLOW_GALLERY",
-            help=f"The gallery file [default: {DEFAULT_GALLERY}, unless --network is given].",
+            help=f"The gallery file (default: {DEFAULT_GALLERY}, unless --network is given).",
             metavar="FILE",
         ),
     ] = None,

@@ -28,7 +28,7 @@ def demo(
     photos: Annotated[
         Path | None,
         typer.Argument(
-            help="A folder with one folder of photos per person [default: draw people].",
+            help="A folder with one folder of photos per person (default: draw people).",
             metavar="[PHOTOS]",
         ),
     ] = None,

@@ -61,8 +61,8 @@ def identify(
         typer.Option(
             "--top",
             min=1,
-            help=f"How many people to show for a face [default: {_TOP}; 1 in a table of several "
-            "photos].",
+            help=f"How many people to show for a face (default: {_TOP}; 1 in a table of several "
+            "photos).",
             metavar="PEOPLE",
         ),
     ] = None,

@@ -37,7 +37,7 @@ def pull(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Models to fetch [default: the two that are used by default].", metavar="[NAME]..."
+            help="Models to fetch (default: the two that are used by default).", metavar="[NAME]..."
         ),
     ] = None,
     from_file: Annotated[
@@ -149,7 +149,7 @@ def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Models to check [default: all that were pulled, and the defaults].",
+            help="Models to check (default: all that were pulled, and the defaults).",
             metavar="[NAME]...",
         ),
     ] = None,

@@ -31,8 +31,8 @@ def occlude(
         typer.Option(
             "--cover",
             "-c",
-            help="A cover or corruption, see --list; may be repeated [default: mask; with "
-            "--sheet: one of each family].",
+            help="A cover or corruption, see --list; may be repeated (default: mask; with "
+            "--sheet: one of each family).",
             metavar="NAME",
         ),
     ] = None,

@@ -42,7 +42,7 @@ Offline = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="CPU threads for the networks [default: all cores]."),
+    typer.Option("--threads", min=1, help="CPU threads for the networks (default: all cores)."),
 ]
 Network = Annotated[
     str | None,
@@ -52,7 +52,7 @@ Alignment = Annotated[
     str | None,
     typer.Option(
         "--alignment",
-        help="Whose landmarks align a face: mtcnn, fan-2d or fan-3d [default: mtcnn].",
+        help="Whose landmarks align a face: mtcnn, fan-2d or fan-3d (default: mtcnn).",
         metavar="NAME",
     ),
 ]
@@ -78,7 +78,7 @@ Alpha = Annotated[
     float | None,
     typer.Option(
         "--alpha",
-        help="Share of the EMD similarity in the score, 0 to 1 [default: what measured best].",
+        help="Share of the EMD similarity in the score, 0 to 1 (default: what measured best).",
         metavar="SHARE",
         rich_help_panel=_SCORING,
     ),
@@ -87,8 +87,8 @@ Weighting = Annotated[
     str | None,
     typer.Option(
         "--weighting",
-        help="Patch weights: uniform, apc, sc, cc, lmk, norm or visible [default: what measured "
-        "best].",
+        help="Patch weights: uniform, apc, sc, cc, lmk, norm or visible (default: what measured "
+        "best).",
         metavar="NAME",
         rich_help_panel=_SCORING,
     ),
@@ -98,7 +98,7 @@ Shortlist = Annotated[
     typer.Option(
         "--k",
         "-k",
-        help="How many faces of stage 1 are re-ranked [default: what measured best].",
+        help="How many faces of stage 1 are re-ranked (default: what measured best).",
         metavar="FACES",
         rich_help_panel=_SCORING,
     ),
@@ -107,7 +107,7 @@ Epsilon = Annotated[
     float | None,
     typer.Option(
         "--epsilon",
-        help="Regularisation of the transport [default: 0.05].",
+        help="Regularisation of the transport (default: 0.05).",
         metavar="NUMBER",
         rich_help_panel=_SCORING,
     ),
@@ -116,7 +116,7 @@ PatchGrid = Annotated[
     str | None,
     typer.Option(
         "--grid",
-        help="Pool patches to this grid first, e.g. 4x4 [default: the network's own].",
+        help="Pool patches to this grid first, e.g. 4x4 (default: the network's own).",
         metavar="HxW",
         rich_help_panel=_SCORING,
     ),
@@ -126,7 +126,7 @@ PatchKind = Annotated[
     typer.Option(
         "--patches",
         help="What is transported: raw patches, or projected ones, what each adds to the "
-        "embedding [default: what measured best].",
+        "embedding (default: what measured best).",
         rich_help_panel=_SCORING,
     ),
 ]
@@ -135,7 +135,7 @@ Visible = Annotated[
     typer.Option(
         "--visible",
         help="Share, 0 to 1, that the cosine of what both faces show has in the cosine "
-        "[default: what measured best].",
+        "(default: what measured best).",
         metavar="SHARE",
         rich_help_panel=_SCORING,
     ),

@@ -118,7 +118,7 @@ def explain(
             "--output",
             "-o",
             help="Where to write it: .png, .html or .json; may be repeated "
-            "[default: explanation.png].",
+            "(default: explanation.png).",
             metavar="FILE",
         ),
     ] = None,

@@ -122,14 +122,14 @@ def _sweep(result: IdentificationResult, n: int) -> list[Series]:
 
 def _cmc(result: IdentificationResult, n: int) -> list[Series]:
     return [
-        Series(f"{_name(result)}: {stage}", range(1, len(y) + 1), [100 * v for v in y], n, dash)
+        Series(f"{stage}: {_name(result)}", range(1, len(y) + 1), [100 * v for v in y], n, dash)
         for dash, stage, y in ((1, "stage 1", result.cmc1), (0, "stage 2", result.cmc2))
     ]
 
 
 def _det(result: IdentificationResult, n: int) -> list[Series]:
     return [
-        Series(f"{_name(result)}: {stage}", *curve, n, dash)
+        Series(f"{stage}: {_name(result)}", *curve, n, dash)
         for dash, stage, curve in ((1, "stage 1", result.det1), (0, "stage 2", result.det2))
         if curve is not None
     ]
@@ -139,7 +139,7 @@ def _roc(result: VerificationResult, n: int) -> list[Series]:
     series = []
     for dash, score, found in ((1, "cosine", result.stage1), (0, "equation 9", result.stage2)):
         x, y = found.roc
-        series.append(Series(f"{_name(result)}: {score}", x, [100 * v for v in y], n, dash))
+        series.append(Series(f"{score}: {_name(result)}", x, [100 * v for v in y], n, dash))
     return series
 
 
