@@ -33,6 +33,26 @@ void project_tile(const Projection& job, std::int64_t face, Index r, Index d) {
   }
 }
 
+// Sum of squares in sixteen lanes, so that every vector width gives the same bits.
+inline float squares_of(const float* x, Index n) {
+  F acc[16 / W];
+  for (int h = 0; h < 16 / W; ++h) acc[h] = set1(0.0f);
+  Index e = 0;
+  for (; e + 16 <= n; e += 16) {
+    for (int h = 0; h < 16 / W; ++h) {
+      const F v = ld(x + e + h * W);
+      acc[h] = fma(v, v, acc[h]);
+    }
+  }
+  float lanes[16];
+  for (int h = 0; h < 16 / W; ++h) st(lanes + h * W, acc[h]);
+  for (int l = 0; e < n; ++e, ++l) lanes[l] += x[e] * x[e];
+  for (int half = 8; half; half /= 2) {
+    for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+  }
+  return lanes[0];
+}
+
 template <int NJ>
 void project_patch(const Projection& job, std::int64_t face, Index r) {
   Index d = 0;
@@ -51,17 +71,13 @@ void project_patch(const Projection& job, std::int64_t face, Index r) {
       st(lanes, sum);
       out[e] = lanes[0];
     }
-    double lanes[16] = {};
-    for (Index e = 0; e < job.D; ++e) {
-      lanes[e % 16] += static_cast<double>(out[e]) * static_cast<double>(out[e]);
-    }
-    for (int half = 8; half; half /= 2) {
-      for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
-    }
-    const double length = sqrt(lanes[0]);
-    job.lengths[(face + j) * job.R + r] = static_cast<float>(length);
-    const float inverse = length > 0 ? static_cast<float>(1.0 / length) : 0.0f;
-    for (Index e = 0; e < job.D; ++e) out[e] *= inverse;
+    const float length = sqrtf(squares_of(out, job.D));
+    job.lengths[(face + j) * job.R + r] = length;
+    const float inverse = length > 0 ? 1.0f / length : 0.0f;
+    const F factor = set1(inverse);
+    Index e = 0;
+    for (; e + W <= job.D; e += W) st(out + e, mul(ld(out + e), factor));
+    for (; e < job.D; ++e) out[e] *= inverse;
   }
 }
 
