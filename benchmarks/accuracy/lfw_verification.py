@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from faceflow import FaceAnalyzer, FaceflowError
+from faceflow import FaceAnalyzer, FaceflowError, networks
 from faceflow.arrays import Float32
 from faceflow.datasets.lfw import read_lfw
 from faceflow.detection import DEFAULT, load_detector
 from faceflow.evaluation.verification import fold_accuracy
-from faceflow.networks import load_network
 
 
 def main() -> None:
@@ -30,13 +31,19 @@ def main() -> None:
     parser.add_argument("lfw", type=Path, help="folder with a folder per person")
     parser.add_argument("--pairs", type=Path, required=True, help="LFW's pairs.txt")
     parser.add_argument("--detector", default=DEFAULT)
+    parser.add_argument("--colour", choices=("rgb", "bgr"), help="the network's input [its own]")
     parser.add_argument("--keep", type=Path, help="an .npz file to save embeddings in")
     options = parser.parse_args()
 
     dataset = read_lfw(options.lfw, pairs=options.pairs)
     used = sorted({n for pair in dataset.pairs for n in (pair.a, pair.b)})
     paths = {n: dataset.photos[n].path for n in used}
-    analyzer = FaceAnalyzer(load_network(), load_detector(options.detector))
+    spec = networks.spec(networks.DEFAULT)
+    network = networks.load_network(spec.name)
+    if options.colour:
+        other = replace(spec, colour=options.colour)
+        network = networks.FaceNetwork(other, partial(networks.graph, spec.name))
+    analyzer = FaceAnalyzer(network, load_detector(options.detector))
     started = time.perf_counter()
     found = embed(analyzer, list(paths.values()), options.keep, options.detector)
     seconds = time.perf_counter() - started
@@ -52,7 +59,8 @@ def main() -> None:
     same = np.array([p.same for p in dataset.pairs])
     result = fold_accuracy(scores, same, np.array([p.fold for p in dataset.pairs]))
     missed = [path for path in paths.values() if path not in found]
-    print(f"{analyzer.network.spec.name}, {options.detector}: {len(dataset.pairs)} pairs")
+    colour = analyzer.network.spec.colour
+    print(f"{spec.name}, {colour}, {options.detector}: {len(dataset.pairs)} pairs")
     print(f"accuracy  {100 * result.mean:.2f} % +- {100 * result.standard_error:.2f}")
     print(f"threshold {result.thresholds.mean():.3f} (cosine, mean over folds)")
     print(f"photos    {len(paths)}, without a face {len(missed)}")
