@@ -13,7 +13,7 @@ from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
 from faceflow.networks import MatchDefaults
 from faceflow.patch_model import PatchModel
-from faceflow.similarity import check_alpha, mix
+from faceflow.similarity import check_alpha, cosine_term, mix
 from faceflow.transport import Sinkhorn, Solver
 from faceflow.weighting import NEED_LANDMARKS, WEIGHTINGS
 
@@ -157,5 +157,5 @@ class MatchOptions:
     def score(self, emd: Float64, cosine: Float64, visible: Float64 | None) -> Float64:
         """The final score; see the class."""
         if visible is not None:
-            cosine = (1 - self.visible) * cosine + self.visible * visible
+            cosine = cosine_term(cosine, visible, self.visible)
         return mix(emd, cosine, self.alpha) if self.alpha > 0 else np.asarray(cosine)

@@ -15,7 +15,7 @@ from faceflow.arrays import Bools, Float64, Int64
 from faceflow.errors import InputError
 from faceflow.evaluation.ranking import Rankings
 from faceflow.matching import Patches
-from faceflow.similarity import check_alpha, mix
+from faceflow.similarity import check_alpha, cosine_term, mix
 
 Kind = tuple[Patches, str]
 """(patches, weighting): one transport run serves all settings of a kind."""
@@ -181,7 +181,7 @@ def collect(
         cosine, listed = ranking.cosine[:, :k], ranking.faces[:, :k] >= 0
         score = cosine
         if setting.visible:
-            score = (1 - setting.visible) * cosine + setting.visible * ranking.visible[:, :k]
+            score = cosine_term(cosine, ranking.visible[:, :k], setting.visible)
         if setting.alpha:
             score = mix(ranking.emd[:, :k], score, setting.alpha)
         if np.isnan(score[listed]).any():

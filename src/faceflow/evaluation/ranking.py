@@ -24,7 +24,7 @@ from faceflow.evaluation.ranking_cache import Block, BlockCache
 from faceflow.features import FaceFeatures
 from faceflow.gallery.search import exact_search
 from faceflow.matching import MatchOptions
-from faceflow.similarity import check_alpha, emd_similarity, mix
+from faceflow.similarity import check_alpha, cosine_term, emd_similarity, mix
 from faceflow.transport import Status
 
 Progress = Callable[[int, int], None]
@@ -104,7 +104,7 @@ class Rankings:
             )
         base = self.cosine
         if self.visible_share > 0:
-            base = (1 - self.visible_share) * base + self.visible_share * self.visible
+            base = cosine_term(base, self.visible, self.visible_share)
         score = base if share == 0 else mix(self.emd, base, share)
         return np.where(listed & ~np.isnan(score), score, -np.inf)
 

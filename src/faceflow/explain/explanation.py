@@ -20,7 +20,7 @@ from faceflow.arrays import Bools, Float64, Floats, Int64
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
 from faceflow.matching import MatchOptions
-from faceflow.similarity import mix
+from faceflow.similarity import cosine_term, mix
 from faceflow.transport import Sinkhorn, Solver, Status
 from faceflow.transport.problem import patch_cosine
 from faceflow.weighting import weigh
@@ -195,9 +195,9 @@ def explain_pair(
             why=f"it reports {Status(int(plan.status[0])).name}",
         )
 
-    whole = cosine
+    whole = np.array([cosine])
     if visible is not None:
-        whole = (1 - visible_share) * cosine + visible_share * visible
+        whole = cosine_term(whole, np.array([visible]), visible_share)
     flow = np.asarray(plan.flow[0], dtype=np.float64)
     moved = flow * cosines
     # The order in which the solver sums (faceflow.transport.numpy_sinkhorn): patches first.
@@ -215,7 +215,7 @@ def explain_pair(
         brightness=brightness(flow),
         emd=emd,
         cosine=float(cosine),
-        score=float(mix(np.array([emd]), np.array([whole]), alpha)[0]),
+        score=float(mix(np.array([emd]), whole, alpha)[0]),
         alpha=float(alpha),
         weighting=weighting,
         status=Status(int(plan.status[0])),
