@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from drawn_people import write_people
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.synthetic import write_people
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

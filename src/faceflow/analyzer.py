@@ -84,10 +84,9 @@ class FaceAnalyzer:
         threads: CPU threads for what is loaded here; None: one per physical core.
 
     Example:
-        >>> import faceflow, tempfile
-        >>> from faceflow.synthetic import write_people
-        >>> photo = write_people(tempfile.mkdtemp(), people=1, photos_each=1)[0]
-        >>> face = faceflow.FaceAnalyzer().analyze(photo, select="largest")[0]
+        >>> import faceflow
+        >>> from faceflow.demo import PEOPLE
+        >>> face = faceflow.FaceAnalyzer().analyze(PEOPLE / "Ada" / "Ada_0001.jpg")[0]
         >>> face.source, face.features.grid
         ('detected', (8, 8))
     """
