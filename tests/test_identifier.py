@@ -133,6 +133,8 @@ def test_thresholds_and_options_of_the_object_and_of_a_call(
             people.options(alfa=1)
     with Identifier(path, options=cosine_only, **loaded) as people:
         assert people.options() is cosine_only
+        assert people.options(k=7).k == 7
+        assert people.options(k=7).alpha == 0
         assert people.identify(MASKED)[0].people[0].score == best.score
 
 
@@ -229,6 +231,35 @@ def test_a_gallery_is_made_by_enrolling_and_by_nothing_else(
     assert not path.exists()
     with pytest.raises(GalleryError):
         Identifier(path, readonly=True)
+    for wrong in ({"network": "vgg"}, {"detector": "eyes"}, {"best_faces": 0}):
+        with pytest.raises(InputError):
+            Identifier(path, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_gallery_that_was_made_meanwhile_is_found(
+    kept: Path, tmp_path: Path, loaded: dict[str, Any]
+) -> None:
+    with Identifier(tmp_path / "people.faceflow", **loaded) as people:
+        assert people.people == []
+        shutil.copy(kept, tmp_path / "people.faceflow")
+        assert len(people.people) == 3
+        assert people.identify(MASKED)[0].person == "Ada"
+
+
+def test_weights_are_fetched_at_first_use_and_said(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from faceflow import models
+
+    pulled: list[str] = []
+    monkeypatch.setattr(models, "pull", lambda name, **_: pulled.append(name))
+    monkeypatch.setenv("FACEFLOW_CACHE", str(path.parent / "empty"))
+    with Identifier(path) as people, pytest.raises(WeightsError):
+        people.identify(MASKED)
+    with faceflow.Gallery.open(path, readonly=True) as gallery:
+        assert pulled == [gallery.header.network_name, gallery.header.alignment]
+    assert len(caplog.messages) == 2
+    assert "licence" in caplog.messages[0].lower()
 
 
 def test_opening_loads_no_network(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

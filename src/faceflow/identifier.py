@@ -17,7 +17,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -206,10 +206,10 @@ class Identifier:
     :meth:`enroll`, for ``network`` and ``detector``. Weights that are missing are fetched by
     your package client, with a line in the log ("faceflow") that names their terms.
 
-    Memory: the network and detector (about 150 MB for the default ones), 4 bytes times the
-    embedding's length for each enrolled face from the first identification on, and a few photos
-    at a time. One object may serve several threads; after a fork, make a new one. Close it, or
-    use it in a ``with`` block.
+    Memory: the network, the detector and the libraries that run them (some 240 MB for the
+    default ones), 4 bytes times the embedding's length for each enrolled face from the first
+    identification on, and a few photos at a time. One object may serve several threads; after a
+    fork, make a new one. Close it, or use it in a ``with`` block.
 
     Args:
         gallery: the gallery's file, by custom ``*.faceflow``.
@@ -221,8 +221,8 @@ class Identifier:
         threshold: the least score that counts as identified; None takes the calibrated one where
             it holds, else people are ranked and nothing is decided.
         best_faces: score a person by the mean of this many of their best faces.
-        threads: CPU threads for finding, embedding and comparing faces; None: one per
-            physical core. No result depends on it.
+        threads: CPU threads for finding, embedding and comparing faces, by what is loaded here;
+            None: one per physical core. No result depends on it.
         readonly: never write to the gallery; it must exist.
         offline: fetch no weights; the environment variable FACEFLOW_OFFLINE does the same.
 
@@ -258,20 +258,37 @@ class Identifier:
         self._network = network
         self._detector = detector
         self._gallery: Gallery | None = None
+        if best_faces < 1:
+            raise InputError(f"best_faces is {best_faces}", why="a person needs at least one face")
+        if isinstance(network, str):
+            networks.spec(network)  # an unknown name is told now
+        if isinstance(detector, str):
+            detection.check_alignment(detector)
         if readonly or self.path.exists():
-            self._gallery = Gallery.open(self.path, readonly=readonly)
-            try:
-                self._check_given(self._gallery)
-            except FaceflowError:
-                self.close()
-                raise
+            self._open()
 
-    def _check_given(self, gallery: Gallery) -> None:
-        """Refuse a network or detector that is not the gallery's, before anything is loaded."""
-        if self._network is not None:
-            gallery.require_network(_network(self._network, self._threads))
-        if self._detector is not None:
-            gallery.require_alignment(_alignment(self._detector))
+    def _open(self) -> Gallery:
+        """Open the gallery, unless it is not this network's or detector's; loads neither."""
+        gallery = Gallery.open(self.path, readonly=self._readonly)
+        try:
+            if self._network is not None:
+                gallery.require_network(_network(self._network, self._threads))
+            if self._detector is not None:
+                gallery.require_alignment(_alignment(self._detector))
+        except FaceflowError:
+            gallery.close()
+            raise
+        self._gallery = gallery
+        return gallery
+
+    def _known(self) -> Gallery | None:
+        """The gallery if there is one by now: another process may have made it."""
+        with self._lock:
+            if self._closed:
+                raise GalleryError(f"{self.path} was closed", todo="make a new Identifier")
+            if self._gallery is None and self.path.exists():
+                return self._open()
+            return self._gallery
 
     # What it works with
 
@@ -282,14 +299,13 @@ class Identifier:
         Raises:
             GalleryError: nobody was enrolled yet, so there is none, or the identifier is closed.
         """
-        if self._closed:
-            raise GalleryError(f"{self.path} was closed", todo="make a new Identifier")
-        if self._gallery is None:
+        found = self._known()
+        if found is None:
             raise GalleryError(
                 f"There is no gallery at {self.path}",
                 todo="enroll somebody first, or check the name",
             )
-        return self._gallery
+        return found
 
     @property
     def analyzer(self) -> FaceAnalyzer:
@@ -304,7 +320,8 @@ class Identifier:
             return self._analyzer
 
     def _load(self) -> FaceAnalyzer:
-        header = self._gallery.header if self._gallery is not None else None
+        gallery = self._known()
+        header = None if gallery is None else gallery.header
         network = self._network or (header.network_name if header else networks.DEFAULT)
         detector = self._detector or (header.alignment if header else detection.DEFAULT)
         wanted = [networks.spec(network).model_name] if isinstance(network, str) else []
@@ -312,8 +329,8 @@ class Identifier:
             wanted.append(str(detector))
         models.ensure(*wanted, offline=self._offline, tell=_LOG.warning)
         loaded = _network(network, self._threads)
-        if self._gallery is not None:
-            self._gallery.require_network(loaded)
+        if gallery is not None:
+            gallery.require_network(loaded)
         if isinstance(detector, str):
             return FaceAnalyzer(loaded, alignment=detector, threads=self._threads)
         return FaceAnalyzer(loaded, detector)
@@ -322,37 +339,35 @@ class Identifier:
         """How faces are compared here, with changes: ``people.options(alpha=0.5, k=200)``.
 
         Args:
-            changes: fields of :class:`faceflow.MatchOptions`; all others are as the gallery was
-                calibrated, else what measured best for its network.
+            changes: fields of :class:`faceflow.MatchOptions`. All others are the identifier's
+                own, if it was given options; else as the gallery was calibrated; else what
+                measured best for its network.
 
         Raises:
             InputError: an unknown option, or one out of range.
         """
-        if self._given_options is not None and not changes:
-            return self._given_options
+        known = [option.name for option in fields(MatchOptions)]
+        unknown = [name for name in changes if name not in known]
+        if unknown:
+            raise InputError(
+                f"there is no option {', '.join(unknown)}", todo=f"choose among {', '.join(known)}"
+            )
+        if self._given_options is not None:
+            return replace(self._given_options, **changes) if changes else self._given_options
         return self._resolve(changes)
 
     def _resolve(self, changes: dict[str, Any]) -> MatchOptions:
-        if self._gallery is not None:
-            name, digest = self._gallery.header.network_name, self._gallery.header.digest
-            calibrated = self._gallery.settings.get("match")
+        gallery = self._known()
+        if gallery is not None:
+            name, digest = gallery.header.network_name, gallery.header.digest
+            calibrated = gallery.settings.get("match")
         else:
             network = self.analyzer.network
             name, digest, calibrated = network.spec.name, network.digest, None
         if self._threads is not None:
             changes = {"solver": Sinkhorn(threads=self._threads), **changes}
-        try:
-            return MatchOptions.resolve(
-                networks.defaults_for(name),
-                calibrated,
-                model=patch_model.load(name, digest),
-                **changes,
-            )
-        except TypeError as error:
-            raise InputError(
-                f"there is no such option among {', '.join(changes)}",
-                todo="see faceflow.MatchOptions for those there are",
-            ) from error
+        changes = {"model": patch_model.load(name, digest), **changes}
+        return MatchOptions.resolve(networks.defaults_for(name), calibrated, **changes)
 
     # Enrolling
 
@@ -434,12 +449,12 @@ class Identifier:
 
     def _gallery_to_write(self) -> Gallery:
         with self._lock:
-            if self._closed or self._gallery is not None:
-                return self.gallery
-            self._gallery = Gallery.open_or_create(
-                self.path, self.analyzer.network, alignment=self.analyzer.alignment
-            )
-            return self._gallery
+            known = self._known()
+            if known is None:
+                known = self._gallery = Gallery.open_or_create(
+                    self.path, self.analyzer.network, alignment=self.analyzer.alignment
+                )
+            return known
 
     def remove(self, person: str) -> Change:
         """Remove a person with all faces, erased from the gallery's file.
@@ -452,7 +467,8 @@ class Identifier:
     @property
     def people(self) -> list[PersonInfo]:
         """Everyone enrolled, by name, with the number of faces; empty before anybody is."""
-        return self.gallery.people() if self._closed or self._gallery is not None else []
+        known = self._known()
+        return [] if known is None else known.people()
 
     # Asking
 
@@ -610,10 +626,7 @@ def _network(network: str | FaceNetwork, threads: int | None) -> FaceNetwork:
 
 
 def _alignment(detector: str | Detector) -> str:
-    if isinstance(detector, str):
-        detection.check_alignment(detector)
-        return detector
-    return detection.alignment_of(detector)
+    return detector if isinstance(detector, str) else detection.alignment_of(detector)
 
 
 def _offline_by_environment() -> bool:
