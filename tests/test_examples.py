@@ -98,8 +98,8 @@ def test_compare_stages(run: Any, few: list[str]) -> None:
     assert told.count("->") == 4
 
 
-def test_camera_loop(run: Any) -> None:
-    told = run("camera_loop").splitlines()
+def test_camera_loop(run: Any, few: list[str]) -> None:
+    told = run("camera_loop", "--people", few[0]).splitlines()
     assert len(told) == len(list(QUERIES.iterdir()))
     assert any("Bruno" in line for line in told)
 

@@ -148,6 +148,7 @@ def test_a_face_explains_itself_as_its_ending_says(people: Identifier, tmp_path:
     with Image.open(why.save(str(tmp_path / "why.PNG"))) as picture:
         assert picture.format == "PNG"
         assert picture.width > 300
+    assert why.picture(lines=True).height > why.picture().height
     told = json.loads(why.save(tmp_path / "why.json").read_text())
     assert [match["person"] for match in told["matches"]] == [m.person for m in face.people[:2]]
     assert sum(told["matches"][0]["parts"].values()) == pytest.approx(
@@ -169,6 +170,7 @@ def test_two_photos_are_compared(people: Identifier, tmp_path: Path) -> None:
     other = people.verify(MASKED, PEOPLE / "Bruno" / "Bruno_0001.jpg", threshold=0.4)
     assert (same.same, other.same) == (True, False)
     assert same.score > other.score
+    assert str(same).startswith("Ada-mask.jpg and Ada_0001.jpg: 0.")
     assert "same person" in str(same)
     assert people.verify(MASKED, ADA).same is None
     why = same.explain()

@@ -50,7 +50,7 @@ class FoundFace:
     """One face of a photo, and who it may be.
 
     Attributes:
-        photo: the photo's name.
+        photo: the photo's path as it was given, or what kind of object it was.
         face: the face itself: crop, landmarks, features, the detector's score.
         matches: the whole answer, with every re-ranked gallery face.
     """
@@ -122,7 +122,8 @@ class FoundFace:
     def __str__(self) -> str:
         x0, y0, x1, y1 = (round(float(value)) for value in self.box)
         best = ", ".join(f"{match.person} {match.score:.3f}" for match in self.people[:3])
-        return f"{self.photo} at {x0},{y0},{x1},{y1}: {self.status}" + (best and f" ({best})")
+        where = f"{_file_name(self.photo)} at {x0},{y0},{x1},{y1}"
+        return f"{where}: {self.status}" + (best and f" ({best})")
 
     def __repr__(self) -> str:
         return f"<FoundFace {self}>"
@@ -133,7 +134,7 @@ class ComparedFaces:
     """Two faces, and how alike they are.
 
     Attributes:
-        photos: the names of the two photos.
+        photos: the two photos' paths as they were given, or what kind of object they were.
         faces: the face that was taken from each.
         result: the scores; ``score``, ``cosine``, ``emd``, ``same`` and ``threshold`` are also
             to be had here.
@@ -174,7 +175,8 @@ class ComparedFaces:
         """Why: which parts of the first face were matched with which of the second."""
         first, second = self.faces
         found = explain_match(first.features, second.features, self._options)
-        row = PageRow(self.photos[1], found, crop=second.crop, source=self.photos[1])
+        name = _file_name(self.photos[1])
+        row = PageRow(name, found, crop=second.crop, source=self.photos[1])
         return Reasons(
             self.photos[0],
             first.crop,
@@ -192,7 +194,7 @@ class ComparedFaces:
 
     def __str__(self) -> str:
         word = {True: "same person", False: "not the same", None: "not decided"}[self.same]
-        return f"{self.photos[0]} and {self.photos[1]}: {self.score:.3f} ({word})"
+        return f"{' and '.join(map(_file_name, self.photos))}: {self.score:.3f} ({word})"
 
     def __repr__(self) -> str:
         return f"<ComparedFaces {self}>"
@@ -627,6 +629,10 @@ def _network(network: str | FaceNetwork, threads: int | None) -> FaceNetwork:
 
 def _alignment(detector: str | Detector) -> str:
     return detector if isinstance(detector, str) else detection.alignment_of(detector)
+
+
+def _file_name(photo: str) -> str:
+    return Path(photo).name
 
 
 def _offline_by_environment() -> bool:

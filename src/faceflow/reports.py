@@ -17,6 +17,7 @@ from faceflow.analyzer import Face
 from faceflow.arrays import UInt8
 from faceflow.errors import InputError
 from faceflow.explain import Caption, PageRow, explain_match, flow_picture, html_page, to_json
+from faceflow.explain.picture import PARTS, WEIGHTS
 from faceflow.gallery import Gallery
 from faceflow.identification import Matches
 from faceflow.images import load_image
@@ -78,8 +79,11 @@ class Reasons:
             k=self.k,
         )
 
-    def picture(self) -> Image.Image:
+    def picture(self, *, lines: bool = False) -> Image.Image:
         """The flow picture of the best match, an RGB image.
+
+        Args:
+            lines: also draw the strongest flows as lines between the faces.
 
         Raises:
             InputError: there is no match to draw.
@@ -90,7 +94,13 @@ class Reasons:
             )
         best = self.rows[0]
         caption = Caption(best.person, self.decision, best.stage1_rank, best.rank)
-        return flow_picture(self.crop, best.crop, best.explanation, caption=caption)
+        return flow_picture(
+            self.crop,
+            best.crop,
+            best.explanation,
+            caption=caption,
+            parts=PARTS if lines else WEIGHTS,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Everything as a dictionary that ``json.dumps`` takes as it is.
