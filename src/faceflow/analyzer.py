@@ -83,7 +83,7 @@ class FaceAnalyzer:
             :data:`faceflow.detection.ALIGNMENTS`; for a detector given, it follows from it.
         threads: CPU threads for what is loaded here; None: one per physical core.
 
-    Example:
+    Examples:
         >>> import faceflow
         >>> from faceflow.demo import PEOPLE
         >>> face = faceflow.FaceAnalyzer().analyze(PEOPLE / "Ada" / "Ada_0001.jpg")[0]

@@ -1,6 +1,6 @@
 """The everyday object: a gallery, the network and detector it belongs to, and how to compare.
 
-Example:
+Examples:
     >>> import tempfile
     >>> from faceflow import Identifier
     >>> from faceflow.demo import PEOPLE, QUERIES  # drawn people, who are not real

@@ -272,7 +272,7 @@ def file_name(text: str) -> str:
     and dots included, becomes ``-``. A text that was changed or cut gets a short hash, so that
     different texts give different names.
 
-    Example:
+    Examples:
         >>> file_name("Ada_0001")
         'Ada_0001'
         >>> file_name("../../etc/passwd")
