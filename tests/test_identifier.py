@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -320,3 +322,10 @@ def test_several_threads_share_one_object(people: Identifier) -> None:
         thread.join()
     assert len(found) == 4
     assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("module", ["identifier", "analyzer", "reports"])
+def test_the_examples_of_the_modules_run(module: str, analyzer: FaceAnalyzer) -> None:
+    result = doctest.testmod(importlib.import_module(f"faceflow.{module}"))
+    assert result.attempted > 0
+    assert result.failed == 0

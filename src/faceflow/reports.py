@@ -276,7 +276,7 @@ def file_name(text: str) -> str:
         >>> file_name("Ada_0001")
         'Ada_0001'
         >>> file_name("../../etc/passwd")
-        'etc-passwd-ab8f4a'
+        'etc-passwd-3754d6'
     """
     plain = unicodedata.normalize("NFC", text)
     kept = "".join(c if c.isalnum() or c in "-_" else "-" for c in plain)
