@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawn_people import identity, portrait
 from faceflow.alignment import TEMPLATES, align
 from faceflow.analyzer import Face, FaceAnalyzer, fit
 from faceflow.arrays import UInt8
@@ -19,7 +20,6 @@ from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
 from faceflow.evaluation.verification import fold_accuracy
 from faceflow.features import FaceFeatures
 from faceflow.networks import FaceNetwork
-from faceflow.synthetic import identity, portrait
 
 
 class Planted:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawn_people import write_people
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.enrolment import Photo, enroll_photos, list_photos
 from faceflow.errors import GalleryMismatchError, ImageError, InputError
 from faceflow.gallery import Gallery
-from faceflow.synthetic import write_people
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from drawn_people import draw, identity
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.errors import InputError
 from faceflow.gallery import Enrolment, Gallery
@@ -16,7 +17,6 @@ from faceflow.identification import identify
 from faceflow.matching import MatchOptions
 from faceflow.networks import defaults_for
 from faceflow.reports import decision_text, file_name, write_report
-from faceflow.synthetic import draw, identity
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=300))

@@ -3,7 +3,7 @@
     python benchmarks/speed/endtoend.py
     python benchmarks/speed/endtoend.py --photos 1000 --faces 13000
 
-Photos are drawn faces (faceflow.synthetic), 256 px; the gallery holds random features in the
+Photos are the drawn faces of the demo, 256 px; the gallery holds random features in the
 sizes of the default network, which cost what real ones cost. Needs `faceflow models pull`.
 Stages are timed one by one for each photo, in the order identify runs them; "identify" is the
 public call, which is stage 1 + names + fetch + stage 2 (project, visible cosine, transport), with
@@ -13,6 +13,7 @@ the network's own options; "the paper's way" is alpha 0.7 and APC on raw patches
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,13 +25,13 @@ from measuring import Clock, load, machine, synthetic
 
 from faceflow import FaceAnalyzer, Gallery, MatchOptions, identify, patch_model
 from faceflow.alignment import align, template
+from faceflow.demo import PEOPLE
 from faceflow.detection import load_detector
 from faceflow.explain import explain_match, flow_picture
 from faceflow.gallery import Enrolment
 from faceflow.images import load_image
 from faceflow.networks import FaceNetwork, load_network
 from faceflow.similarity import emd_similarity
-from faceflow.synthetic import write_people
 from faceflow.transport import Sinkhorn
 
 
@@ -125,9 +126,8 @@ def main() -> None:
     print(machine())
     network = load_network(threads=options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        photos = write_people(
-            Path(folder) / "photos", people=-(-options.photos // 4), photos_each=4
-        )[: options.photos]
+        shipped = itertools.cycle(sorted(PEOPLE.glob("*/*.jpg")))
+        photos = list(itertools.islice(shipped, options.photos))
         start = time.process_time()
         with enroll(Path(folder) / "people.faceflow", network, options.faces) as gallery:
             print(

@@ -1,5 +1,7 @@
 """faceflow: who is this covered face, how sure are we, and which parts of the face say so?
 
+``Identifier`` is the one to start with.
+
 The names below are the everyday ones; the modules hold the rest. They load on first use, so
 importing faceflow is quick and starts nothing.
 """
@@ -19,18 +21,24 @@ if TYPE_CHECKING:
     from faceflow.features import FaceFeatures
     from faceflow.gallery import Gallery
     from faceflow.identification import Matches, identify
+    from faceflow.identifier import ComparedFaces, FoundFace, Identifier
     from faceflow.matching import MatchOptions
+    from faceflow.reports import Reasons
     from faceflow.transport import Sinkhorn
     from faceflow.verification import verify
 
 _HOME = {
+    "ComparedFaces": "faceflow.identifier",
     "Face": "faceflow.analyzer",
     "FaceAnalyzer": "faceflow.analyzer",
     "FaceFeatures": "faceflow.features",
     "FaceflowError": "faceflow.errors",
+    "FoundFace": "faceflow.identifier",
     "Gallery": "faceflow.gallery",
+    "Identifier": "faceflow.identifier",
     "MatchOptions": "faceflow.matching",
     "Matches": "faceflow.identification",
+    "Reasons": "faceflow.reports",
     "Sinkhorn": "faceflow.transport",
     "calibrate": "faceflow.calibration",
     "explain_match": "faceflow.explain",
@@ -40,13 +48,17 @@ _HOME = {
 }
 
 __all__ = [
+    "ComparedFaces",
     "Face",
     "FaceAnalyzer",
     "FaceFeatures",
     "FaceflowError",
+    "FoundFace",
     "Gallery",
+    "Identifier",
     "MatchOptions",
     "Matches",
+    "Reasons",
     "Sinkhorn",
     "calibrate",
     "explain_match",

@@ -83,11 +83,10 @@ class FaceAnalyzer:
             :data:`faceflow.detection.ALIGNMENTS`; for a detector given, it follows from it.
         threads: CPU threads for what is loaded here; None: one per physical core.
 
-    Example:
-        >>> import faceflow, tempfile
-        >>> from faceflow.synthetic import write_people
-        >>> photo = write_people(tempfile.mkdtemp(), people=1, photos_each=1)[0]
-        >>> face = faceflow.FaceAnalyzer().analyze(photo, select="largest")[0]
+    Examples:
+        >>> import faceflow
+        >>> from faceflow.demo import PEOPLE
+        >>> face = faceflow.FaceAnalyzer().analyze(PEOPLE / "Ada" / "Ada_0001.jpg")[0]
         >>> face.source, face.features.grid
         ('detected', (8, 8))
     """

@@ -199,10 +199,10 @@ def _models() -> list[Check]:
 def _self_test() -> str:
     """Find, embed and compare the face of a drawn person."""
     from faceflow.analyzer import FaceAnalyzer
+    from faceflow.demo.shipped import PEOPLE
     from faceflow.similarity import emd_similarity
-    from faceflow.synthetic import draw, identity
 
-    photo = draw(identity(0))
+    photo = next(PEOPLE.glob("*/*.jpg"))
     analyzer = FaceAnalyzer()
     analyzer.analyze(photo)  # the first run pays for loading
     start = time.perf_counter()

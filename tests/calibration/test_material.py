@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawn_people import identity, portrait, write_people
 from faceflow.calibration import calibrate
 from faceflow.calibration.leaks import Leaks, find_leaks
 from faceflow.calibration.material import Material, check_covers, gather, surroundings
@@ -20,7 +21,6 @@ from faceflow.gallery import Enrolment, Gallery
 from faceflow.gallery.thumbnail import thumbnail
 from faceflow.images import content_hash, load_image
 from faceflow.occlusion import occlude
-from faceflow.synthetic import identity, portrait, write_people
 
 Make = Callable[..., FaceFeatures]
 

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from drawn_people import identity, person_name, portrait, write_people
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.cli.app import app
 from faceflow.enrolment import enroll_photos, list_photos
 from faceflow.gallery import Gallery
 from faceflow.occlusion import mask
-from faceflow.synthetic import identity, person_name, portrait, write_people
 
 PEOPLE = 4
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from drawn_people import identity, portrait, write_people
 from faceflow.covering import cover_photos
 from faceflow.datasets import Photo, pair_by_name, pair_by_table, read
 from faceflow.datasets.edited import AMBIGUOUS, EDITED, NO_SOURCE, _beginnings, sources_of
@@ -16,7 +17,6 @@ from faceflow.errors import InputError
 from faceflow.evaluation.near_duplicates import confirm
 from faceflow.evaluation.protocols import no_leak
 from faceflow.occlusion import mask, random_crop
-from faceflow.synthetic import identity, portrait, write_people
 
 
 def touch(folder: Path, *names: str) -> None:

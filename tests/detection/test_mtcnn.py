@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from drawn_people import identity, portrait
 from faceflow.detection import Detection, Detector, MtcnnDetector
 from faceflow.detection.models import MTCNN
 from faceflow.detection.mtcnn_graphs import build_mtcnn
 from faceflow.errors import InputError, WeightsError
 from faceflow.images import load_image
-from faceflow.synthetic import identity, portrait
 from faceflow.weights import load_graphs
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawn_people import write_people
 from faceflow import networks, patch_model
 from faceflow.alignment import TEMPLATES
 from faceflow.analyzer import FaceAnalyzer
@@ -18,7 +19,6 @@ from faceflow.detection import Detection
 from faceflow.evaluation.laboratory import DataSource, Laboratory, require_known
 from faceflow.features import FaceFeatures
 from faceflow.patch_model import CoverModel, PatchModel
-from faceflow.synthetic import write_people
 
 PEOPLE, PHOTOS = 6, 3
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from drawn_people import write_people
 from faceflow.datasets import Photo
 from faceflow.evaluation import duplicate_cache
 from faceflow.evaluation.duplicate_cache import cached_near_duplicates
 from faceflow.evaluation.near_duplicates import find_near_duplicates
-from faceflow.synthetic import write_people
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawn_people import write_people
 from faceflow.alignment import template
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.enrolment import Photo, list_photos
-from faceflow.synthetic import write_people
 from faceflow.training.crops import collect_crops
 
 

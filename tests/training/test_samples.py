@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawn_people import write_people
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.enrolment import Photo, list_photos
 from faceflow.errors import FaceflowError, InputError
 from faceflow.networks import FaceNetwork
-from faceflow.synthetic import write_people
 from faceflow.training.export import last_layer
 from faceflow.training.samples import collect_samples
 

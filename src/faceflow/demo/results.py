@@ -21,7 +21,7 @@ class DemoRow:
 
     Attributes:
         query: name of the query, which its files carry too.
-        photo: the photo that was covered.
+        photo: the photo that was covered, or came covered.
         covered: the covered photo; None when no face was found to cover.
         cover: name of the occlusion.
         person: whom the photo really shows.

@@ -12,11 +12,8 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
@@ -43,10 +40,11 @@ from faceflow.explain.words import (
     ranks,
     settings_line,
 )
+from faceflow.pages import asset, printable, template
 
 FACE_HEIGHT, FACE_WIDTH = 256, 320  # pixels; the page shows faces at most this large
 THUMBNAIL = 88
-_JOINERS = "\u200c\u200d"
+_HERE = "faceflow.explain"
 _FLOW_UNIT = 1e6  # flows go to the script as whole millionths of the mass
 
 
@@ -99,14 +97,13 @@ def html_page(
         InputError: a crop is not (H, W, 3) uint8.
     """
     check_crop("query", query_crop)
-    style, script = _asset("page.css"), _asset("page.js")
-    page = _environment().get_template("page.html.j2")
-    return page.render(
+    style, script = asset(_HERE, "templates/page.css"), asset(_HERE, "templates/page.js")
+    return template(_HERE, "templates/page.html.j2").render(
         policy=_policy(style, script),
         style=Markup(style),
         script=Markup(script),
-        query=_clean(query),
-        decision=_clean(decision),
+        query=printable(query),
+        decision=printable(decision),
         thumbnail=_jpeg(_shrunk(query_crop)),
         settings=_settings(rows, threshold, network, k),
         ranked=any(row.rank is not None for row in rows),
@@ -136,23 +133,21 @@ def _settings(
             ("transport", first.solver["name"]),
             *((name.replace("_", " "), value) for name, value in options),
         ]
-    return [(name, _clean(str(value))) for name, value in found if value not in ("", None)]
+    return [(name, printable(str(value))) for name, value in found if value not in ("", None)]
 
 
 def _match(query_crop: UInt8, row: PageRow, place: int) -> dict[str, Any]:
     """Everything the template shows of one match."""
     explanation = row.explanation
-    caption = Caption(_clean(row.person), stage1_rank=row.stage1_rank, rank=row.rank)
+    caption = Caption(printable(row.person), stage1_rank=row.stage1_rank, rank=row.rank)
     return {
         "place": place,
         "person": caption.person,
-        "source": _clean(row.source),
+        "source": printable(row.source),
         "rank": row.rank,
         "stage1_rank": row.stage1_rank,
         "ranks": ranks(caption),
         "score": number(explanation.score),
-        "emd": number(explanation.emd),
-        "cosine": number(explanation.cosine),
         "terms": _terms(explanation),
         **_pictures(query_crop, row, caption),
         "settings_line": settings_line(explanation),
@@ -271,15 +266,6 @@ def _png(colours: UInt8) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _clean(text: str) -> str:
-    """Text without what has no shape: control and direction marks, halves of characters.
-
-    Some could not be written as UTF-8 or would turn the words around them; the joiners that
-    several scripts need stay.
-    """
-    return "".join(c if c.isprintable() or c in _JOINERS else "\ufffd" for c in text)
-
-
 def _policy(style: str, script: str) -> str:
     """A content security policy that allows this style and this script and nothing else."""
     hashes = [
@@ -289,21 +275,4 @@ def _policy(style: str, script: str) -> str:
     return (
         f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; "
         f"script-src 'sha256-{hashes[1]}'; base-uri 'none'; form-action 'none'"
-    )
-
-
-@cache
-def _asset(name: str) -> str:
-    folder = resources.files("faceflow.explain") / "templates"
-    return (folder / name).read_text(encoding="utf-8")
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
