@@ -14,7 +14,8 @@ import pytest
 from faceflow.arrays import Float32, Floats, Int64
 from faceflow.datasets import Photo
 from faceflow.errors import InputError
-from faceflow.evaluation import ranking
+from faceflow.evaluation import exhaustive, ranking
+from faceflow.evaluation.exhaustive import rank_by_emd
 from faceflow.evaluation.mates import NEVER
 from faceflow.evaluation.metrics import precision_at_1
 from faceflow.evaluation.protocols import Protocol, no_leak, one_mate, open_set, published
@@ -24,7 +25,7 @@ from faceflow.gallery import Enrolment, Gallery
 from faceflow.identification import identify
 from faceflow.matching import MatchOptions
 from faceflow.similarity import emd_similarity
-from faceflow.transport import Plan, Sinkhorn
+from faceflow.transport import Plan, RefinedSinkhorn, Sinkhorn
 
 Make = Callable[..., FaceFeatures]
 PEOPLE = "aaabbbbbcddddeefgggh"
@@ -417,3 +418,26 @@ def test_re_ranking_is_measured_end_to_end(faces: FaceFeatures, queries: FaceFea
     stage1, stage2 = (r.select(protocol.mated) for r in (result.stage1, result.stage2()))
     assert 0 < precision_at_1(stage1).mean() < 1
     assert precision_at_1(stage2).mean() >= precision_at_1(stage1).mean()
+
+
+@pytest.mark.parametrize("block", [3, 1024])
+def test_emd_over_the_gallery_by_plain_loops(
+    faces: FaceFeatures, queries: FaceFeatures, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exhaustive, "_FACES", block)
+    protocol = protocols()["no-leak"]
+    found = rank_by_emd(queries, faces, protocol, OPTIONS)
+    for q, row in enumerate(protocol.queries):
+        rows = [n for n in protocol.gallery.tolist() if n not in protocol.excluded_rows(q)]
+        emd = {n: emd_similarity(queries[row], faces[n]).similarity[0] for n in rows}
+        best = sorted(rows, key=lambda n: -emd[n])[: found.depth]
+        mates = set(protocol.mate_rows(q).tolist())
+        expected = [n for n, face in enumerate(best, start=1) if face in mates]
+        assert found.ranks.ranks[found.ranks.start[q] : found.ranks.start[q + 1]].tolist() == (
+            expected
+        )
+    hasty = dataclasses.replace(OPTIONS, solver=Sinkhorn(0.01, 1e-7, 2))
+    assert rank_by_emd(queries, faces, protocol, hasty).unconverged > 0
+    refining = dataclasses.replace(OPTIONS, solver=RefinedSinkhorn())
+    with pytest.raises(InputError, match="refining solver"):
+        rank_by_emd(queries, faces, protocol, refining)

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from faceflow.arrays import Float64, Int64
+from faceflow.errors import InputError
 from faceflow.evaluation.mates import MateRanks
 from faceflow.evaluation.protocols import Protocol
 from faceflow.evaluation.ranking import Features
 from faceflow.evaluation.ranking_cache import Block, BlockCache
-from faceflow.gallery_ranking import emd_over_gallery
 from faceflow.matching import MatchOptions
+from faceflow.similarity import emd_similarity
+from faceflow.transport import RefinedSinkhorn, Status
 
 # Queries of one block, and gallery faces read for them at a time (34 MB as float32).
 _QUERIES = 16
@@ -47,7 +49,18 @@ def rank_by_emd(
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EmdRanks:
-    """Rank a protocol's gallery by EMD alone; arguments as for :func:`ranking.rank`."""
+    """Rank a protocol's gallery by EMD alone; arguments as for :func:`ranking.rank`.
+
+    Raises:
+        InputError: as for :func:`ranking.rank`, or the solver refines the best of each call,
+            so that a score would depend on how the gallery is cut into blocks.
+    """
+    if isinstance(options.solver, RefinedSinkhorn):
+        raise InputError(
+            "a gallery cannot be ranked with a refining solver",
+            why="it refines the best of each call, so scores would depend on the blocks",
+            todo="use Sinkhorn with one dtype",
+        )
     depth = max(options.k, int(protocol.relevant.max()))
     store = None if cache is None else BlockCache(cache, gallery, protocol, options)
     blocks: list[Block] = []
@@ -93,23 +106,19 @@ def _block(
             keep = np.flatnonzero(~np.isin(rows, protocol.excluded_rows(int(chosen[n]))))
             if not len(keep):
                 continue
-            one = emd_over_gallery(
-                query,
-                [(rows[keep], faces[keep])],
-                k=depth,
-                weighting=options.weighting,
-                solver=options.solver,
+            plan = emd_similarity(
+                query, faces[keep], weighting=options.weighting, solver=options.solver
             )
-            best[n].append((one.face_ids, one.similarity))
-            unconverged += one.unconverged
+            best[n].append(_best(rows[keep], plan.similarity, depth))
+            unconverged += int((plan.status == Status.MAX_ITERATIONS).sum())
     ids = np.full((len(chosen), depth), -1, dtype=np.int64)
     similarity = np.full((len(chosen), depth), np.nan)
     ranks: list[Int64] = []
     for n, parts in enumerate(best):
         some = np.concatenate([np.empty(0, dtype=np.int64), *(part[0] for part in parts)])
         scores = np.concatenate([np.empty(0), *(part[1] for part in parts)])
-        order = np.lexsort((some, -scores))[:depth]
-        ids[n, : len(order)], similarity[n, : len(order)] = some[order], scores[order]
+        some, scores = _best(some, scores, depth)
+        ids[n, : len(some)], similarity[n, : len(some)] = some, scores
         mates = protocol.mate_rows(int(chosen[n]))
         ranks.append(np.flatnonzero(np.isin(ids[n], mates)) + 1)
     return Block(
@@ -121,3 +130,9 @@ def _block(
         ranks=np.concatenate([*ranks, np.empty(0, dtype=np.int64)]),
         unconverged=unconverged,
     )
+
+
+def _best(rows: Int64, similarity: Float64, depth: int) -> tuple[Int64, Float64]:
+    """The most similar faces, best first, ties by row: no answer depends on the blocks."""
+    order = np.lexsort((rows, -similarity))[:depth]  # NaN comes last
+    return rows[order], similarity[order]
