@@ -23,7 +23,7 @@ def faces(random_features: Make) -> Make:
     def make(n: int, seed: int) -> FaceFeatures:
         features = random_features(n, seed=seed, size=128, landmarks=True)
         shown = np.random.default_rng(seed).uniform(0, 1, (n, 64)).astype(np.float32)
-        return replace(features, visible=shown)
+        return replace(features, visibility=shown)
 
     return make
 
@@ -79,8 +79,8 @@ def test_each_rule_against_a_plain_loop(faces: Make) -> None:
             "sc": _relu_share([sum(1 - x for x in s[i]) for i in range(64)]),
             "lmk": query.landmark_share[0].tolist(),
             "norm": _relu_share([float(np.linalg.norm(p)) for p in query.raw_patches[0]]),
-            "visible": _relu_share(
-                [query.visible[0, i] * gallery.visible[n, i] for i in range(64)]
+            "uncovered": _relu_share(
+                [query.visibility[0, i] * gallery.visibility[n, i] for i in range(64)]
             ),
         }
         assert expected.keys() == WEIGHTINGS.keys()
@@ -136,7 +136,7 @@ def test_apc_and_sc_by_hand() -> None:
 def test_a_side_without_weight_becomes_uniform(name: str) -> None:
     same = FaceFeatures.from_maps(np.ones((1, 3)), np.ones((1, 3, 2, 2)))
     nothing = np.zeros((1, 4), np.float32)
-    same = replace(same, landmark_share=nothing, visible=nothing)
+    same = replace(same, landmark_share=nothing, visibility=nothing)
     u, v = weigh(name, same, same)
     np.testing.assert_allclose(u, 0.25)
     np.testing.assert_allclose(v, 0.25)

@@ -27,7 +27,7 @@ class FaceFeatures:
         pooled: (N, C) float32, the unit mean of the raw patches; the centre that APC
             weighting compares patches with.
         grid: (h, w) with h * w = R.
-        visible: (N, R) float32 in [0, 1], how surely each patch shows the face and not
+        visibility: (N, R) float32 in [0, 1], how surely each patch shows the face and not
             something in front of it; None where nobody looked. See
             :class:`faceflow.patch_model.PatchModel`.
         landmark_share: (N, R) float32 share of each face's landmarks per cell, for LMK
@@ -42,7 +42,7 @@ class FaceFeatures:
     norms: Float32
     pooled: Float32
     grid: Grid
-    visible: Float32 | None = None
+    visibility: Float32 | None = None
     landmark_share: Float32 | None = None
 
     def __post_init__(self) -> None:
@@ -55,8 +55,8 @@ class FaceFeatures:
             "norms": (n, r),
             "pooled": (n, c),
         }
-        if self.visible is not None:
-            expected["visible"] = (n, r)
+        if self.visibility is not None:
+            expected["visibility"] = (n, r)
         if self.landmark_share is not None:
             expected["landmark_share"] = (n, r)
         for name, shape in expected.items():
@@ -107,7 +107,7 @@ class FaceFeatures:
             raise InputError("cannot concatenate an empty list of features")
         if len({(p.grid, p.patches.shape[1:], p.embedding.shape[1]) for p in parts}) > 1:
             raise InputError("features differ in grid, patch size or embedding size")
-        seen = [p.visible for p in parts if p.visible is not None]
+        seen = [p.visibility for p in parts if p.visibility is not None]
         if seen and len(seen) < len(parts):
             raise InputError("some of the features say what is visible and others do not")
         return cls(
@@ -116,7 +116,7 @@ class FaceFeatures:
             norms=np.concatenate([p.norms for p in parts]),
             pooled=np.concatenate([p.pooled for p in parts]),
             grid=parts[0].grid,
-            visible=np.concatenate(seen) if seen else None,
+            visibility=np.concatenate(seen) if seen else None,
             landmark_share=_stacked([p.landmark_share for p in parts]),
         )
 
@@ -136,7 +136,7 @@ class FaceFeatures:
             self.norms[rows],
             self.pooled[rows],
             self.grid,
-            visible=None if self.visible is None else self.visible[rows],
+            visibility=None if self.visibility is None else self.visibility[rows],
             landmark_share=None if self.landmark_share is None else self.landmark_share[rows],
         )
 
@@ -170,14 +170,14 @@ class FaceFeatures:
         pooled = self._from_raw(
             self.embedding, blocks.mean(axis=(2, 4)).reshape(n, new_h * new_w, c), grid
         )
-        visible, share = self.visible, self.landmark_share
-        if visible is not None:
-            cells = visible.reshape(n, new_h, h // new_h, new_w, w // new_w)
-            visible = cells.mean(axis=(2, 4)).reshape(n, new_h * new_w)
+        visibility, share = self.visibility, self.landmark_share
+        if visibility is not None:
+            cells = visibility.reshape(n, new_h, h // new_h, new_w, w // new_w)
+            visibility = cells.mean(axis=(2, 4)).reshape(n, new_h * new_w)
         if share is not None:
             cells = share.reshape(n, new_h, h // new_h, new_w, w // new_w)
             share = cells.sum(axis=(2, 4)).reshape(n, new_h * new_w)
-        return replace(pooled, pooled=self.pooled, visible=visible, landmark_share=share)
+        return replace(pooled, pooled=self.pooled, visibility=visibility, landmark_share=share)
 
 
 def _stacked(parts: Sequence[Float32 | None]) -> Float32 | None:

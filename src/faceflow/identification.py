@@ -15,7 +15,7 @@ from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
 from faceflow.gallery import Gallery
 from faceflow.matching import MatchOptions, Patches
-from faceflow.networks import defaults_for
+from faceflow.networks import current_names, defaults_for
 from faceflow.similarity import emd_similarity, takes_codes
 from faceflow.transport import Plan, Sinkhorn, Solver
 
@@ -32,7 +32,7 @@ class Match:
         score: the final score, paper equation 9.
         cosine: cosine of the two embeddings (stage 1).
         emd: EMD similarity of the patches, or None when alpha is 0.
-        visible: cosine of what both faces show, or None where it does not count.
+        visible_cosine: cosine of what both faces show, or None where it does not count.
         stage1_rank: rank by cosine among all faces, from 1.
         rank: rank by score among the re-ranked faces, from 1.
         plan: the transport with its flow, when an explanation was asked for.
@@ -46,16 +46,16 @@ class Match:
     stage1_rank: int
     rank: int
     plan: Plan | None = None
-    visible: float | None = None
+    visible_cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PersonMatch:
     """A person, scored by their best face or the mean of their best n faces.
 
-    ``score``, ``cosine``, ``emd`` and ``visible`` are means over the ``faces`` that were counted
-    (one for the default); ``face_id`` is the best of them. ``stage1_rank`` is the person's rank
-    when people are ordered by cosine the same way.
+    ``score``, ``cosine``, ``emd`` and ``visible_cosine`` are means over the ``faces`` that were
+    counted (one for the default); ``face_id`` is the best of them. ``stage1_rank`` is the person's
+    rank when people are ordered by cosine the same way.
     """
 
     person: str
@@ -66,7 +66,7 @@ class PersonMatch:
     rank: int
     face_id: int
     faces: int
-    visible: float | None = None
+    visible_cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def identify(
     best_faces: int = 1,
     solver: Solver | None = None,
     patches: Patches | None = None,
-    visible: float | None = None,
+    visible_share: float | None = None,
     options: MatchOptions | None = None,
     explain: bool = False,
 ) -> list[Matches]:
@@ -120,9 +120,9 @@ def identify(
     Args:
         query: features of N faces, from the gallery's own network.
         gallery: the enrolled people.
-        k: faces to re-rank. This, the next two, ``patches`` and ``visible`` default to the
+        k: faces to re-rank. This, the next two, ``patches`` and ``visible_share`` default to the
             gallery's calibration if it has one, else to what measured best for its network.
-        alpha: share of the EMD similarity, 0 to 1; with 0, and ``visible`` left open, stage
+        alpha: share of the EMD similarity, 0 to 1; with 0, and ``visible_share`` left open, stage
             1's ranking stands.
         weighting: a name from :data:`faceflow.weighting.WEIGHTINGS`.
         grid: pool patches to this grid before transport, e.g. (4, 4).
@@ -132,8 +132,8 @@ def identify(
         best_faces: score a person by the mean of this many of their best faces.
         solver: transport solver; default :class:`faceflow.transport.Sinkhorn`.
         patches: transport the "raw" feature map or its "projected" contributions.
-        visible: share of the visible faces' cosine in the cosine term.
-        options: all of ``k`` to ``solver``, ``patches`` and ``visible`` at once, in place of
+        visible_share: share of the visible faces' cosine in the cosine term.
+        options: all of ``k`` to ``solver``, ``patches`` and ``visible_share`` at once, in place of
             them and of every default; :class:`MatchOptions` as constructed is the paper's way.
         explain: keep each face's transport plan.
 
@@ -149,7 +149,7 @@ def identify(
         raise InputError(f"best_faces is {best_faces}", why="a person needs at least one face")
     if threshold is not None and not np.isfinite(threshold):
         raise InputError(f"the threshold is {threshold}", why="it must be a finite number")
-    calibrated = gallery.settings.get("match", {})
+    calibrated = current_names(gallery.settings.get("match", {}))
     header = gallery.header
     if options is None:
         options = MatchOptions.resolve(
@@ -161,7 +161,7 @@ def identify(
             grid=grid,
             solver=solver,
             patches=patches,
-            visible=visible,
+            visible_share=visible_share,
             model=patch_model.load(header.network_name, header.digest),
         )
     if threshold is None and best_faces == 1 and _as_calibrated(options, calibrated):
@@ -183,11 +183,11 @@ def identify(
 def _as_calibrated(options: MatchOptions, calibrated: Mapping[str, Any]) -> bool:
     """Whether scores come out as they did when the calibrated threshold was set."""
     # As MatchOptions.resolve: a calibration that does not speak of patches had raw ones.
-    known = {"patches": "raw", "visible": 0.0, **calibrated}
+    known = {"patches": "raw", "visible_share": 0.0, **calibrated}
     return (
         all(
             known[name] == getattr(options, name)
-            for name in ("alpha", "weighting", "k", "patches", "visible")
+            for name in ("alpha", "weighting", "k", "patches", "visible_share")
             if name in known
         )
         and options.grid is None
@@ -211,11 +211,11 @@ def _rerank(
         return []
     people = gallery.person_of(face_ids)
     plan: Plan | None = None
-    visible: Float64 | None = None
+    visible_cosine: Float64 | None = None
     score = cosine
-    if options.alpha > 0 or options.visible > 0 or explain:
-        plan, visible = _compare(query, gallery, face_ids, options, explain)
-        score = options.score(plan.similarity, cosine, visible)
+    if options.alpha > 0 or options.visible_share > 0 or explain:
+        plan, visible_cosine = _compare(query, gallery, face_ids, options, explain)
+        score = options.score(plan.similarity, cosine, visible_cosine)
     order = np.argsort(-score, kind="stable")
     return [
         Match(
@@ -227,7 +227,7 @@ def _rerank(
             stage1_rank=int(n) + 1,
             rank=rank,
             plan=plan.pair(int(n)) if plan is not None and explain else None,
-            visible=None if visible is None else float(visible[n]),
+            visible_cosine=None if visible_cosine is None else float(visible_cosine[n]),
         )
         for rank, n in enumerate(order, start=1)
     ]
@@ -238,7 +238,7 @@ def _compare(
 ) -> tuple[Plan, Float64 | None]:
     """Transport to each face, and the cosine of what both show where that counts."""
     solver = options.solver
-    plain = options.grid is None and options.patches == "raw" and options.visible == 0
+    plain = options.grid is None and options.patches == "raw" and options.visible_share == 0
     if plain and isinstance(solver, Sinkhorn) and takes_codes(query, options.weighting, solver):
         codes, pooled = gallery.codes(face_ids)
         plan = solver.weighted(
@@ -299,7 +299,7 @@ def _people(faces: Sequence[Match], best_faces: int) -> tuple[PersonMatch, ...]:
 
 def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> PersonMatch:
     emds = [face.emd for face in counted if face.emd is not None]
-    shown = [face.visible for face in counted if face.visible is not None]
+    shown = [face.visible_cosine for face in counted if face.visible_cosine is not None]
     return PersonMatch(
         person=person,
         score=_mean([face.score for face in counted]),
@@ -309,7 +309,7 @@ def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> P
         rank=rank,
         face_id=counted[0].face_id,
         faces=len(counted),
-        visible=_mean(shown) if shown else None,
+        visible_cosine=_mean(shown) if shown else None,
     )
 
 

@@ -77,9 +77,9 @@ def mix(emd: Float64, cosine: Float64, alpha: float) -> Float64:
     return alpha * emd + (1 - alpha) * cosine
 
 
-def cosine_term(cosine: Float64, visible: Float64, share: float) -> Float64:
+def cosine_term(cosine: Float64, visible_cosine: Float64, share: float) -> Float64:
     """The score's cosine term where part of it is the cosine of what both faces show."""
-    return (1 - share) * cosine + share * visible
+    return (1 - share) * cosine + share * visible_cosine
 
 
 def check_alpha(alpha: float) -> None:

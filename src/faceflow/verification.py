@@ -25,7 +25,7 @@ class Verification:
         same: whether the score reaches the threshold; None when no threshold was given.
         threshold: the threshold, if any.
         plan: the transport with its flow.
-        visible: cosine of what both faces show, or None where it does not count.
+        visible_cosine: cosine of what both faces show, or None where it does not count.
     """
 
     score: float
@@ -34,7 +34,7 @@ class Verification:
     same: bool | None
     threshold: float | None
     plan: Plan
-    visible: float | None = None
+    visible_cosine: float | None = None
 
 
 def verify(
@@ -62,8 +62,9 @@ def verify(
         first, second, weighting=options.weighting, solver=options.solver, flow=True
     )
     emd = float(plan.similarity[0])
-    visible = options.visible_cosine(first, second)
-    score = float(options.score(plan.similarity, np.array([cosine]), visible)[0])
+    shown = options.visible_cosine(first, second)
+    score = float(options.score(plan.similarity, np.array([cosine]), shown)[0])
     same = None if threshold is None else score >= threshold
-    shown = None if visible is None else float(visible[0])
-    return Verification(score, cosine, emd, same, threshold, plan, shown)
+    return Verification(
+        score, cosine, emd, same, threshold, plan, None if shown is None else float(shown[0])
+    )

@@ -175,7 +175,7 @@ def test_projected_patches_are_tried_where_their_model_is_known(
     model = make_patch_model(16)
     monkeypatch.setattr(calibrating, "collect_evidence", spy)
     monkeypatch.setattr(patch_model, "load", lambda *_: model)
-    defaults = MatchDefaults(0.2, "visible", 9, "projected", 0.5)
+    defaults = MatchDefaults(0.2, "uncovered", 9, "projected", 0.5)
     monkeypatch.setattr(calibrating, "defaults_for", lambda _: defaults)
     options: dict[str, Any] = {"analyzer": reader, "covers": ("clean",), "fpir": None}
     result = calibrate(
@@ -185,8 +185,8 @@ def test_projected_patches_are_tried_where_their_model_is_known(
     assert [str(setting) for setting in evidence.settings] == [
         "stage 1 alone",
         "alpha 0.4, apc, k 5",
-        "alpha 0.4, visible, k 5, projected patches",
-        "alpha 0.4, visible, k 5, projected patches, visible 0.5",
+        "alpha 0.4, uncovered, k 5, projected patches",
+        "alpha 0.4, uncovered, k 5, projected patches, visible share 0.5",
     ]
     for n, setting in enumerate(evidence.settings):
         answers = identify(searches.query_features, gallery, **asdict(setting))
@@ -201,7 +201,7 @@ def test_projected_patches_are_tried_where_their_model_is_known(
     calibrate(tmp_path / "photos", gallery, **options)
     assert {setting.patches for setting in kept[-1][1].settings} == {"raw"}
     with pytest.raises(InputError, match="need a patch model"):
-        calibrate(tmp_path / "photos", gallery, weightings=["visible"], **options)
+        calibrate(tmp_path / "photos", gallery, weightings=["uncovered"], **options)
 
 
 def test_nothing_is_kept_when_told_so(tmp_path: Path, reader: Reader, gallery: Gallery) -> None:

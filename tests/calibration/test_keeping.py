@@ -88,13 +88,17 @@ def test_projected_patches_are_kept_and_their_threshold_holds_for_them_alone(
     model = make_patch_model(8)
     monkeypatch.setattr(patch_model, "load", lambda *_: model)
     found = conclude(make_evidence(clean=1.6, mask=1.6), 0.1, origin)
-    setting = Setting(0.3, "visible", 4, "projected", 0.5)
+    setting = Setting(0.3, "uncovered", 4, "projected", 0.5)
     remember(gallery, replace(found, setting=setting))
     (answer,) = identify(faces[0], gallery)
-    options = MatchOptions(0.3, "visible", 4, patches="projected", visible=0.5, model=model)
+    options = MatchOptions(0.3, "uncovered", 4, patches="projected", visible_share=0.5, model=model)
     assert answer == identify(faces[0], gallery, options=options)[0]
     assert answer.threshold == found.threshold
-    for other in ({"patches": "raw"}, {"visible": 0.0}, {"options": MatchOptions(0.3, "apc", 4)}):
+    for other in (
+        {"patches": "raw"},
+        {"visible_share": 0.0},
+        {"options": MatchOptions(0.3, "apc", 4)},
+    ):
         (answer,) = identify(faces[0], gallery, **other)
         assert (answer.status, answer.threshold) == ("ranked", None), other
     # Where the model is not known the scores are others, and so is the threshold.
@@ -111,7 +115,7 @@ def test_a_calibration_that_does_not_speak_of_patches_had_raw_ones(
     (answer,) = identify(faces[0], gallery)
     assert answer == identify(faces[0], gallery, options=MatchOptions(0.3, "apc", 4))[0]
     assert answer.threshold == 0.2
-    assert identify(faces[0], gallery, visible=0.5)[0].threshold is None
+    assert identify(faces[0], gallery, visible_share=0.5)[0].threshold is None
 
 
 def test_another_networks_calibration_is_refused(gallery, make_evidence, origin) -> None:
@@ -119,3 +123,20 @@ def test_another_networks_calibration_is_refused(gallery, make_evidence, origin)
     with pytest.raises(GalleryMismatchError, match="calibration is for example"):
         remember(gallery, result)
     assert recall(gallery) is None
+
+
+def test_former_names_in_old_galleries_are_read(
+    gallery, faces, make_evidence, make_patch_model, origin, monkeypatch
+) -> None:
+    model = make_patch_model(8)
+    monkeypatch.setattr(patch_model, "load", lambda *_: model)
+    setting = Setting(0.3, "uncovered", 4, "projected", 0.5)
+    result = replace(conclude(make_evidence(clean=1.6, mask=1.6), 0.1, origin), setting=setting)
+    remember(gallery, result)
+    new, answer = recall(gallery), identify(faces[0], gallery)
+    former = json.dumps(gallery.settings).replace("visible_share", "visible")
+    gallery.update_settings(json.loads(former.replace('"uncovered"', '"visible"')))
+    assert gallery.settings["match"]["weighting"] == "visible"
+    assert recall(gallery) == new
+    assert identify(faces[0], gallery) == answer
+    assert answer[0].threshold == result.threshold

@@ -12,7 +12,7 @@ from faceflow.gallery import Gallery
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
-MATCH_KEYS = {"person", "score", "cosine", "emd", "visible"} | {
+MATCH_KEYS = {"person", "score", "cosine", "emd", "visible_cosine"} | {
     "stage1_rank",
     "rank",
     "face_id",
@@ -90,11 +90,11 @@ def test_scoring_options_reach_the_score(run, drawn: Path, gallery: Path) -> Non
 
     cosine, patches = best("--alpha", 0), best("--alpha", 1)
     assert cosine["score"] == cosine["cosine"]
-    assert cosine["visible"] is None
+    assert cosine["visible_cosine"] is None
     assert patches["score"] == patches["emd"]
-    seen = best("--alpha", 0, "--visible", 1)
-    assert seen["score"] == seen["visible"] != cosine["cosine"]
-    raw = best("--alpha", 0.7, "--patches", "raw", "--visible", 0, "--weighting", "apc")
+    seen = best("--alpha", 0, "--visible-share", 1)
+    assert seen["score"] == seen["visible_cosine"] != cosine["cosine"]
+    raw = best("--alpha", 0.7, "--patches", "raw", "--visible-share", 0, "--weighting", "apc")
     assert raw["score"] == pytest.approx(0.7 * raw["emd"] + 0.3 * raw["cosine"])
     emds = [patches["emd"]] + [
         best("--alpha", 1, *words)["emd"]

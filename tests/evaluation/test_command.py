@@ -63,14 +63,17 @@ def test_identification_prints_what_the_library_measures(
 def test_scoring_options_reach_the_experiment(
     run: Any, lab: Laboratory, photos: Path, model: PatchModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = MatchDefaults(0.2, "visible", 100, "projected", 0.4)
+    own = MatchDefaults(0.2, "uncovered", 100, "projected", 0.4)
     monkeypatch.setattr(networks, "defaults_for", lambda _: own)
     words = ["identification", "--data", f"lfw={photos}", "-q", "mask", "--json"]
-    usual = Experiment("lfw", "mask", "lightcnn-v4", "visible", 0.2)
+    usual = Experiment("lfw", "mask", "lightcnn-v4", "uncovered", 0.2)
     for more, expected in (
-        ([], usual.with_(patches="projected", visible=0.4)),
-        (["--patches", "raw", "--visible", 0], usual),
-        (["--visible", 1, "--alpha", 0], usual.with_(patches="projected", visible=1.0, alpha=0.0)),
+        ([], usual.with_(patches="projected", visible_share=0.4)),
+        (["--patches", "raw", "--visible-share", 0], usual),
+        (
+            ["--visible-share", 1, "--alpha", 0],
+            usual.with_(patches="projected", visible_share=1.0, alpha=0.0),
+        ),
         (["--grid", "4x4", "--weighting", "apc"], usual.with_(weighting="apc", grid=(4, 4))),
     ):
         (told,) = from_json(json.loads(run(*words, *more).stdout)).results

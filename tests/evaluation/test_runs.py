@@ -77,8 +77,10 @@ def test_numbers_are_those_of_plain_loops(lab: Laboratory, query: str) -> None:
 def test_projected_patches_and_visible_faces_by_plain_loops(
     lab: Laboratory, model: PatchModel
 ) -> None:
-    experiment = BASE.with_(weighting="visible", patches="projected", visible=0.4, alpha=0.3)
-    options = MatchOptions(0.3, "visible", 7, patches="projected", visible=0.4, model=model)
+    experiment = BASE.with_(
+        weighting="uncovered", patches="projected", visible_share=0.4, alpha=0.3
+    )
+    options = MatchOptions(0.3, "uncovered", 7, patches="projected", visible_share=0.4, model=model)
     result = identification(lab, experiment)
     photos = lab.dataset("lfw").photos
     gallery, queries = lab.features(photos, BASE), lab.features(photos, BASE, "mask")
@@ -90,7 +92,7 @@ def test_projected_patches_and_visible_faces_by_plain_loops(
         cosine = gallery.embedding[rows].astype(np.float64) @ query.embedding[0]
         top = np.array(rows)[np.argsort(-cosine, kind="stable")][:7]
         score = [
-            0.3 * emd_similarity(query, seen[m], weighting="visible").similarity[0]
+            0.3 * emd_similarity(query, seen[m], weighting="uncovered").similarity[0]
             + 0.7 * 0.6 * float(gallery.embedding[m].astype(np.float64) @ query.embedding[0])
             + 0.7 * 0.4 * model.visible_cosine(query, seen[m])[0]
             for m in top
@@ -99,7 +101,7 @@ def test_projected_patches_and_visible_faces_by_plain_loops(
         second.append(gallery.photos[top[int(np.argmax(score))]].person == asked.person)
     assert result.stage1.p_at_1.estimate == pytest.approx(np.mean(first))
     assert result.stage2.p_at_1.estimate == pytest.approx(np.mean(second))
-    assert experiment.method == "visible, alpha 0.3, projected, visible 0.4, k 7"
+    assert experiment.method == "uncovered, alpha 0.3, projected, visible share 0.4, k 7"
     # Open set: stage 1 stays the plain cosine, whatever stage 2 mixes in.
     for one in (experiment, BASE):
         opened = identification(lab, one.with_(protocol="open-set"))
@@ -114,8 +116,8 @@ def test_pairs_by_what_both_faces_show(
     monkeypatch.setattr(verification_run, "fold_accuracy", lambda *_: SimpleNamespace(mean=0.0))
     monkeypatch.setattr(verification_run, "eer", lambda *_: 0.0)
     monkeypatch.setattr(verification_run, "_right", lambda scores, *_: scores > 0)
-    base = Experiment("cfp", "clean", "lightcnn-v4", "visible", 0.0, PAIRS)
-    result = verification(lab, base.with_(visible=1.0, patches="projected"))
+    base = Experiment("cfp", "clean", "lightcnn-v4", "uncovered", 0.0, PAIRS)
+    result = verification(lab, base.with_(visible_share=1.0, patches="projected"))
     dataset = lab.dataset("cfp")
     faces = {p.key: n for n, p in enumerate(lab.features(dataset.photos, base).photos)}
     seen = model.project(lab.features(dataset.photos, base)[np.arange(len(faces))])

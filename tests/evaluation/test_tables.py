@@ -72,7 +72,7 @@ def test_every_line_of_the_paper_is_an_experiment() -> None:
         assert stage == (1 if row.method == "stage 1" else 2)
         assert experiment.emd_first == row.method.startswith("EMD")
         assert experiment.weighting in {"apc", "sc", "uniform", "lmk"}
-        assert (experiment.patches, experiment.visible) == ("raw", 0)
+        assert (experiment.patches, experiment.visible_share) == ("raw", 0)
         assert experiment.several == (row.table == "S1")
     assert experiment_of(paper_table("S1")[8], "x", "no-leak", TableOptions())[0].query == (
         "aligned-crop"

@@ -105,7 +105,7 @@ def calibrate(
         alphas=alphas,
         ks=ks,
         unranked_k=defaults.k,
-        visible=() if model is None else (0.0, defaults.visible),
+        visible_shares=() if model is None else (0.0, defaults.visible_share),
     )
     runs = transport_runs(settings, model)  # a weighting that cannot be had must say so now
     clean = read("folder", photos).photos

@@ -106,7 +106,7 @@ class Calibration:
     """What to set, and what to expect of it.
 
     Attributes:
-        setting: alpha, weighting, k, patches and visible for all strata.
+        setting: alpha, weighting, k, patches and visible_share for all strata.
         threshold: the least score that counts as identified; None when none was asked.
         target: the FPIR it was set for; None likewise.
         helps: whether stage 2 beat stage 1 on people apart from the choice; if not, alpha is 0.
@@ -137,7 +137,7 @@ class Calibration:
             "weighting": self.setting.weighting,
             "k": self.setting.k,
             "patches": self.setting.patches,
-            "visible": self.setting.visible,
+            "visible_share": self.setting.visible_share,
         }
         return match if self.threshold is None else match | {"threshold": self.threshold}
 

@@ -224,9 +224,9 @@ def transport_runs(
         patches, weighting = kind
         # Any share above 0 has a term computed; cosine, EMD and the visible faces' cosine are
         # kept apart.
-        share = max(setting.visible for setting in settings if setting.kind == kind)
+        share = max(setting.visible_share for setting in settings if setting.kind == kind)
         runs[kind] = MatchOptions(
-            1.0, weighting, longest, patches=patches, visible=share, model=model
+            1.0, weighting, longest, patches=patches, visible_share=share, model=model
         )
     return runs
 

@@ -94,7 +94,7 @@ def experiments(
     weighting: list[str] | None,
     alpha: float | None,
     patches: Patches | None,
-    visible: float | None,
+    visible_share: float | None,
     protocol: str,
     k: int,
     grid: str | None,
@@ -130,7 +130,7 @@ def experiments(
                         k=k,
                         grid=parse_grid(grid),
                         patches=patches,
-                        visible=visible,
+                        visible_share=visible_share,
                         model=models[name],
                     )
                     found.append(
@@ -141,7 +141,7 @@ def experiments(
                             weighting=options.weighting,
                             alpha=options.alpha,
                             patches=options.patches,
-                            visible=options.visible,
+                            visible_share=options.visible_share,
                             protocol=protocol,
                             k=k,
                             grid=options.grid,

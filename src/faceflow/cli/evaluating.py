@@ -32,7 +32,7 @@ from faceflow.cli.evaluate_options import (
     Weightings,
     Whole,
 )
-from faceflow.cli.options import Json, Offline, PatchKind, Threads, Visible
+from faceflow.cli.options import Json, Offline, PatchKind, Threads, VisibleShare
 from faceflow.cli.output import print_json, print_line, print_table, say
 from faceflow.errors import InputError
 
@@ -48,7 +48,7 @@ def identification(
     weighting: Weightings = None,
     alpha: Share = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     protocol: Protocol = "no-leak",
     k: K = 100,
     grid: Grid = None,
@@ -82,7 +82,7 @@ def identification(
             weighting,
             alpha,
             patches,
-            visible,
+            visible_share,
             protocol,
             k,
             grid,
@@ -106,7 +106,7 @@ def verification(
     weighting: Weightings = None,
     alpha: Share = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     grid: Grid = None,
     epsilon: Epsilon = 0.05,
     pairs: Pairs = None,
@@ -139,7 +139,7 @@ def verification(
             weighting,
             alpha,
             patches,
-            visible,
+            visible_share,
             PAIRS,
             100,
             grid,
@@ -213,7 +213,7 @@ def ablation(
     weighting: Weightings = None,
     alpha: Share = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     protocol: Protocol = "no-leak",
     k: K = 100,
     people: People = None,
@@ -243,7 +243,7 @@ def ablation(
             weighting,
             alpha,
             patches,
-            visible,
+            visible_share,
             protocol,
             k,
             None,
@@ -268,7 +268,7 @@ def figure(
     weighting: Weightings = None,
     alpha: Share = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     protocol: Protocol = "no-leak",
     k: K = 100,
     count: Annotated[int, typer.Option("--count", min=1, help="People or queries shown.")] = 4,
@@ -300,7 +300,7 @@ def figure(
     # The paper's way where nothing else is asked for.
     share = 0.7 if alpha is None else alpha
     weights, kind = weighting or ["apc"], patches or "raw"
-    seen = 0.0 if visible is None else visible
+    seen = 0.0 if visible_share is None else visible_share
     written: list[dict[str, Any]] = []
     with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (bench, _):
         asked = experiments_of(

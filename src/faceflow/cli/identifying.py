@@ -26,7 +26,7 @@ from faceflow.cli.options import (
     Shortlist,
     Threads,
     Threshold,
-    Visible,
+    VisibleShare,
     Weighting,
     Whole,
     WholeImage,
@@ -72,7 +72,7 @@ def identify(
     epsilon: Epsilon = None,
     grid: PatchGrid = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     best_faces: Annotated[
         int,
         typer.Option(
@@ -127,7 +127,7 @@ def identify(
             epsilon=epsilon,
             grid=grid,
             patches=patches,
-            visible=visible,
+            visible_share=visible_share,
         )
         answers = _identify(
             sources,

@@ -23,7 +23,7 @@ from faceflow.cli.options import (
     PatchKind,
     Threads,
     Threshold,
-    Visible,
+    VisibleShare,
     Weighting,
     Whole,
     WholeImage,
@@ -46,7 +46,7 @@ def verify(
     epsilon: Epsilon = None,
     grid: PatchGrid = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
@@ -70,7 +70,7 @@ def verify(
         epsilon=epsilon,
         grid=grid,
         patches=patches,
-        visible=visible,
+        visible_share=visible_share,
     )
     first, second = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
     answer = compare(first.features, second.features, options, threshold=threshold)
@@ -84,7 +84,7 @@ def verify(
                 "score": answer.score,
                 "cosine": answer.cosine,
                 "emd": answer.emd,
-                "visible": answer.visible,
+                "visible_cosine": answer.visible_cosine,
                 "alpha": options.alpha,
                 "weighting": options.weighting,
                 "network": analyzer.network.spec.name,
@@ -99,7 +99,7 @@ def verify(
                 ("-", "") if answer.same is None else decision[answer.same],
                 number(answer.score),
                 number(answer.cosine),
-                number(answer.visible),
+                number(answer.visible_cosine),
                 number(answer.emd),
             )
         ],
@@ -138,7 +138,7 @@ def explain(
     epsilon: Epsilon = None,
     grid: PatchGrid = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
@@ -181,7 +181,7 @@ def explain(
         epsilon=epsilon,
         grid=grid,
         patches=patches,
-        visible=visible,
+        visible_share=visible_share,
     )
     query, other = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
     found = explain_match(query.features, other.features, options)
@@ -209,8 +209,8 @@ def explain(
         plain = replace(
             options,
             patches="raw",
-            visible=0.0,
-            weighting="uniform" if options.model is None else "visible",
+            visible_share=0.0,
+            weighting="uniform" if options.model is None else "uncovered",
         )
         left, right = (plain.prepare(face.features) for face in (query, other))
         pair = WeightedPair(f"{a.name}, {b.name}", query.crop, left, other.crop, right)
@@ -225,7 +225,7 @@ def explain(
             (
                 number(found.score),
                 number(found.cosine),
-                number(found.visible),
+                number(found.visible_cosine),
                 number(found.emd),
                 number(found.alpha, 2),
                 found.weighting,

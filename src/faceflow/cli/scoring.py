@@ -21,7 +21,7 @@ def match_options(
     epsilon: float | None = None,
     grid: str | None = None,
     patches: Patches | None = None,
-    visible: float | None = None,
+    visible_share: float | None = None,
 ) -> MatchOptions:
     """Fill what the options leave open from a calibration, then from the network."""
     from faceflow import patch_model
@@ -38,6 +38,6 @@ def match_options(
         grid=parse_grid(grid),
         solver=None if epsilon is None else Sinkhorn(epsilon=epsilon),
         patches=patches,
-        visible=visible,
+        visible_share=visible_share,
         model=patch_model.load(network, digest),
     )

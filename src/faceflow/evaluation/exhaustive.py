@@ -125,7 +125,7 @@ def _block(
         faces=ids,
         cosine=np.full(ids.shape, np.nan),
         emd=similarity,
-        visible=np.full(ids.shape, np.nan),
+        visible_cosine=np.full(ids.shape, np.nan),
         found=np.array([len(some) for some in ranks], dtype=np.int64),
         ranks=np.concatenate([*ranks, np.empty(0, dtype=np.int64)]),
         unconverged=unconverged,

@@ -38,7 +38,7 @@ class Experiment:
             ``extraction.covers()``; "adversarial" with talfw.
         network: name of the face network.
         weighting, alpha, k, grid, epsilon, max_iterations: as in ``MatchOptions`` and
-            ``Sinkhorn``; so are patches and visible, which are the paper's way by default.
+            ``Sinkhorn``; so are patches and visible_share, which are the paper's way by default.
         protocol: a name of ``protocols.PROTOCOLS``; "pairs" for verification.
         emd_first: rank the whole gallery by EMD instead of re-ranking k (paper Table S1).
         alignment: the landmarks that faces are aligned by.
@@ -66,12 +66,14 @@ class Experiment:
     faces: int | None = None
     seed: int = 0
     patches: Patches = "raw"
-    visible: float = 0.0
+    visible_share: float = 0.0
 
     @property
     def needs_model(self) -> bool:
         """Whether :meth:`options` needs a patch model."""
-        return self.patches == "projected" or self.visible > 0 or self.weighting == "visible"
+        return (
+            self.patches == "projected" or self.visible_share > 0 or self.weighting == "uncovered"
+        )
 
     def options(self, model: PatchModel | None = None) -> MatchOptions:
         """How faces are compared, with the network's patch model where one is needed.
@@ -86,7 +88,7 @@ class Experiment:
             grid=self.grid,
             solver=Sinkhorn(epsilon=self.epsilon, max_iterations=self.max_iterations),
             patches=self.patches,
-            visible=self.visible,
+            visible_share=self.visible_share,
             model=model,
         )
 
@@ -96,8 +98,8 @@ class Experiment:
         words = [self.weighting, f"alpha {self.alpha:g}"]
         if self.patches != "raw":
             words.append(self.patches)
-        if self.visible > 0:
-            words.append(f"visible {self.visible:g}")
+        if self.visible_share > 0:
+            words.append(f"visible share {self.visible_share:g}")
         if self.k != 100:
             words.append(f"k {self.k}")
         if self.grid is not None:

@@ -64,18 +64,18 @@ class Rankings:
         faces: (Q, k) gallery rows of stage 1's best, best first; -1 where there are fewer.
         cosine: (Q, k) stage 1's score; NaN where ``faces`` is -1.
         emd: (Q, k) EMD similarity; NaN where it was not computed.
-        visible: (Q, k) cosine of the visible faces; NaN where it was not computed.
+        visible_cosine: (Q, k) cosine of the visible faces; NaN where it was not computed.
         mate: (Q, k) whether the face is the query's person.
         stage1: ranks of all mates in stage 1's whole ranking.
         alpha: share of the EMD in stage 2's score, unless a method is given another.
-        visible_share: share of ``visible`` in the cosine term of stage 2's score.
+        visible_share: share of ``visible_cosine`` in the cosine term of stage 2's score.
         unconverged: pairs whose transport stopped at the iteration cap.
     """
 
     faces: Int64
     cosine: Float64
     emd: Float64
-    visible: Float64
+    visible_cosine: Float64
     mate: Bools
     stage1: MateRanks
     alpha: float
@@ -104,7 +104,7 @@ class Rankings:
             )
         base = self.cosine
         if self.visible_share > 0:
-            base = cosine_term(base, self.visible, self.visible_share)
+            base = cosine_term(base, self.visible_cosine, self.visible_share)
         score = base if share == 0 else mix(self.emd, base, share)
         return np.where(listed & ~np.isnan(score), score, -np.inf)
 
@@ -222,7 +222,7 @@ def _together(blocks: list[Block], protocol: Protocol, options: MatchOptions) ->
         faces=faces,
         cosine=np.concatenate([block.cosine for block in blocks]),
         emd=np.concatenate([block.emd for block in blocks]),
-        visible=np.concatenate([block.visible for block in blocks]),
+        visible_cosine=np.concatenate([block.visible_cosine for block in blocks]),
         mate=mate & (faces >= 0),
         stage1=MateRanks(
             np.concatenate([[0], np.cumsum(lengths)]),
@@ -231,7 +231,7 @@ def _together(blocks: list[Block], protocol: Protocol, options: MatchOptions) ->
         ),
         alpha=options.alpha,
         unconverged=sum(block.unconverged for block in blocks),
-        visible_share=options.visible,
+        visible_share=options.visible_share,
     )
 
 
@@ -247,9 +247,9 @@ def _block(
     excluded = [protocol.excluded_rows(int(n)).tolist() for n in chosen]
     shortlist = exact_search(queries.embedding, protocol.gallery, enrolled, options.k, excluded)
     emd = np.full(shortlist.cosine.shape, np.nan)
-    visible = np.full(shortlist.cosine.shape, np.nan)
+    visible_cosine = np.full(shortlist.cosine.shape, np.nan)
     unconverged = 0
-    if options.alpha > 0 or options.visible > 0:
+    if options.alpha > 0 or options.visible_share > 0:
         prepared = options.prepare(queries)
         for n in range(len(chosen)):
             rows = shortlist.face_ids[n][shortlist.face_ids[n] >= 0]
@@ -258,7 +258,7 @@ def _block(
             query, faces = prepared[n], options.prepare(gallery[rows])
             shown = options.visible_cosine(query, faces)
             if shown is not None:
-                visible[n, : len(rows)] = shown
+                visible_cosine[n, : len(rows)] = shown
             if options.alpha == 0:
                 continue
             plan = emd_similarity(query, faces, weighting=options.weighting, solver=options.solver)
@@ -269,7 +269,7 @@ def _block(
         faces=shortlist.face_ids,
         cosine=shortlist.cosine,
         emd=emd,
-        visible=visible,
+        visible_cosine=visible_cosine,
         found=np.array([len(some) for some in ranks], dtype=np.int64),
         ranks=np.concatenate([*ranks, np.empty(0, dtype=np.int64)]),
         unconverged=unconverged,

@@ -145,9 +145,9 @@ def ablation(bench: Bench, kind: str, base: Experiment) -> Table:
     """
     if kind not in ABLATIONS:
         raise InputError(f"there is no ablation {kind!r}", todo=f"choose {', '.join(ABLATIONS)}")
-    if kind == "grid" and (base.patches != "raw" or base.visible > 0):
+    if kind == "grid" and (base.patches != "raw" or base.visible_share > 0):
         # Contributions to the embedding are known on the network's own grid alone.
-        base = base.with_(patches="raw", visible=0.0)
+        base = base.with_(patches="raw", visible_share=0.0)
     varied = [
         *((f"k {k}", base.with_(k=k)) for k in _KS if kind == "k"),
         *((f"{h}x{w}", base.with_(grid=(h, w))) for h, w in _GRIDS if kind == "grid"),

@@ -81,12 +81,14 @@ def verification(
                 first.embedding[i].astype(np.float64) @ second.embedding[j].astype(np.float64)
             )
             base[n] = cosine[n]
-            if options.alpha > 0 or options.visible > 0:
+            if options.alpha > 0 or options.visible_share > 0:
                 one = options.prepare(first[np.array([i])])
                 other = options.prepare(second[np.array([j])])
                 shown = options.visible_cosine(one, other)
                 if shown is not None:
-                    base[n] = (1 - options.visible) * cosine[n] + options.visible * shown[0]
+                    base[n] = (1 - options.visible_share) * cosine[
+                        n
+                    ] + options.visible_share * shown[0]
                 if options.alpha > 0:
                     plan = emd_similarity(
                         one, other, weighting=options.weighting, solver=options.solver

@@ -36,7 +36,7 @@ class Term:
     """One term of the score.
 
     Attributes:
-        key: "emd", "visible" or "cosine".
+        key: "emd", "visible_cosine" or "cosine".
         name: in words.
         share: what it is multiplied with.
         value: the similarity itself.
@@ -85,7 +85,7 @@ class Explanation:
         iterations: Sinkhorn iterations spent.
         marginal_error: L1 distance of the flow's row sums from ``u``.
         solver: the solver's name and options, e.g. ``{"name": "Sinkhorn", "epsilon": 0.05}``.
-        visible: cosine of what both faces show, or None where it does not count.
+        visible_cosine: cosine of what both faces show, or None where it does not count.
         visible_share: its share in the cosine term.
         patches: what was transported, "raw" or "projected" patches.
     """
@@ -108,7 +108,7 @@ class Explanation:
     iterations: int
     marginal_error: float
     solver: Mapping[str, str | int | float | bool]
-    visible: float | None = None
+    visible_cosine: float | None = None
     visible_share: float = 0.0
     patches: str = "raw"
 
@@ -116,11 +116,16 @@ class Explanation:
     def terms(self) -> tuple[Term, ...]:
         """What the score is made of; the parts add up to it."""
         rest = 1 - self.alpha
-        if self.visible is None:
+        if self.visible_cosine is None:
             whole: tuple[Term, ...] = (Term("cosine", "cosine", rest, self.cosine),)
         else:
             whole = (
-                Term("visible", "visible cosine", rest * self.visible_share, self.visible),
+                Term(
+                    "visible_cosine",
+                    "visible cosine",
+                    rest * self.visible_share,
+                    self.visible_cosine,
+                ),
                 Term("cosine", "cosine", rest * (1 - self.visible_share), self.cosine),
             )
         return (Term("emd", "EMD similarity", self.alpha, self.emd), *whole)
@@ -143,7 +148,7 @@ def explain_pair(
     weighting: str,
     alpha: float,
     solver: Solver | None = None,
-    visible: float | None = None,
+    visible_cosine: float | None = None,
     visible_share: float = 0.0,
     patches: str = "raw",
 ) -> Explanation:
@@ -159,7 +164,7 @@ def explain_pair(
         solver: how to solve; default :class:`faceflow.transport.Sinkhorn`. A Sinkhorn solver
             runs on its NumPy backend here, whatever it names: in float64 the flow accounts
             for every digit, and a single pair needs no speed.
-        visible: cosine of what both faces show, where it counts for the score, and
+        visible_cosine: cosine of what both faces show, where it counts for the score, and
         visible_share: its share in the cosine term; :func:`explain_match` knows both.
         patches: what the patches are, "raw" or "projected"; said, not checked.
 
@@ -196,8 +201,8 @@ def explain_pair(
         )
 
     whole = np.array([cosine])
-    if visible is not None:
-        whole = cosine_term(whole, np.array([visible]), visible_share)
+    if visible_cosine is not None:
+        whole = cosine_term(whole, np.array([visible_cosine]), visible_share)
     flow = np.asarray(plan.flow[0], dtype=np.float64)
     moved = flow * cosines
     # The order in which the solver sums (faceflow.transport.numpy_sinkhorn): patches first.
@@ -222,8 +227,8 @@ def explain_pair(
         iterations=int(plan.iterations[0]),
         marginal_error=float(plan.marginal_error[0]),
         solver=_describe(solve),
-        visible=visible,
-        visible_share=visible_share if visible is not None else 0.0,
+        visible_cosine=visible_cosine,
+        visible_share=visible_share if visible_cosine is not None else 0.0,
         patches=patches,
     )
 
@@ -247,8 +252,8 @@ def explain_match(query: FaceFeatures, gallery: FaceFeatures, options: MatchOpti
         weighting=options.weighting,
         alpha=options.alpha,
         solver=options.solver,
-        visible=None if shown is None else float(shown[0]),
-        visible_share=options.visible,
+        visible_cosine=None if shown is None else float(shown[0]),
+        visible_share=options.visible_share,
         patches=options.patches,
     )
 
