@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +12,10 @@ from hypothesis import strategies as st
 from faceflow import patch_model
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
-from faceflow.matching import MatchOptions
+from faceflow.matching import Calibration, MatchOptions
 from faceflow.networks import MatchDefaults
 from faceflow.patch_model import CoverModel, PatchModel
+from faceflow.score import combine, rerank
 from faceflow.transport import native
 from faceflow.weighting import weigh
 
@@ -65,9 +65,7 @@ def test_landmark_shares_stay_with_the_faces() -> None:
         np.testing.assert_array_equal(again.visibility, seen.visibility[::-1])
         pooled = seen.regrid((1, 1))
         np.testing.assert_allclose(pooled.landmark_share[:, 0], share.sum(axis=1), rtol=1e-6)
-        np.testing.assert_allclose(
-            pooled.visibility[:, 0], seen.visibility.mean(axis=1), rtol=1e-6
-        )
+        np.testing.assert_allclose(pooled.visibility[:, 0], seen.visibility.mean(axis=1), rtol=1e-6)
     assert model.project(faces).landmark_share is None
     with pytest.raises(InputError, match="visible"):
         FaceFeatures.concatenate([model.see(known), known])
@@ -197,9 +195,10 @@ def test_options_without_a_model_fall_back_to_what_needs_none() -> None:
     assert (plain.patches, plain.visible_share, plain.weighting) == ("raw", 0.0, "uniform")
     full = MatchOptions.resolve(defaults, model=make_model())
     assert (full.patches, full.visible_share, full.weighting) == ("projected", 0.4, "uncovered")
-    pooled = MatchOptions.resolve(defaults, model=make_model(), grid=(1, 1))
+    pooled = MatchOptions.resolve(defaults, model=make_model(), changes={"grid": (1, 1)})
     assert (pooled.patches, pooled.visible_share) == ("raw", 0.0)
-    old = MatchOptions.resolve(defaults, {"alpha": 0.2, "weighting": "apc"}, model=make_model())
+    known = Calibration.from_json({"alpha": 0.2, "weighting": "apc"}, defaults)
+    old = MatchOptions.resolve(defaults, known, model=make_model())
     assert (old.patches, old.visible_share, old.alpha) == ("raw", 0.0, 0.2)
 
 
@@ -209,9 +208,8 @@ def test_options_without_a_model_fall_back_to_what_needs_none() -> None:
         {"patches": "cooked"},
         {"visible_share": 1.5},
         {"visible_share": float("nan")},
-        {"patches": "projected"},
-        {"visible_share": 0.5},
-        {"weighting": "uncovered"},
+        {"patches": "projected", "grid": (1, 1)},
+        {"visible_share": 0.5, "grid": (1, 1)},
     ],
 )
 def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
@@ -219,11 +217,21 @@ def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
         MatchOptions(**{"alpha": 0.5, "weighting": "uniform", **wrong})  # type: ignore[arg-type]
 
 
-def test_the_score_mixes_three_similarities(random_features: Callable[..., FaceFeatures]) -> None:
-    options = MatchOptions(
-        0.4, "uncovered", patches="projected", visible_share=0.25, model=make_model()
+@pytest.mark.parametrize(
+    "needy", [{"patches": "projected"}, {"visible_share": 0.5}, {"weighting": "uncovered"}]
+)
+def test_what_needs_a_model_is_refused_without_one(needy: dict[str, object]) -> None:
+    options = MatchOptions(**{"alpha": 0.5, "weighting": "uniform", **needy})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="need a patch model"):
+        rerank(make_faces(1), make_faces(2), options)
+    assert len(rerank(make_faces(1), make_faces(2), replace(options, model=make_model()))) == 2
+
+
+def test_the_score_mixes_three_similarities() -> None:
+    mixed = combine(
+        np.array([0.1]), np.array([0.5]), np.array([0.9]), alpha=0.4, visible_share=0.25
     )
-    emd, cosine, shown = np.array([0.5]), np.array([0.1]), np.array([0.9])
-    assert options.score(emd, cosine, shown)[0] == pytest.approx(
-        0.4 * 0.5 + 0.6 * (0.75 * 0.1 + 0.25 * 0.9)
-    )
+    assert mixed[0] == pytest.approx(0.4 * 0.5 + 0.6 * (0.75 * 0.1 + 0.25 * 0.9))
+    for missing in ({"alpha": 0.5, "visible_share": 0.0}, {"alpha": 0.0, "visible_share": 0.5}):
+        with pytest.raises(InputError, match="there is no"):
+            combine(np.array([0.1]), None, None, **missing)

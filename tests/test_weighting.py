@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
-from faceflow.similarity import emd_similarity, mix
+from faceflow.matching import MatchOptions
+from faceflow.score import combine, emd_similarity
 from faceflow.weighting import WEIGHTINGS, weigh
 
 Make = Callable[..., FaceFeatures]
@@ -159,11 +160,11 @@ def test_two_grids_are_refused(random_features: Make) -> None:
 @settings(max_examples=30)
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(0, 1))
 def test_mix_lies_between_its_parts(emd: float, cosine: float, alpha: float) -> None:
-    score = float(mix(np.array(emd), np.array(cosine), alpha))
+    score = float(combine(np.array(cosine), np.array(emd), None, alpha=alpha, visible_share=0.0))
     assert min(emd, cosine) - 1e-12 <= score <= max(emd, cosine) + 1e-12
 
 
 @pytest.mark.parametrize("alpha", [-1, 1.01, float("nan")])
 def test_alpha_outside_its_range_is_refused(alpha: float) -> None:
     with pytest.raises(InputError, match="alpha"):
-        mix(np.ones(1), np.ones(1), alpha)
+        MatchOptions(alpha, "apc")

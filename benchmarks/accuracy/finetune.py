@@ -47,7 +47,7 @@ from faceflow.features import FaceFeatures
 from faceflow.images import load_image
 from faceflow.occlusion import occlude
 from faceflow.patch_model import PatchModel
-from faceflow.similarity import emd_similarity
+from faceflow.score import emd_similarity
 from faceflow.training.export import last_layer
 from faceflow.training.head import TrainedHead, train_head
 from faceflow.training.recipe import HeadRecipe

@@ -29,7 +29,7 @@ from faceflow.explain import explain_match, flow_picture
 from faceflow.gallery import Enrolment
 from faceflow.images import load_image
 from faceflow.networks import FaceNetwork, load_network
-from faceflow.similarity import emd_similarity
+from faceflow.score import emd_similarity
 from faceflow.synthetic import write_people
 from faceflow.transport import Sinkhorn
 

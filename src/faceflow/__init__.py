@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from faceflow.analyzer import Face, FaceAnalyzer
     from faceflow.calibration import calibrate
     from faceflow.errors import FaceflowError
-    from faceflow.explain import explain_match, explain_pair
+    from faceflow.explain import explain_pair
     from faceflow.features import FaceFeatures
     from faceflow.gallery import Gallery
     from faceflow.identification import Matches, identify
@@ -33,7 +33,6 @@ _HOME = {
     "Matches": "faceflow.identification",
     "Sinkhorn": "faceflow.transport",
     "calibrate": "faceflow.calibration",
-    "explain_match": "faceflow.explain",
     "explain_pair": "faceflow.explain",
     "identify": "faceflow.identification",
     "verify": "faceflow.verification",
@@ -49,7 +48,6 @@ __all__ = [
     "Matches",
     "Sinkhorn",
     "calibrate",
-    "explain_match",
     "explain_pair",
     "identify",
     "verify",

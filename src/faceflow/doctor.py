@@ -199,7 +199,7 @@ def _models() -> list[Check]:
 def _self_test() -> str:
     """Find, embed and compare the face of a drawn person."""
     from faceflow.analyzer import FaceAnalyzer
-    from faceflow.similarity import emd_similarity
+    from faceflow.score import emd_similarity
     from faceflow.synthetic import draw, identity
 
     photo = draw(identity(0))

@@ -102,6 +102,7 @@ class PatchModel:
             grid=features.grid,
             visibility=self._visibility(features),
             landmark_share=features.landmark_share,
+            digest=features.digest,
         )
 
     def see(self, features: FaceFeatures) -> FaceFeatures:
@@ -161,15 +162,25 @@ def load(network: str, digest: str) -> PatchModel | None:
     Raises:
         WeightsError: the network is known and its graph is not in the cache.
     """
-    known = {spec.name: spec for spec in networks.available()}
-    if network not in known or known[network].digest != digest:
+    try:
+        return _load(network, digest)
+    except _Unknown:
         return None
-    return _load(network, digest)
 
 
-@lru_cache(maxsize=4)
+class _Unknown(Exception):
+    """No network of that name and digest is here now; it may be tomorrow."""
+
+
+@lru_cache(maxsize=4)  # an exception is not kept
 def _load(network: str, digest: str) -> PatchModel | None:
-    source = networks.spec(network).source
+    try:
+        spec = networks.spec(network)
+    except InputError as error:
+        raise _Unknown from error
+    source = spec.source
+    if not source.member_sha256 or spec.digest != digest:
+        raise _Unknown
     if isinstance(source, TrainedHere):  # raw patches, and so covers, as of where it came from
         cover = _read_cover(source.upstream, source.patches)
     else:
@@ -177,8 +188,7 @@ def _load(network: str, digest: str) -> PatchModel | None:
     if cover is None:
         return None
     weight, _ = networks.last_layer(network)
-    grid = networks.spec(network).grid
-    return PatchModel(grid, np.ascontiguousarray(weight.transpose(1, 2, 0)), cover)
+    return PatchModel(spec.grid, np.ascontiguousarray(weight.transpose(1, 2, 0)), cover)
 
 
 def _read_cover(network: str, digest: str) -> CoverModel | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faceflow.analyzer import Face
 from faceflow.errors import InputError
-from faceflow.explain import Caption, PageRow, explain_match, flow_picture, html_page
+from faceflow.explain import Caption, PageRow, explain_pair, flow_picture, html_page
 from faceflow.gallery import Gallery
 from faceflow.identification import Matches
 from faceflow.images import load_image
@@ -107,7 +107,7 @@ def _rows(
         rows.append(
             PageRow(
                 person=match.person,
-                explanation=explain_match(
+                explanation=explain_pair(
                     query.features,
                     gallery.features([match.face_id], landmarks=options.needs_landmarks),
                     options,

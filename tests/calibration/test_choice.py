@@ -119,9 +119,9 @@ def test_an_emd_that_knows_more_is_used(make_evidence, origin, fpir) -> None:
     result = conclude(make_evidence(clean=1.6, mask=1.6), fpir, origin)
     assert result.helps
     assert result.setting.alpha > 0
-    assert result.match["alpha"] == result.setting.alpha
+    assert result.calibration.alpha == result.setting.alpha
     assert result.overall.tpir.low > result.overall.stage1_tpir.high
-    assert ("threshold" in result.match) == (fpir is not None)
+    assert (result.calibration.threshold is not None) == (fpir is not None)
     if fpir is not None:
         # The rate that was asked for holds on people who did not set the threshold.
         rates = [stratum.rates.fpir for stratum in result.strata]

@@ -24,7 +24,7 @@ from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.identification import identify
 from faceflow.matching import MatchOptions
-from faceflow.similarity import emd_similarity
+from faceflow.score import Reranked, emd_similarity, rerank
 from faceflow.transport import Plan, RefinedSinkhorn, Sinkhorn
 
 Make = Callable[..., FaceFeatures]
@@ -87,7 +87,7 @@ def gallery(tmp_path: Path, faces: FaceFeatures) -> Iterator[Gallery]:
                 content_hash=f"{n:064x}",
                 box=np.array([0.0, 0, 9, 9]),
                 score=0.9,
-                features=faces[n],
+                features=faces[n].as_from(gallery.features_digest),
             )
             for n, who in enumerate(PEOPLE)
         )
@@ -111,7 +111,7 @@ def test_agrees_with_identify(
     # The published protocol excludes nothing here, as identification does.
     protocol = published(photos("g", PEOPLE), photos("q", PEOPLE))
     result = rank(queries, faces, protocol, options)
-    answers = identify(queries, gallery, k=k, alpha=alpha, weighting=weighting, grid=grid)
+    answers = identify(queries.as_from(gallery.features_digest), gallery, options)
     ids = {record.face_id: int(record.source[:-4]) for record in gallery.faces()}
     order, scores = result.order(), result.scores()
     for q, answer in enumerate(answers):
@@ -247,6 +247,10 @@ class Store:
     def embedding(self) -> Float32:
         return self._features.embedding
 
+    @property
+    def digest(self) -> str | None:
+        return self._features.digest
+
     def __len__(self) -> int:
         return len(self._features)
 
@@ -298,11 +302,11 @@ def test_a_stopped_run_goes_on(
 
     solved: list[int] = []
 
-    def counted(query: FaceFeatures, some: FaceFeatures, **options: Any) -> Plan:
+    def counted(query: Any, some: FaceFeatures, options: MatchOptions) -> Reranked:
         solved.append(len(some))
-        return emd_similarity(query, some, **options)
+        return rerank(query, some, options)
 
-    monkeypatch.setattr(ranking, "emd_similarity", counted)
+    monkeypatch.setattr(ranking, "rerank", counted)
     assert_equal(rank(queries, faces, protocol, OPTIONS, cache=tmp_path), whole)
     assert len(solved) == 8  # the third and fourth block
     # Any other alpha needs no solving at all; alpha belongs to the run, not to the blocks.

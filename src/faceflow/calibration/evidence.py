@@ -14,8 +14,8 @@ import numpy as np
 from faceflow.arrays import Bools, Float64, Int64
 from faceflow.errors import InputError
 from faceflow.evaluation.ranking import Rankings
-from faceflow.matching import Patches
-from faceflow.similarity import check_alpha, cosine_term, mix
+from faceflow.matching import Calibration, Patches, check_alpha
+from faceflow.score import combine
 
 Kind = tuple[Patches, str]
 """(patches, weighting): one transport run serves all settings of a kind."""
@@ -33,6 +33,12 @@ class Setting:
     k: int
     patches: Patches = "raw"
     visible_share: float = 0.0
+
+    def with_threshold(self, threshold: float | None) -> Calibration:
+        """What a gallery keeps when this is chosen."""
+        return Calibration(
+            self.alpha, self.weighting, self.k, self.patches, self.visible_share, threshold
+        )
 
     @property
     def kind(self) -> Kind:
@@ -178,12 +184,14 @@ def collect(
             )
         # The gallery may hold fewer faces than k; then all of them were ranked.
         k = min(setting.k, ranking.faces.shape[1])
-        cosine, listed = ranking.cosine[:, :k], ranking.faces[:, :k] >= 0
-        score = cosine
-        if setting.visible_share:
-            score = cosine_term(cosine, ranking.visible_cosine[:, :k], setting.visible_share)
-        if setting.alpha:
-            score = mix(ranking.emd[:, :k], score, setting.alpha)
+        listed = ranking.faces[:, :k] >= 0
+        score = combine(
+            ranking.cosine[:, :k],
+            ranking.emd[:, :k],
+            ranking.visible_cosine[:, :k],
+            alpha=setting.alpha,
+            visible_share=setting.visible_share,
+        )
         if np.isnan(score[listed]).any():
             raise InputError(
                 f"the ranking of {setting.patches} patches with {setting.weighting!r} lacks the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from faceflow.calibration.result import Calibration
+from faceflow.calibration.result import CalibrationResult
 from faceflow.errors import GalleryMismatchError
 from faceflow.gallery import Gallery
 from faceflow.networks import current_names
@@ -13,7 +13,7 @@ from faceflow.networks import current_names
 _MATCH, _RECORD = "match", "calibration"
 
 
-def remember(gallery: Gallery, result: Calibration) -> None:
+def remember(gallery: Gallery, result: CalibrationResult) -> None:
     """Keep a result, in place of any before, in one transaction.
 
     Raises:
@@ -26,11 +26,11 @@ def remember(gallery: Gallery, result: Calibration) -> None:
             f"the gallery holds features of {gallery.header.describe()}",
             todo="calibrate with the gallery's own network",
         )
-    gallery.update_settings({_MATCH: result.match, _RECORD: result.record()})
+    gallery.update_settings({_MATCH: result.calibration.as_json(), _RECORD: result.record()})
 
 
 def recall(gallery: Gallery) -> dict[str, Any] | None:
-    """The record of the gallery's calibration (:meth:`Calibration.record`), or None."""
+    """The record of the gallery's calibration (:meth:`CalibrationResult.record`), or None."""
     record = gallery.settings.get(_RECORD)
     return _renamed(record) if isinstance(record, dict) else None
 

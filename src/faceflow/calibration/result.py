@@ -10,6 +10,7 @@ from typing import Any
 
 from faceflow.calibration.evidence import Setting
 from faceflow.evaluation.significance import Interval, PairedTest
+from faceflow.matching import Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class CalibrationResult:
     """What to set, and what to expect of it.
 
     Attributes:
@@ -130,16 +131,9 @@ class Calibration:
     origin: Origin
 
     @property
-    def match(self) -> dict[str, Any]:
-        """The gallery's ``match`` setting, which ``identify`` reads."""
-        match: dict[str, Any] = {
-            "alpha": self.setting.alpha,
-            "weighting": self.setting.weighting,
-            "k": self.setting.k,
-            "patches": self.setting.patches,
-            "visible_share": self.setting.visible_share,
-        }
-        return match if self.threshold is None else match | {"threshold": self.threshold}
+    def calibration(self) -> Calibration:
+        """What the gallery keeps, and ``identify`` starts from."""
+        return self.setting.with_threshold(self.threshold)
 
     @property
     def verdict(self) -> str:
@@ -156,7 +150,11 @@ class Calibration:
 
     def record(self) -> dict[str, Any]:
         """Everything as JSON values."""
-        return {"match": self.match, "helps": self.helps, "verdict": self.verdict} | {
+        return {
+            "match": self.calibration.as_json(),
+            "helps": self.helps,
+            "verdict": self.verdict,
+        } | {
             field.name: _plain(getattr(self, field.name))
             for field in dataclasses.fields(self)
             if field.name not in ("setting", "threshold", "helps")

@@ -38,7 +38,7 @@ from faceflow.cli.output import (
     progress,
     say,
 )
-from faceflow.cli.scoring import match_options
+from faceflow.cli.scoring import Scoring
 from faceflow.errors import FaceflowError, InputError
 
 if TYPE_CHECKING:
@@ -116,11 +116,7 @@ def identify(
             name, alignment=opened.header.alignment, offline=offline, threads=threads
         )
         opened.require_network(analyzer.network)
-        calibrated = "threshold" in opened.settings.get("match", {})
-        options = match_options(
-            name,
-            opened.header.digest,
-            opened.settings.get("match"),
+        scoring = Scoring(
             k=k,
             alpha=alpha,
             weighting=weighting,
@@ -129,6 +125,9 @@ def identify(
             patches=patches,
             visible_share=visible_share,
         )
+        calibration = opened.calibration
+        calibrated = calibration is not None and calibration.threshold is not None
+        options = opened.options(**scoring.changes())
         answers = _identify(
             sources,
             opened,
@@ -206,7 +205,7 @@ def _identify(
         matches = search(
             FaceFeatures.concatenate([face.features for face in found]),
             gallery,
-            options=options,
+            options,
             threshold=threshold,
             best_faces=best_faces,
         )

@@ -29,7 +29,7 @@ from faceflow.cli.options import (
     WholeImage,
 )
 from faceflow.cli.output import number, print_json, print_line, print_table, say
-from faceflow.cli.scoring import match_options
+from faceflow.cli.scoring import Scoring
 
 if TYPE_CHECKING:
     from faceflow.analyzer import Face, FaceAnalyzer
@@ -59,12 +59,11 @@ def verify(
 
     Exits with 0 whatever the answer is.
     """
+    from faceflow.matching import options_for
     from faceflow.verification import verify as compare
 
     analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
-    options = match_options(
-        analyzer.network.spec.name,
-        analyzer.network.digest,
+    scoring = Scoring(
         alpha=alpha,
         weighting=weighting,
         epsilon=epsilon,
@@ -72,6 +71,7 @@ def verify(
         patches=patches,
         visible_share=visible_share,
     )
+    options = options_for(analyzer.digest, **scoring.changes())
     first, second = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
     answer = compare(first.features, second.features, options, threshold=threshold)
     if as_json:
@@ -155,13 +155,15 @@ def explain(
         Caption,
         PageRow,
         WeightedPair,
-        explain_match,
+        explain_pair,
         flow_picture,
         html_page,
         to_json,
         weight_sheet,
     )
     from faceflow.explain.picture import Part
+    from faceflow.matching import options_for
+    from faceflow.score import prepare
     from faceflow.weights import atomic_write
 
     targets = output or ([] if as_json or weights else [Path("explanation.png")])
@@ -173,9 +175,7 @@ def explain(
                 f"{target} must end in .png, .html or .json", param_hint="--output"
             )
     analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
-    options = match_options(
-        analyzer.network.spec.name,
-        analyzer.network.digest,
+    scoring = Scoring(
         alpha=alpha,
         weighting=weighting,
         epsilon=epsilon,
@@ -183,8 +183,9 @@ def explain(
         patches=patches,
         visible_share=visible_share,
     )
+    options = options_for(analyzer.digest, **scoring.changes())
     query, other = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
-    found = explain_match(query.features, other.features, options)
+    found = explain_pair(query.features, other.features, options)
     for target in targets:
         kind = target.suffix.lower()
         parts: tuple[Part, ...] = ("weights", "lines") if lines else ("weights",)
@@ -212,8 +213,12 @@ def explain(
             visible_share=0.0,
             weighting="uniform" if options.model is None else "uncovered",
         )
-        left, right = (plain.prepare(face.features) for face in (query, other))
-        pair = WeightedPair(f"{a.name}, {b.name}", query.crop, left, other.crop, right)
+        left, right = (prepare(face.features, plain, flow=True) for face in (query, other))
+        assert left.patches is not None
+        assert right.patches is not None
+        pair = WeightedPair(
+            f"{a.name}, {b.name}", query.crop, left.patches, other.crop, right.patches
+        )
         with atomic_write(weights) as file:
             weight_sheet([pair]).save(file, "PNG")
     if as_json:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from faceflow.arrays import Float64, Int64
 from faceflow.errors import InputError
+from faceflow.evaluation.faces import Features
 from faceflow.evaluation.mates import MateRanks
 from faceflow.evaluation.protocols import Protocol
-from faceflow.evaluation.ranking import Features
 from faceflow.evaluation.ranking_cache import Block, BlockCache
 from faceflow.matching import MatchOptions
-from faceflow.similarity import emd_similarity
+from faceflow.score import prepare, rerank
 from faceflow.transport import RefinedSinkhorn, Status
 
 # Queries of one block, and gallery faces read for them at a time (34 MB as float32).
@@ -96,21 +96,21 @@ def _block(
     options: MatchOptions,
     depth: int,
 ) -> Block:
-    asked = [options.prepare(queries[protocol.queries[n : n + 1]]) for n in chosen]
+    emd_alone = replace(options, alpha=1.0, visible_share=0.0)
+    asked = [prepare(queries[protocol.queries[n : n + 1]], emd_alone) for n in chosen]
     best: list[list[tuple[Int64, Float64]]] = [[] for _ in chosen]
     unconverged = 0
     for start in range(0, len(protocol.gallery), _FACES):
         rows = protocol.gallery[start : start + _FACES]
-        faces = options.prepare(gallery[rows])
+        faces = prepare(gallery[rows], emd_alone)
         for n, query in enumerate(asked):
             keep = np.flatnonzero(~np.isin(rows, protocol.excluded_rows(int(chosen[n]))))
             if not len(keep):
                 continue
-            plan = emd_similarity(
-                query, faces[keep], weighting=options.weighting, solver=options.solver
-            )
-            best[n].append(_best(rows[keep], plan.similarity, depth))
-            unconverged += int((plan.status == Status.MAX_ITERATIONS).sum())
+            found = rerank(query, faces[keep], emd_alone)
+            assert found.plan is not None
+            best[n].append(_best(rows[keep], found.score, depth))
+            unconverged += int((found.plan.status == Status.MAX_ITERATIONS).sum())
     ids = np.full((len(chosen), depth), -1, dtype=np.int64)
     similarity = np.full((len(chosen), depth), np.nan)
     ranks: list[Int64] = []

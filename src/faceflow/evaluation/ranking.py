@@ -11,20 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol as Interface
 
 import numpy as np
 
 from faceflow.arrays import Bools, Float32, Float64, Int64
 from faceflow.errors import InputError
+from faceflow.evaluation.faces import Features
 from faceflow.evaluation.mates import NEVER, MateRanks
 from faceflow.evaluation.open_set import Searches
 from faceflow.evaluation.protocols import Protocol
 from faceflow.evaluation.ranking_cache import Block, BlockCache
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, require_same_digest
 from faceflow.gallery.search import exact_search
-from faceflow.matching import MatchOptions
-from faceflow.similarity import check_alpha, cosine_term, emd_similarity, mix
+from faceflow.matching import MatchOptions, check_alpha
+from faceflow.score import combine, prepare, rerank
 from faceflow.transport import Status
 
 Progress = Callable[[int, int], None]
@@ -39,21 +39,6 @@ _FACES = 16_384
 # The float64 product below and exact_search round differently by 1e-14 at most; whatever lies
 # nearer than this is ordered by exact_search.
 _NEAR = 1e-12
-
-
-class Features(Interface):
-    """Features of many faces: a :class:`FaceFeatures`, or a store that reads them on demand."""
-
-    @property
-    def embedding(self) -> Float32:
-        """(N, D) all embeddings."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Int64) -> FaceFeatures:
-        """Features of the faces in these rows."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,10 +87,13 @@ class Rankings:
                 why="they were made with alpha 0",
                 todo="rank again with alpha above 0",
             )
-        base = self.cosine
-        if self.visible_share > 0:
-            base = cosine_term(base, self.visible_cosine, self.visible_share)
-        score = base if share == 0 else mix(self.emd, base, share)
+        score = combine(
+            self.cosine,
+            self.emd,
+            self.visible_cosine,
+            alpha=share,
+            visible_share=self.visible_share,
+        )
         return np.where(listed & ~np.isnan(score), score, -np.inf)
 
     def order(self, alpha: float | None = None) -> Int64:
@@ -173,6 +161,7 @@ def rank(
     Raises:
         InputError: features and protocol do not belong together, or ``cache`` is given with a
             solver that has no name (no dataclass).
+        GalleryMismatchError: queries and gallery come from different networks or alignments.
     """
     _check(queries, gallery, protocol)
     enrolled = gallery.embedding
@@ -211,6 +200,7 @@ def _check(queries: Features, gallery: Features, protocol: Protocol) -> None:
             )
     if queries.embedding.shape[1] != gallery.embedding.shape[1]:
         raise InputError("queries and gallery come from different networks")
+    require_same_digest(queries.digest, gallery.digest, ("the queries", "the gallery"))
 
 
 def _together(blocks: list[Block], protocol: Protocol, options: MatchOptions) -> Rankings:
@@ -249,21 +239,18 @@ def _block(
     emd = np.full(shortlist.cosine.shape, np.nan)
     visible_cosine = np.full(shortlist.cosine.shape, np.nan)
     unconverged = 0
-    if options.alpha > 0 or options.visible_share > 0:
-        prepared = options.prepare(queries)
+    if not options.stage1_alone:
+        prepared = prepare(queries, options)
         for n in range(len(chosen)):
             rows = shortlist.face_ids[n][shortlist.face_ids[n] >= 0]
             if not len(rows):
                 continue
-            query, faces = prepared[n], options.prepare(gallery[rows])
-            shown = options.visible_cosine(query, faces)
-            if shown is not None:
-                visible_cosine[n, : len(rows)] = shown
-            if options.alpha == 0:
-                continue
-            plan = emd_similarity(query, faces, weighting=options.weighting, solver=options.solver)
-            emd[n, : len(rows)] = plan.similarity
-            unconverged += int((plan.status == Status.MAX_ITERATIONS).sum())
+            found = rerank(prepared[n], gallery[rows], options)
+            if found.visible_cosine is not None:
+                visible_cosine[n, : len(rows)] = found.visible_cosine
+            if found.emd is not None and found.plan is not None:
+                emd[n, : len(rows)] = found.emd
+                unconverged += int((found.plan.status == Status.MAX_ITERATIONS).sum())
     ranks = _mate_ranks(queries.embedding, enrolled, protocol, chosen, shortlist.face_ids)
     return Block(
         faces=shortlist.face_ids,

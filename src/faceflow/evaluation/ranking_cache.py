@@ -8,21 +8,20 @@ import logging
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from faceflow import __version__
 from faceflow.arrays import Float64, Int64
 from faceflow.errors import InputError
+from faceflow.evaluation.faces import Features
 from faceflow.evaluation.protocols import Protocol
 from faceflow.features import FaceFeatures
 from faceflow.matching import MatchOptions
+from faceflow.score import prepare
 from faceflow.transport import Sinkhorn
 from faceflow.weights.cache import atomic_write
-
-if TYPE_CHECKING:
-    from faceflow.evaluation.ranking import Features
 
 _FORMAT = "ranking block 3"
 _FACES = 1024
@@ -121,7 +120,10 @@ def _describe(options: MatchOptions, example: FaceFeatures) -> str:
         )
     fields = dataclasses.asdict(solver)
     if isinstance(solver, Sinkhorn):
-        _, patches, channels = options.prepare(example).patches.shape
+        # As transport will have them: what a solver's backend takes depends on the sizes.
+        shown = prepare(example, options, flow=True).patches
+        assert shown is not None
+        _, patches, channels = shown.patches.shape
         # "auto" depends on the machine, and backends round differently; threads do not matter.
         fields["backend"] = solver.backend_for(patches, patches, channels)
         del fields["threads"]

@@ -145,6 +145,7 @@ def _graph(chosen: NetworkSpec) -> bytes:
 __all__ = [
     "DEFAULT",
     "MODELS",
+    "UNCALIBRATED",
     "FaceNetwork",
     "Licence",
     "MatchDefaults",

@@ -11,8 +11,8 @@ from typing import Any, Literal, cast
 
 from faceflow.alignment import TEMPLATES
 from faceflow.errors import FaceflowError, InputError
+from faceflow.matching import check_alpha
 from faceflow.networks.spec import UNCALIBRATED, MatchDefaults
-from faceflow.similarity import check_alpha
 from faceflow.weighting import WEIGHTINGS
 
 Colour = Literal["rgb", "bgr", "gray"]
