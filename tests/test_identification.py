@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from faceflow.errors import InputError
+from faceflow.arrays import Int64
+from faceflow.errors import GalleryMismatchError, InputError
+from faceflow.explain import explain_pair
 from faceflow.features import FaceFeatures, features_digest
-from faceflow.gallery import Enrolment, Gallery
+from faceflow.gallery import Enrolment, Gallery, Shortlist
 from faceflow.identification import Matches, identify
 from faceflow.matching import MatchOptions
-from faceflow.score import emd_similarity
+from faceflow.score import Reranked, emd_similarity, prepare, rerank
 from faceflow.transport import Sinkhorn, encode, native
 from faceflow.verification import verify
 from faceflow.weighting import WEIGHTINGS
@@ -256,3 +259,81 @@ def test_verify_refuses_what_it_cannot_compare(random_features: Make) -> None:
         verify(random_features(2), random_features(1), options)
     with pytest.raises(InputError, match="different networks"):
         verify(random_features(1), random_features(1, channels=64), options)
+
+
+@pytest.mark.parametrize(
+    ("digest", "said"),
+    [
+        (features_digest("1" * 64), "network 111111111111"),
+        (features_digest("0" * 64, "fan-2d"), "aligned by fan-2d"),
+        (None, r"as_from\(digest\)"),
+    ],
+)
+def test_features_of_another_origin_are_refused_whatever_their_sizes(
+    gallery: Gallery, queries: FaceFeatures, digest: str | None, said: str
+) -> None:
+    foreign, options = queries.as_from(digest), gallery.options()
+    ids = [record.face_id for record in gallery.faces()]
+    enrolled = gallery.features(ids)
+    for refused in (
+        lambda: identify(foreign, gallery),
+        lambda: gallery.shortlist(foreign, 3),
+        lambda: gallery.score(foreign[0], ids, options),
+        lambda: rerank(foreign[0], enrolled, options),
+        lambda: rerank(foreign[0], prepare(enrolled, options), options),
+        lambda: verify(foreign[0], enrolled[0], options),
+        lambda: verify(foreign[0], enrolled[0]),
+        lambda: explain_pair(foreign[0], enrolled[0], options),
+        lambda: gallery.enroll([Enrolment("gus", "g.jpg", "e" * 64, foreign[0])]),
+    ):
+        with pytest.raises(GalleryMismatchError, match=said):
+            refused()
+    assert len(gallery) == len(PEOPLE)
+    # With your word they are taken.
+    assert identify(foreign.as_from(DIGEST), gallery) == identify(queries, gallery)
+
+
+def test_identify_needs_no_more_than_the_small_protocol(
+    gallery: Gallery, queries: FaceFeatures
+) -> None:
+    """Two halves of a gallery, each in its own process as it were, answer as the whole does."""
+
+    class Halves:
+        """Every other face is somewhere else."""
+
+        def __init__(self) -> None:
+            self.snapshots = 0
+            self.calibration = gallery.calibration
+
+        def options(self) -> MatchOptions:
+            return gallery.options()
+
+        @contextlib.contextmanager
+        def snapshot(self) -> Iterator[Halves]:
+            self.snapshots += 1
+            yield self
+
+        def shortlist(self, query: FaceFeatures, k: int) -> Shortlist:
+            everybody = [record.face_id for record in gallery.faces()]
+            parts = [gallery.search(query, k, exclude=[everybody[n::2]]) for n in (0, 1)]
+            ids = np.concatenate([part.face_ids[0] for part in parts])
+            cosine = np.concatenate([part.cosine[0] for part in parts])
+            best = np.lexsort((ids, -np.where(ids < 0, -np.inf, cosine)))[:k]
+            return Shortlist(ids[best][None], cosine[best][None])
+
+        def score(
+            self, query: FaceFeatures, face_ids: Int64, options: MatchOptions, *, flow: bool = False
+        ) -> Reranked:
+            halves = [face_ids % 2 == n for n in (0, 1)]
+            score, cosine, emd = (np.empty(len(face_ids)) for _ in range(3))
+            for half in halves:
+                found = gallery.score(query, face_ids[half], options, flow=flow)
+                score[half], cosine[half], emd[half] = found.score, found.cosine, found.emd
+            return Reranked(score, cosine, emd)
+
+        def person_of(self, face_ids: Int64) -> list[str]:
+            return gallery.person_of(face_ids)
+
+    halves = Halves()
+    assert identify(queries, halves) == identify(queries, gallery)
+    assert halves.snapshots == len(queries), "one consistent view a query"

@@ -80,7 +80,9 @@ class Cache:
         with np.load(file) as kept:
             if "maps" not in kept:
                 return None
-            return FaceFeatures.from_maps(kept["embedding"], kept["maps"].astype(np.float32))
+            return FaceFeatures.from_maps(
+                kept["embedding"], kept["maps"].astype(np.float32), digest=self.analyzer.digest
+            )
 
     def _landmarks(self, image: np.ndarray) -> np.ndarray:
         """Of the face nearest to the middle: the covers are drawn on LFW photos."""
@@ -99,7 +101,7 @@ class Cache:
         window = crop[y : y + round(0.7 * height), x : x + round(0.7 * width)]
         window = cv2.resize(window, (width, height), interpolation=cv2.INTER_LINEAR)
         if not again:
-            return self.analyzer.network.embed(window[None])
+            return self.analyzer.embed(window[None])
         return self.analyzer.analyze(window, select=self.select, whole_image="fallback")[0].features
 
     def _compute(self, path: Path, cover: str) -> dict[str, np.ndarray]:
@@ -167,7 +169,7 @@ def report(
             options = MatchOptions(
                 0.5, weighting, k=k, patches=patches, visible_share=float(share), model=model
             )
-            answers = identify(features, gallery, options=options)
+            answers = identify(features, gallery, options)
             first = _top(answers, 0.0, 0.0) == people
             for alpha in alphas:
                 second = _top(answers, alpha, options.visible_share) == people

@@ -71,6 +71,7 @@ def _less(features: FaceFeatures, mean: np.ndarray) -> FaceFeatures:
         moved.pooled,
         moved.grid,
         visibility=features.visibility,
+        digest=features.digest,
     )
 
 
