@@ -174,6 +174,8 @@ def test_photos_are_aligned_as_the_gallery_was(
     Gallery.open_or_create(place, loaded.network, alignment="fan-2d").close()
     monkeypatch.setattr(detection, "check_alignment", lambda _: None)  # without the extra
     monkeypatch.setattr(detection, "load_detector", load)
-    run("identify", drawn / "queries" / "Ada-mask.png", "-g", place)
+    # The detector that stands in for FAN aligns in its own way, and is found out.
+    refused = run("identify", drawn / "queries" / "Ada-mask.png", "-g", place, code=5)
+    assert "aligned by fan-2d" in refused.err
     run("calibrate", drawn / "people", "-g", place, "--no-threshold", code=5)
     assert asked == ["fan-2d", "fan-2d"]

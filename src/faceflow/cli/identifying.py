@@ -234,9 +234,9 @@ def _label(source: Path, place: int, taken: set[str]) -> str:
 def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:
     rows = [row for answer in answers for row in answer.rows(top)]
     print_table(
-        ("query", "decision", "person", "score", "cosine", "visible", "EMD", "stage 1 -> 2"),
+        ("query", "decision", "person", "score", "cosine", "visible cosine", "EMD", "stage 1 -> 2"),
         rows,
-        right=("score", "cosine", "visible", "EMD"),
+        right=("score", "cosine", "visible cosine", "EMD"),
     )
     if any(answer.status == "ranked" for answer in answers):
         why = "no threshold was given"

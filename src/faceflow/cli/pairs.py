@@ -93,7 +93,7 @@ def verify(
         return
     decision = {True: ("same person", "bold green"), False: ("not the same", "bold yellow")}
     print_table(
-        ("decision", "score", "cosine", "visible", "EMD"),
+        ("decision", "score", "cosine", "visible cosine", "EMD"),
         [
             (
                 ("-", "") if answer.same is None else decision[answer.same],
@@ -103,7 +103,7 @@ def verify(
                 number(answer.emd),
             )
         ],
-        right=("score", "cosine", "visible", "EMD"),
+        right=("score", "cosine", "visible cosine", "EMD"),
     )
     if answer.same is None:
         say("no threshold was given, so nothing is decided (--threshold)")
@@ -225,7 +225,7 @@ def explain(
         print_json({"a": str(a), "b": str(b)} | to_json(found), line=True)
         return
     print_table(
-        ("score", "cosine", "visible", "EMD", "alpha", "weights", "stays in place"),
+        ("score", "cosine", "visible cosine", "EMD", "alpha", "weights", "stays in place"),
         [
             (
                 number(found.score),
@@ -237,7 +237,7 @@ def explain(
                 f"{100 * found.nearby_mass:.0f}%",
             )
         ],
-        right=("score", "cosine", "visible", "EMD", "alpha", "stays in place"),
+        right=("score", "cosine", "visible cosine", "EMD", "alpha", "stays in place"),
     )
     for target in [*targets, *([] if weights is None else [weights])]:
         print_line(f"written: {target}")
