@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceflow import patch_model
+from faceflow import networks, patch_model
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.matching import Calibration, MatchOptions
-from faceflow.networks import MatchDefaults
+from faceflow.networks import FaceNetwork, MatchDefaults
 from faceflow.patch_model import CoverModel, PatchModel
 from faceflow.score import combine, rerank
 from faceflow.transport import native
@@ -187,6 +187,20 @@ def test_wrong_shapes_are_refused() -> None:
 def test_no_model_for_unknown_weights() -> None:
     assert patch_model.load("nobody", "0" * 64) is None
     assert patch_model.load("lightcnn-v4", "0" * 64) is None
+
+
+def test_a_known_model_is_found_again_without_looking_at_networks(
+    default_network: FaceNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, digest = default_network.spec.name, default_network.digest
+    known = patch_model.load(name, digest)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("nothing has to be looked up")
+
+    monkeypatch.setattr(networks, "spec", fail)
+    monkeypatch.setattr(networks, "available", fail)
+    assert patch_model.load(name, digest) is known is not None
 
 
 def test_options_without_a_model_fall_back_to_what_needs_none() -> None:

@@ -179,8 +179,9 @@ class MatchOptions:
         if self.needs_model and self.model is None:
             raise InputError(
                 "projected patches and visibility need a patch model",
-                why="none is known for this network's weights",
-                todo="use raw patches, visible_share 0 and another weighting than uncovered",
+                why="these options have none; it is known for some networks only",
+                todo="take gallery.options(...) or options_for(...), which add it where it is "
+                "known, or use raw patches, visible_share 0 and another weighting than uncovered",
             )
 
     @classmethod
