@@ -73,11 +73,12 @@ def random_features() -> Callable[..., FaceFeatures]:
         channels: int = 128,
         size: int = 256,
         landmarks: bool = False,
+        digest: str | None = None,
     ) -> FaceFeatures:
         rng = np.random.default_rng(seed)
         common = rng.standard_normal((1, channels, *grid))
         maps = common + rng.standard_normal((n, channels, *grid))
-        features = FaceFeatures.from_maps(rng.standard_normal((n, size)), maps)
+        features = FaceFeatures.from_maps(rng.standard_normal((n, size)), maps, digest=digest)
         if not landmarks:
             return features
         counts = rng.multinomial(68, np.full(grid[0] * grid[1], 1 / (grid[0] * grid[1])), size=n)

@@ -47,6 +47,7 @@ class Counting:
 
     def __init__(self, network: FaceNetwork) -> None:
         self.spec = network.spec
+        self.digest = network.digest
         self.batches: list[int] = []
 
     def embed(self, crops: UInt8) -> FaceFeatures:

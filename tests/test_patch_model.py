@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceflow import patch_model
+from faceflow import networks, patch_model
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
-from faceflow.matching import MatchOptions
-from faceflow.networks import MatchDefaults
+from faceflow.matching import Calibration, MatchOptions
+from faceflow.networks import FaceNetwork, MatchDefaults
 from faceflow.patch_model import CoverModel, PatchModel
+from faceflow.score import combine, rerank
 from faceflow.transport import native
 from faceflow.weighting import weigh
 
@@ -59,38 +59,38 @@ def test_landmark_shares_stay_with_the_faces() -> None:
     known = faces.with_landmarks(share)
     for seen in (model.project(known), model.see(known)):
         np.testing.assert_array_equal(seen.landmark_share, share)
-        assert seen.visible is not None
+        assert seen.visibility is not None
         again = FaceFeatures.concatenate([seen[1], seen[0]])
         np.testing.assert_array_equal(again.landmark_share, share[::-1])
-        np.testing.assert_array_equal(again.visible, seen.visible[::-1])
+        np.testing.assert_array_equal(again.visibility, seen.visibility[::-1])
         pooled = seen.regrid((1, 1))
         np.testing.assert_allclose(pooled.landmark_share[:, 0], share.sum(axis=1), rtol=1e-6)
-        np.testing.assert_allclose(pooled.visible[:, 0], seen.visible.mean(axis=1), rtol=1e-6)
+        np.testing.assert_allclose(pooled.visibility[:, 0], seen.visibility.mean(axis=1), rtol=1e-6)
     assert model.project(faces).landmark_share is None
     with pytest.raises(InputError, match="visible"):
         FaceFeatures.concatenate([model.see(known), known])
 
 
-def test_visible_is_one_minus_the_sigmoid() -> None:
+def test_visibility_is_one_minus_the_sigmoid() -> None:
     model, faces = make_model(), make_faces(3)
     seen = model.see(faces)
     score = np.einsum("nrc,rc->nr", faces.raw_patches, model.cover.weight) + model.cover.bias
-    assert seen.visible is not None
-    np.testing.assert_allclose(seen.visible, 1 - 1 / (1 + np.exp(-score)), atol=1e-6)
-    np.testing.assert_array_equal(model.project(faces).visible, seen.visible)
+    assert seen.visibility is not None
+    np.testing.assert_allclose(seen.visibility, 1 - 1 / (1 + np.exp(-score)), atol=1e-6)
+    np.testing.assert_array_equal(model.project(faces).visibility, seen.visibility)
 
 
 def test_visible_cosine_against_plain_sums() -> None:
     model = make_model()
     query, gallery = model.project(make_faces(1, 2)), model.project(make_faces(3, 3))
     got = model.visible_cosine(query, gallery)
-    assert query.visible is not None
-    assert gallery.visible is not None
+    assert query.visibility is not None
+    assert gallery.visibility is not None
     for n in range(3):
         a = b = 0.0
         for r in range(R):
             mean = model.cover.mean[r].astype(np.float64) @ model.projection[r]
-            share = float(query.visible[0, r] * gallery.visible[n, r])
+            share = float(query.visibility[0, r] * gallery.visibility[n, r])
             a = a + share * (query.raw_patches[0, r].astype(np.float64) - mean)
             b = b + share * (gallery.raw_patches[n, r].astype(np.float64) - mean)
         assert got[n] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-5)
@@ -99,16 +99,16 @@ def test_visible_cosine_against_plain_sums() -> None:
 def test_a_covered_patch_does_not_matter() -> None:
     model = make_model()
     query, gallery = model.project(make_faces(1, 2)), model.project(make_faces(2, 3))
-    visible = np.ones((1, R), np.float32)
-    visible[0, 1] = 0
-    hidden = replace(query, visible=visible)
+    visibility = np.ones((1, R), np.float32)
+    visibility[0, 1] = 0
+    hidden = replace(query, visibility=visibility)
     patches = query.patches.copy()
     patches[0, 1] = patches[0, 0]
     other = replace(hidden, patches=patches)
     np.testing.assert_array_equal(
         model.visible_cosine(hidden, gallery), model.visible_cosine(other, gallery)
     )
-    u, v = weigh("visible", hidden, gallery)
+    u, v = weigh("uncovered", hidden, gallery)
     assert (u[:, 1] == 0).all()
     assert (v[:, 1] == 0).all()
     np.testing.assert_allclose(u.sum(axis=1), 1, atol=1e-6)
@@ -117,9 +117,9 @@ def test_a_covered_patch_does_not_matter() -> None:
 def test_nothing_visible_says_nothing() -> None:
     model = make_model()
     query, gallery = model.project(make_faces(1)), model.project(make_faces(2))
-    blind = replace(query, visible=np.zeros((1, R), np.float32))
+    blind = replace(query, visibility=np.zeros((1, R), np.float32))
     np.testing.assert_array_equal(model.visible_cosine(blind, gallery), [0, 0])
-    u, _ = weigh("visible", blind, gallery)
+    u, _ = weigh("uncovered", blind, gallery)
     np.testing.assert_allclose(u, 1 / R)
 
 
@@ -134,7 +134,7 @@ def test_a_face_does_not_depend_on_its_batch(n: int, seed: int, threads: int) ->
         alone = model.project(faces[i])
         np.testing.assert_array_equal(alone.patches[0], together.patches[i])
         np.testing.assert_array_equal(alone.norms[0], together.norms[i])
-        np.testing.assert_array_equal(alone.visible, together[i].visible)
+        np.testing.assert_array_equal(alone.visibility, together[i].visibility)
         assert model.visible_cosine(query, alone)[0] == whole[i]
     out, _ = native.project(faces.raw_patches, model.projection, threads=threads)
     np.testing.assert_array_equal(out, together.patches)
@@ -181,7 +181,7 @@ def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(InputError, match=r"PatchModel\.project"):
         model.visible_cosine(make_faces(1), make_faces(1))
     with pytest.raises(InputError, match="visible"):
-        weigh("visible", make_faces(1), make_faces(2))
+        weigh("uncovered", make_faces(1), make_faces(2))
 
 
 def test_no_model_for_unknown_weights() -> None:
@@ -189,27 +189,41 @@ def test_no_model_for_unknown_weights() -> None:
     assert patch_model.load("lightcnn-v4", "0" * 64) is None
 
 
+def test_a_known_model_is_found_again_without_looking_at_networks(
+    default_network: FaceNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, digest = default_network.spec.name, default_network.digest
+    known = patch_model.load(name, digest)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("nothing has to be looked up")
+
+    monkeypatch.setattr(networks, "spec", fail)
+    monkeypatch.setattr(networks, "available", fail)
+    assert patch_model.load(name, digest) is known is not None
+
+
 def test_options_without_a_model_fall_back_to_what_needs_none() -> None:
-    defaults = MatchDefaults(0.3, "visible", 100, "projected", 0.4)
+    defaults = MatchDefaults(0.3, "uncovered", 100, "projected", 0.4)
     plain = MatchOptions.resolve(defaults)
-    assert (plain.patches, plain.visible, plain.weighting) == ("raw", 0.0, "uniform")
+    assert (plain.patches, plain.visible_share, plain.weighting) == ("raw", 0.0, "uniform")
     full = MatchOptions.resolve(defaults, model=make_model())
-    assert (full.patches, full.visible, full.weighting) == ("projected", 0.4, "visible")
-    pooled = MatchOptions.resolve(defaults, model=make_model(), grid=(1, 1))
-    assert (pooled.patches, pooled.visible) == ("raw", 0.0)
-    old = MatchOptions.resolve(defaults, {"alpha": 0.2, "weighting": "apc"}, model=make_model())
-    assert (old.patches, old.visible, old.alpha) == ("raw", 0.0, 0.2)
+    assert (full.patches, full.visible_share, full.weighting) == ("projected", 0.4, "uncovered")
+    pooled = MatchOptions.resolve(defaults, model=make_model(), changes={"grid": (1, 1)})
+    assert (pooled.patches, pooled.visible_share) == ("raw", 0.0)
+    known = Calibration.from_json({"alpha": 0.2, "weighting": "apc"}, defaults)
+    old = MatchOptions.resolve(defaults, known, model=make_model())
+    assert (old.patches, old.visible_share, old.alpha) == ("raw", 0.0, 0.2)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
         {"patches": "cooked"},
-        {"visible": 1.5},
-        {"visible": float("nan")},
-        {"patches": "projected"},
-        {"visible": 0.5},
-        {"weighting": "visible"},
+        {"visible_share": 1.5},
+        {"visible_share": float("nan")},
+        {"patches": "projected", "grid": (1, 1)},
+        {"visible_share": 0.5, "grid": (1, 1)},
     ],
 )
 def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
@@ -217,9 +231,21 @@ def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
         MatchOptions(**{"alpha": 0.5, "weighting": "uniform", **wrong})  # type: ignore[arg-type]
 
 
-def test_the_score_mixes_three_similarities(random_features: Callable[..., FaceFeatures]) -> None:
-    options = MatchOptions(0.4, "visible", patches="projected", visible=0.25, model=make_model())
-    emd, cosine, shown = np.array([0.5]), np.array([0.1]), np.array([0.9])
-    assert options.score(emd, cosine, shown)[0] == pytest.approx(
-        0.4 * 0.5 + 0.6 * (0.75 * 0.1 + 0.25 * 0.9)
+@pytest.mark.parametrize(
+    "needy", [{"patches": "projected"}, {"visible_share": 0.5}, {"weighting": "uncovered"}]
+)
+def test_what_needs_a_model_is_refused_without_one(needy: dict[str, object]) -> None:
+    options = MatchOptions(**{"alpha": 0.5, "weighting": "uniform", **needy})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="need a patch model"):
+        rerank(make_faces(1), make_faces(2), options)
+    assert len(rerank(make_faces(1), make_faces(2), replace(options, model=make_model()))) == 2
+
+
+def test_the_score_mixes_three_similarities() -> None:
+    mixed = combine(
+        np.array([0.1]), np.array([0.5]), np.array([0.9]), alpha=0.4, visible_share=0.25
     )
+    assert mixed[0] == pytest.approx(0.4 * 0.5 + 0.6 * (0.75 * 0.1 + 0.25 * 0.9))
+    for missing in ({"alpha": 0.5, "visible_share": 0.0}, {"alpha": 0.0, "visible_share": 0.5}):
+        with pytest.raises(InputError, match="there is no"):
+            combine(np.array([0.1]), None, None, **missing)

@@ -14,8 +14,6 @@ from faceflow.analyzer import FaceAnalyzer
 from faceflow.errors import InputError
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.identification import identify
-from faceflow.matching import MatchOptions
-from faceflow.networks import defaults_for
 from faceflow.reports import decision_text, file_name, write_report
 
 
@@ -68,8 +66,8 @@ def answered(analyzer: FaceAnalyzer, tmp_path_factory: pytest.TempPathFactory):
 
 def test_picture_and_page(answered, tmp_path: Path) -> None:
     gallery, query = answered
-    options = MatchOptions.resolve(defaults_for(gallery.header.network_name), grid=(4, 4))
-    (matches,) = identify(query.features, gallery, grid=(4, 4), threshold=0.1)
+    options = gallery.options(grid=(4, 4))
+    (matches,) = identify(query.features, gallery, options, threshold=0.1)
     report = write_report(
         tmp_path / "new", "../who?", query, matches, gallery, options, top=2, title="<who>"
     )
@@ -91,7 +89,7 @@ def test_an_empty_gallery_gives_a_page_without_picture(
     _, query = answered
     with Gallery.open_or_create(tmp_path / "none.faceflow", analyzer.network) as gallery:
         (matches,) = identify(query.features, gallery)
-        options = MatchOptions.resolve(analyzer.network.spec.defaults)
+        options = gallery.options()
         report = write_report(tmp_path, "q", query, matches, gallery, options)
     assert report.picture is None
     assert "The gallery is empty" in report.page.read_text("utf-8")
@@ -100,7 +98,7 @@ def test_an_empty_gallery_gives_a_page_without_picture(
 def test_a_place_that_cannot_be_written(answered, tmp_path: Path) -> None:
     gallery, query = answered
     (matches,) = identify(query.features, gallery)
-    options = MatchOptions.resolve(defaults_for(gallery.header.network_name))
+    options = gallery.options()
     taken = tmp_path / "file"
     taken.write_text("in the way")
     with pytest.raises(InputError, match="cannot be written"):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
-from faceflow.similarity import emd_similarity, mix
+from faceflow.matching import MatchOptions
+from faceflow.score import combine, emd_similarity
 from faceflow.weighting import WEIGHTINGS, weigh
 
 Make = Callable[..., FaceFeatures]
@@ -23,7 +24,7 @@ def faces(random_features: Make) -> Make:
     def make(n: int, seed: int) -> FaceFeatures:
         features = random_features(n, seed=seed, size=128, landmarks=True)
         shown = np.random.default_rng(seed).uniform(0, 1, (n, 64)).astype(np.float32)
-        return replace(features, visible=shown)
+        return replace(features, visibility=shown)
 
     return make
 
@@ -79,8 +80,8 @@ def test_each_rule_against_a_plain_loop(faces: Make) -> None:
             "sc": _relu_share([sum(1 - x for x in s[i]) for i in range(64)]),
             "lmk": query.landmark_share[0].tolist(),
             "norm": _relu_share([float(np.linalg.norm(p)) for p in query.raw_patches[0]]),
-            "visible": _relu_share(
-                [query.visible[0, i] * gallery.visible[n, i] for i in range(64)]
+            "uncovered": _relu_share(
+                [query.visibility[0, i] * gallery.visibility[n, i] for i in range(64)]
             ),
         }
         assert expected.keys() == WEIGHTINGS.keys()
@@ -136,7 +137,7 @@ def test_apc_and_sc_by_hand() -> None:
 def test_a_side_without_weight_becomes_uniform(name: str) -> None:
     same = FaceFeatures.from_maps(np.ones((1, 3)), np.ones((1, 3, 2, 2)))
     nothing = np.zeros((1, 4), np.float32)
-    same = replace(same, landmark_share=nothing, visible=nothing)
+    same = replace(same, landmark_share=nothing, visibility=nothing)
     u, v = weigh(name, same, same)
     np.testing.assert_allclose(u, 0.25)
     np.testing.assert_allclose(v, 0.25)
@@ -159,11 +160,11 @@ def test_two_grids_are_refused(random_features: Make) -> None:
 @settings(max_examples=30)
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(0, 1))
 def test_mix_lies_between_its_parts(emd: float, cosine: float, alpha: float) -> None:
-    score = float(mix(np.array(emd), np.array(cosine), alpha))
+    score = float(combine(np.array(cosine), np.array(emd), None, alpha=alpha, visible_share=0.0))
     assert min(emd, cosine) - 1e-12 <= score <= max(emd, cosine) + 1e-12
 
 
 @pytest.mark.parametrize("alpha", [-1, 1.01, float("nan")])
 def test_alpha_outside_its_range_is_refused(alpha: float) -> None:
     with pytest.raises(InputError, match="alpha"):
-        mix(np.ones(1), np.ones(1), alpha)
+        MatchOptions(alpha, "apc")

@@ -47,7 +47,7 @@ from faceflow.features import FaceFeatures
 from faceflow.images import load_image
 from faceflow.occlusion import occlude
 from faceflow.patch_model import PatchModel
-from faceflow.similarity import emd_similarity
+from faceflow.score import combine, emd_similarity
 from faceflow.training.export import last_layer
 from faceflow.training.head import TrainedHead, train_head
 from faceflow.training.recipe import HeadRecipe
@@ -240,8 +240,13 @@ def right(
         top = np.argsort(-cosine[n], kind="stable")[:100]
         query, faces = queries[n], gallery[top]
         emd = emd_similarity(query, faces, weighting=options.weighting).similarity
-        shown = options.visible_cosine(query, faces)
-        score = options.score(np.asarray(emd, np.float64), cosine[n, top], shown)
+        score = combine(
+            cosine[n, top],
+            emd,
+            model.visible_cosine(query, faces),
+            alpha=options.alpha,
+            visible_share=options.visible_share,
+        )
         result[0, n] = enrolled[top[0]] == asked[n]
         result[1, n] = enrolled[top[np.argmax(score)]] == asked[n]
     return result

@@ -23,15 +23,15 @@ from pathlib import Path
 import numpy as np
 from measuring import Clock, load, machine, synthetic
 
-from faceflow import FaceAnalyzer, Gallery, MatchOptions, identify, patch_model
+from faceflow import FaceAnalyzer, Gallery, MatchOptions, identify
 from faceflow.alignment import align, template
 from faceflow.demo import PEOPLE
 from faceflow.detection import load_detector
-from faceflow.explain import explain_match, flow_picture
+from faceflow.explain import explain_pair, flow_picture
 from faceflow.gallery import Enrolment
 from faceflow.images import load_image
 from faceflow.networks import FaceNetwork, load_network
-from faceflow.similarity import emd_similarity
+from faceflow.score import emd_similarity, prepare
 from faceflow.transport import Sinkhorn
 
 
@@ -44,7 +44,7 @@ def enroll(path: Path, network: FaceNetwork, faces: int) -> Gallery:
             block = synthetic(
                 min(500, faces - start), spec.grid[0], spec.channels, spec.embedding_size, start
             )
-            for i, one in enumerate(block, start):
+            for i, one in enumerate(block.as_from(gallery.features_digest), start):
                 yield Enrolment(f"Person {i // 2}", f"{i}.png", f"{i:064x}", one)
 
     gallery.enroll(items(), batch=500)
@@ -55,9 +55,7 @@ def breakdown(photos: list[Path], gallery: Gallery, network: FaceNetwork, thread
     detector, clock = load_detector(threads=threads), Clock()
     defaults, spec = network.spec.defaults, network.spec
     exact = Sinkhorn(threads=threads)
-    options = MatchOptions.resolve(
-        defaults, solver=exact, model=patch_model.load(spec.name, network.digest)
-    )
+    options = gallery.options(solver=exact)
     paper = MatchOptions(0.7, "apc", solver=exact)
     small = replace(paper, solver=Sinkhorn(threads=threads, dtype="int8"))
     for number, path in enumerate([photos[0], *photos]):
@@ -80,19 +78,19 @@ def breakdown(photos: list[Path], gallery: Gallery, network: FaceNetwork, thread
         with clock.measure("fetch"):
             faces = gallery.features(ids)
         with clock.measure("project"):
-            first, second = options.prepare(query), options.prepare(faces)
+            first, second = prepare(query, options), prepare(faces, options)
         with clock.measure("visible cosine"):
-            options.visible_cosine(first, second)
+            options.model.visible_cosine(first.projected, second.projected)
         with clock.measure("transport"):
-            emd_similarity(first, second, weighting=options.weighting, solver=exact)
+            emd_similarity(first.patches, second.patches, weighting=options.weighting, solver=exact)
         with clock.measure("explain best"):
-            flow_picture(crop, crop, explain_match(query, faces[0], options))
+            flow_picture(crop, crop, explain_pair(query, faces[0], options))
         with clock.measure("identify"):
-            identify(query, gallery, options=options)
+            identify(query, gallery, options)
         with clock.measure("identify, the paper's way"):
-            identify(query, gallery, options=paper)
+            identify(query, gallery, paper)
         with clock.measure("the same, int8"):
-            identify(query, gallery, options=small)
+            identify(query, gallery, small)
     return clock
 
 
@@ -144,7 +142,7 @@ def main() -> None:
             wall, cpu, answered = time.perf_counter(), time.process_time(), 0
             for _, found in analyzer.analyze_many(photos, select="largest"):
                 if isinstance(found, list):
-                    identify(found[0].features, gallery, solver=solver)
+                    identify(found[0].features, gallery, gallery.options(solver=solver))
                     answered += 1
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             print(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from faceflow.analyzer import Face, FaceAnalyzer
     from faceflow.calibration import calibrate
     from faceflow.errors import FaceflowError
-    from faceflow.explain import explain_match, explain_pair
+    from faceflow.explain import explain_pair
     from faceflow.features import FaceFeatures
     from faceflow.gallery import Gallery
     from faceflow.identification import Matches, identify
@@ -41,7 +41,6 @@ _HOME = {
     "Reasons": "faceflow.reports",
     "Sinkhorn": "faceflow.transport",
     "calibrate": "faceflow.calibration",
-    "explain_match": "faceflow.explain",
     "explain_pair": "faceflow.explain",
     "identify": "faceflow.identification",
     "verify": "faceflow.verification",
@@ -61,7 +60,6 @@ __all__ = [
     "Reasons",
     "Sinkhorn",
     "calibrate",
-    "explain_match",
     "explain_pair",
     "identify",
     "verify",

@@ -21,7 +21,7 @@ from faceflow.detection import (
     load_detector,
 )
 from faceflow.errors import FaceflowError, InputError, NoFaceError
-from faceflow.features import FaceFeatures, Grid
+from faceflow.features import FaceFeatures, Grid, features_digest
 from faceflow.images import ImageSource, load_image, source_name
 from faceflow.landmarks import landmark_share
 from faceflow.networks import FaceNetwork, load_network
@@ -123,6 +123,15 @@ class FaceAnalyzer:
         """The face detector."""
         return self._detector or load_detector(self.alignment, threads=self._threads)
 
+    @property
+    def digest(self) -> str:
+        """What its features are made by, see :attr:`FaceFeatures.digest`."""
+        return features_digest(self.network.digest, self.alignment)
+
+    def embed(self, crops: UInt8) -> FaceFeatures:
+        """Features of crops (N, H, W, 3) that were aligned as this analyzer does."""
+        return self.network.embed(crops).as_from(self.digest)
+
     def analyze(
         self, image: ImageSource, *, select: Select = "all", whole_image: WholeImage = "never"
     ) -> list[Face]:
@@ -147,7 +156,7 @@ class FaceAnalyzer:
         """
         _check_options(select, whole_image)
         pending = self._find(image, select, whole_image)
-        features = self.network.embed(np.stack([one.crop for one in pending]))
+        features = self.embed(np.stack([one.crop for one in pending]))
         return [one.face(features[n]) for n, one in enumerate(pending)]
 
     def analyze_many(
@@ -195,7 +204,7 @@ class FaceAnalyzer:
             if not isinstance(found, FaceflowError)
             for one in found
         ]
-        features = iter(self.network.embed(np.stack(crops)) if crops else ())
+        features = iter(self.embed(np.stack(crops)) if crops else ())
         for image, found in waiting:
             if isinstance(found, FaceflowError):
                 yield image, found

@@ -200,7 +200,7 @@ def _self_test() -> str:
     """Find, embed and compare the face of a drawn person."""
     from faceflow.analyzer import FaceAnalyzer
     from faceflow.demo.shipped import PEOPLE
-    from faceflow.similarity import emd_similarity
+    from faceflow.score import emd_similarity
 
     photo = next(PEOPLE.glob("*/*.jpg"))
     analyzer = FaceAnalyzer()

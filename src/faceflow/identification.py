@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
-from faceflow import patch_model
-from faceflow.arrays import Float64, Int64
+from faceflow.arrays import Int64
 from faceflow.errors import InputError
-from faceflow.features import FaceFeatures, Grid
-from faceflow.gallery import Gallery
-from faceflow.matching import MatchOptions, Patches
-from faceflow.networks import defaults_for
-from faceflow.similarity import emd_similarity, takes_codes
-from faceflow.transport import Plan, Sinkhorn, Solver
+from faceflow.features import FaceFeatures
+from faceflow.gallery import Shortlist
+from faceflow.matching import Calibration, MatchOptions
+from faceflow.score import Reranked
+from faceflow.transport import Plan
 
 Status = Literal["identified", "unknown", "ranked", "empty"]
 
@@ -32,7 +31,7 @@ class Match:
         score: the final score, paper equation 9.
         cosine: cosine of the two embeddings (stage 1).
         emd: EMD similarity of the patches, or None when alpha is 0.
-        visible: cosine of what both faces show, or None where it does not count.
+        visible_cosine: cosine of what both faces show, or None where it does not count.
         stage1_rank: rank by cosine among all faces, from 1.
         rank: rank by score among the re-ranked faces, from 1.
         plan: the transport with its flow, when an explanation was asked for.
@@ -46,16 +45,16 @@ class Match:
     stage1_rank: int
     rank: int
     plan: Plan | None = None
-    visible: float | None = None
+    visible_cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PersonMatch:
     """A person, scored by their best face or the mean of their best n faces.
 
-    ``score``, ``cosine``, ``emd`` and ``visible`` are means over the ``faces`` that were counted
-    (one for the default); ``face_id`` is the best of them. ``stage1_rank`` is the person's rank
-    when people are ordered by cosine the same way.
+    ``score``, ``cosine``, ``emd`` and ``visible_cosine`` are means over the ``faces`` that were
+    counted (one for the default); ``face_id`` is the best of them. ``stage1_rank`` is the person's
+    rank when people are ordered by cosine the same way.
     """
 
     person: str
@@ -66,7 +65,7 @@ class PersonMatch:
     rank: int
     face_id: int
     faces: int
-    visible: float | None = None
+    visible_cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +92,42 @@ class Matches:
         return self.people[0].person if self.people and self.status != "unknown" else None
 
 
+class GalleryView(Protocol):
+    """One state of a gallery; every answer of a query comes from it."""
+
+    def shortlist(self, query: FaceFeatures, k: int) -> Shortlist:
+        """Stage 1: ids and cosine (N, k) of the k best faces for each of N queries."""
+
+    def score(
+        self, query: FaceFeatures, face_ids: Int64, options: MatchOptions, *, flow: bool = False
+    ) -> Reranked:
+        """Stage 2: one query face against these faces, in their order."""
+
+    def person_of(self, face_ids: Int64) -> Sequence[str]:
+        """Whose faces these are, in their order."""
+
+
+class SearchableGallery(Protocol):
+    """What identification needs of a gallery: one file does it, shards on many machines can."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Options and threshold chosen for it, if any."""
+
+    def options(self) -> MatchOptions:
+        """How it compares unless told otherwise."""
+
+    def snapshot(self) -> AbstractContextManager[GalleryView]:
+        """One state to read, whatever others write meanwhile."""
+
+
 def identify(
     query: FaceFeatures,
-    gallery: Gallery,
+    gallery: SearchableGallery,
+    options: MatchOptions | None = None,
     *,
-    k: int | None = None,
-    alpha: float | None = None,
-    weighting: str | None = None,
-    grid: Grid | None = None,
     threshold: float | None = None,
     best_faces: int = 1,
-    solver: Solver | None = None,
-    patches: Patches | None = None,
-    visible: float | None = None,
-    options: MatchOptions | None = None,
     explain: bool = False,
 ) -> list[Matches]:
     """Find the people a gallery knows behind N query faces.
@@ -114,27 +135,19 @@ def identify(
     Stage 1 ranks every face by cosine of embeddings; stage 2 scores the top k as
     :class:`faceflow.matching.MatchOptions` says: ``alpha * EMD similarity + (1 - alpha) *
     cosine`` (paper equation 9), where part of the cosine may be that of the visible faces. A
-    query's answer
-    does not depend on the other queries, nor a face's score on the other faces.
+    query's answer does not depend on the other queries, nor a face's score on the other faces.
 
     Args:
         query: features of N faces, from the gallery's own network.
         gallery: the enrolled people.
-        k: faces to re-rank. This, the next two, ``patches`` and ``visible`` default to the
-            gallery's calibration if it has one, else to what measured best for its network.
-        alpha: share of the EMD similarity, 0 to 1; with 0, and ``visible`` left open, stage
-            1's ranking stands.
-        weighting: a name from :data:`faceflow.weighting.WEIGHTINGS`.
-        grid: pool patches to this grid before transport, e.g. (4, 4).
+        options: how faces are compared. None takes ``gallery.options()``: the gallery's
+            calibration if it has one, else what measured best for its network;
+            ``gallery.options(k=20)`` is the same with a change, and :class:`MatchOptions` as
+            constructed is the paper's way. With alpha and visible_share 0 stage 1's ranking stands.
         threshold: the least score that counts as identified. None takes the gallery's
             calibrated one, which holds for the calibrated options and single best faces
             alone; otherwise nothing is decided.
         best_faces: score a person by the mean of this many of their best faces.
-        solver: transport solver; default :class:`faceflow.transport.Sinkhorn`.
-        patches: transport the "raw" feature map or its "projected" contributions.
-        visible: share of the visible faces' cosine in the cosine term.
-        options: all of ``k`` to ``solver``, ``patches`` and ``visible`` at once, in place of
-            them and of every default; :class:`MatchOptions` as constructed is the paper's way.
         explain: keep each face's transport plan.
 
     Returns:
@@ -149,110 +162,48 @@ def identify(
         raise InputError(f"best_faces is {best_faces}", why="a person needs at least one face")
     if threshold is not None and not np.isfinite(threshold):
         raise InputError(f"the threshold is {threshold}", why="it must be a finite number")
-    calibrated = gallery.settings.get("match", {})
-    header = gallery.header
-    if options is None:
-        options = MatchOptions.resolve(
-            defaults_for(header.network_name),
-            calibrated,
-            alpha=alpha,
-            weighting=weighting,
-            k=k,
-            grid=grid,
-            solver=solver,
-            patches=patches,
-            visible=visible,
-            model=patch_model.load(header.network_name, header.digest),
-        )
-    if threshold is None and best_faces == 1 and _as_calibrated(options, calibrated):
-        threshold = calibrated.get("threshold")
-    shortlist = gallery.search(query, options.k)
-    prepared = options.prepare(query)
-    return [
-        _matches(
-            _rerank(
-                prepared[i], gallery, shortlist.face_ids[i], shortlist.cosine[i], options, explain
-            ),
-            threshold,
-            best_faces,
-        )
-        for i in range(len(query))
-    ]
-
-
-def _as_calibrated(options: MatchOptions, calibrated: Mapping[str, Any]) -> bool:
-    """Whether scores come out as they did when the calibrated threshold was set."""
-    # As MatchOptions.resolve: a calibration that does not speak of patches had raw ones.
-    known = {"patches": "raw", "visible": 0.0, **calibrated}
-    return (
-        all(
-            known[name] == getattr(options, name)
-            for name in ("alpha", "weighting", "k", "patches", "visible")
-            if name in known
-        )
-        and options.grid is None
-        and isinstance(options.solver, Sinkhorn)
-        and replace(options.solver, threads=None) == Sinkhorn()  # threads change no score
-    )
+    calibration = gallery.calibration
+    chosen = gallery.options() if options is None else options
+    if threshold is None and best_faces == 1 and calibration and calibration.holds_for(chosen):
+        threshold = calibration.threshold
+    answers = []
+    for one in query:
+        with gallery.snapshot() as view:
+            faces = _rerank(one, view, chosen, explain)
+        answers.append(_matches(faces, threshold, best_faces))
+    return answers
 
 
 def _rerank(
-    query: FaceFeatures,
-    gallery: Gallery,
-    face_ids: Int64,
-    cosine: Float64,
-    options: MatchOptions,
-    explain: bool,
+    query: FaceFeatures, view: GalleryView, options: MatchOptions, explain: bool
 ) -> list[Match]:
     """Score one query's shortlist; faces come back best first, ties in stage 1's order."""
-    known = face_ids >= 0
-    face_ids, cosine = face_ids[known], cosine[known]
+    shortlist = view.shortlist(query, options.k)
+    known = shortlist.face_ids[0] >= 0
+    face_ids, cosine = shortlist.face_ids[0][known], shortlist.cosine[0][known]
     if not len(face_ids):
         return []
-    people = gallery.person_of(face_ids)
-    plan: Plan | None = None
-    visible: Float64 | None = None
-    score = cosine
-    if options.alpha > 0 or options.visible > 0 or explain:
-        plan, visible = _compare(query, gallery, face_ids, options, explain)
-        score = options.score(plan.similarity, cosine, visible)
-    order = np.argsort(-score, kind="stable")
+    people = view.person_of(face_ids)
+    if options.stage1_alone and not explain:  # the score is what stage 1 has computed
+        found = Reranked(cosine, cosine)
+    else:
+        found = view.score(query, face_ids, options, flow=explain)
+    emd, shown, plan = found.emd, found.visible_cosine, found.plan
+    order = np.argsort(-found.score, kind="stable")
     return [
         Match(
             person=people[n],
             face_id=int(face_ids[n]),
-            score=float(score[n]),
+            score=float(found.score[n]),
             cosine=float(cosine[n]),
-            emd=None if plan is None else float(plan.similarity[n]),
+            emd=None if emd is None else float(emd[n]),
             stage1_rank=int(n) + 1,
             rank=rank,
             plan=plan.pair(int(n)) if plan is not None and explain else None,
-            visible=None if visible is None else float(visible[n]),
+            visible_cosine=None if shown is None else float(shown[n]),
         )
         for rank, n in enumerate(order, start=1)
     ]
-
-
-def _compare(
-    query: FaceFeatures, gallery: Gallery, face_ids: Int64, options: MatchOptions, flow: bool
-) -> tuple[Plan, Float64 | None]:
-    """Transport to each face, and the cosine of what both show where that counts."""
-    solver = options.solver
-    plain = options.grid is None and options.patches == "raw" and options.visible == 0
-    if plain and isinstance(solver, Sinkhorn) and takes_codes(query, options.weighting, solver):
-        codes, pooled = gallery.codes(face_ids)
-        plan = solver.weighted(
-            query.patches[0],
-            codes,
-            options.weighting,
-            pooled_query=query.pooled[0],
-            pooled_gallery=pooled,
-            flow=flow,
-        )
-        return plan, None
-    faces = options.prepare(gallery.features(face_ids, landmarks=options.needs_landmarks))
-    plan = emd_similarity(query, faces, weighting=options.weighting, solver=solver, flow=flow)
-    return plan, options.visible_cosine(query, faces)
 
 
 def _matches(faces: list[Match], threshold: float | None, best_faces: int) -> Matches:
@@ -299,7 +250,7 @@ def _people(faces: Sequence[Match], best_faces: int) -> tuple[PersonMatch, ...]:
 
 def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> PersonMatch:
     emds = [face.emd for face in counted if face.emd is not None]
-    shown = [face.visible for face in counted if face.visible is not None]
+    shown = [face.visible_cosine for face in counted if face.visible_cosine is not None]
     return PersonMatch(
         person=person,
         score=_mean([face.score for face in counted]),
@@ -309,7 +260,7 @@ def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> P
         rank=rank,
         face_id=counted[0].face_id,
         faces=len(counted),
-        visible=_mean(shown) if shown else None,
+        visible_cosine=_mean(shown) if shown else None,
     )
 
 

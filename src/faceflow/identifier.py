@@ -17,26 +17,26 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, Unpack
 
 import numpy as np
 from PIL import Image
 
-from faceflow import detection, models, networks, patch_model
+from faceflow import detection, models, networks
 from faceflow.analyzer import Face, FaceAnalyzer, Select, Source, WholeImage
 from faceflow.arrays import Float64
 from faceflow.detection import Detector
 from faceflow.enrolment import EnrolmentReport, Progress, SelectOne, enroll_photos, list_photos
 from faceflow.errors import FaceflowError, GalleryError, InputError
-from faceflow.explain import PageRow, explain_match
-from faceflow.features import FaceFeatures
+from faceflow.explain import PageRow, explain_pair
+from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Change, Enrolment, Gallery, PersonInfo, person_name
 from faceflow.identification import Matches, PersonMatch, Status, identify
 from faceflow.images import ImageSource, content_hash, source_name
-from faceflow.matching import MatchOptions
+from faceflow.matching import Changes, MatchOptions, options_for
 from faceflow.networks import FaceNetwork
 from faceflow.reports import TOP, Reasons, reasons_for
 from faceflow.transport import Sinkhorn
@@ -174,7 +174,7 @@ class ComparedFaces:
     def explain(self) -> Reasons:
         """Why: which parts of the first face were matched with which of the second."""
         first, second = self.faces
-        found = explain_match(first.features, second.features, self._options)
+        found = explain_pair(first.features, second.features, self._options)
         name = _file_name(self.photos[1])
         row = PageRow(name, found, crop=second.crop, source=self.photos[1])
         return Reasons(
@@ -337,7 +337,7 @@ class Identifier:
             return FaceAnalyzer(loaded, alignment=detector, threads=self._threads)
         return FaceAnalyzer(loaded, detector)
 
-    def options(self, **changes: Any) -> MatchOptions:
+    def options(self, **changes: Unpack[Changes]) -> MatchOptions:
         """How faces are compared here, with changes: ``people.options(alpha=0.5, k=200)``.
 
         Args:
@@ -348,28 +348,18 @@ class Identifier:
         Raises:
             InputError: an unknown option, or one out of range.
         """
-        known = [option.name for option in fields(MatchOptions)]
-        unknown = [name for name in changes if name not in known]
-        if unknown:
-            raise InputError(
-                f"there is no option {', '.join(unknown)}", todo=f"choose among {', '.join(known)}"
-            )
         if self._given_options is not None:
-            return replace(self._given_options, **changes) if changes else self._given_options
+            return self._given_options.changed(**changes)
         return self._resolve(changes)
 
-    def _resolve(self, changes: dict[str, Any]) -> MatchOptions:
-        gallery = self._known()
-        if gallery is not None:
-            name, digest = gallery.header.network_name, gallery.header.digest
-            calibrated = gallery.settings.get("match")
-        else:
-            network = self.analyzer.network
-            name, digest, calibrated = network.spec.name, network.digest, None
+    def _resolve(self, changes: Changes) -> MatchOptions:
         if self._threads is not None:
             changes = {"solver": Sinkhorn(threads=self._threads), **changes}
-        changes = {"model": patch_model.load(name, digest), **changes}
-        return MatchOptions.resolve(networks.defaults_for(name), calibrated, **changes)
+        gallery = self._known()
+        if gallery is not None:
+            return gallery.options(**changes)
+        network = self.analyzer.network
+        return options_for(features_digest(network.digest), **changes)
 
     # Enrolling
 

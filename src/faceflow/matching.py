@@ -3,31 +3,113 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
-import numpy as np
-
-from faceflow.arrays import Float64
+from faceflow import networks, patch_model
 from faceflow.errors import InputError
-from faceflow.features import FaceFeatures, Grid
-from faceflow.networks import MatchDefaults
+from faceflow.features import Grid, network_digest
+from faceflow.networks import UNCALIBRATED, MatchDefaults, NetworkSpec, current_names
 from faceflow.patch_model import PatchModel
-from faceflow.similarity import check_alpha, cosine_term, mix
 from faceflow.transport import Sinkhorn, Solver
 from faceflow.weighting import NEED_LANDMARKS, WEIGHTINGS
 
 Patches = Literal["raw", "projected"]
 
 
+class Changes(TypedDict, total=False):
+    """Options a caller may set; None, as from a command line, leaves an option open."""
+
+    alpha: float | None
+    weighting: str | None
+    k: int | None
+    grid: Grid | None
+    solver: Solver | None
+    patches: Patches | None
+    visible_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Options that were chosen on a user's own photos, with their threshold.
+
+    A gallery keeps it, and :meth:`faceflow.gallery.Gallery.options` starts from it.
+
+    Attributes:
+        alpha, weighting, k, patches, visible_share: as in :class:`MatchOptions`.
+        threshold: the least score that counts as identified; None where none was set.
+    """
+
+    alpha: float
+    weighting: str
+    k: int
+    patches: Patches = "raw"
+    visible_share: float = 0.0
+    threshold: float | None = None
+
+    @classmethod
+    def from_json(
+        cls, values: Mapping[str, Any], defaults: MatchDefaults = UNCALIBRATED
+    ) -> Calibration:
+        """Read what :meth:`as_json` gave, now or under the former names of its fields.
+
+        Args:
+            values: JSON values. What they do not speak of is the network's, except that patches
+                were raw and no visible cosine counted before there was a choice.
+            defaults: of the network.
+
+        Raises:
+            InputError: a value that no calibration can have.
+        """
+        known = current_names(values)
+        found = MatchOptions.resolve(
+            defaults,
+            changes={
+                "alpha": _number(known, "alpha"),
+                "weighting": known.get("weighting"),
+                "k": None if known.get("k") is None else int(_number(known, "k") or 0),
+                "patches": known.get("patches", "raw"),
+                "visible_share": _number(known, "visible_share") or 0.0,
+            },
+        )
+        return cls(
+            alpha=found.alpha,
+            weighting=found.weighting,
+            k=found.k,
+            patches=found.patches,
+            visible_share=found.visible_share,
+            threshold=_number(known, "threshold"),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields as JSON values; no threshold where there is none."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        if self.threshold is None:
+            del values["threshold"]
+        return values
+
+    def holds_for(self, options: MatchOptions) -> bool:
+        """Whether scores come out as they did when the threshold was set."""
+        return (
+            all(
+                getattr(self, name) == getattr(options, name)
+                for name in ("alpha", "weighting", "k", "patches", "visible_share")
+            )
+            and options.grid is None
+            and isinstance(options.solver, Sinkhorn)
+            and replace(options.solver, threads=None) == Sinkhorn()  # threads change no score
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class MatchOptions:
     """How two faces are compared.
 
-        score = alpha * emd + (1 - alpha) * ((1 - visible) * cosine + visible * visible_cosine)
+        score = alpha * emd + (1 - alpha) * ((1 - visible_share) * cosine
+                                             + visible_share * visible_cosine)
 
-    With ``patches`` "raw" and ``visible`` 0, as the constructor has it, that is the paper's
-    equation 9.
+    With ``patches`` "raw" and ``visible_share`` 0, as the constructor has it, that is the paper's
+    equation 9. :func:`faceflow.score.rerank` is the one place that computes it.
 
     Attributes:
         alpha: share of the EMD similarity in the score, 0 to 1. With 0 no transport is solved.
@@ -37,9 +119,11 @@ class MatchOptions:
         solver: the transport solver.
         patches: what is transported: the network's "raw" feature map, or its "projected"
             contributions to the embedding.
-        visible: share, 0 to 1, of the cosine of the visible faces in the cosine term; see
+        visible_share: share, 0 to 1, of the cosine of the visible faces in the cosine term; see
             :meth:`faceflow.patch_model.PatchModel.visible_cosine`.
-        model: the network's patch model; projected patches and visibility need it.
+        model: the network's patch model, which projected patches, the weighting "uncovered" and
+            the visible cosine need. It is known from the network and not a choice, so two
+            options that differ in it alone are equal.
     """
 
     alpha: float
@@ -48,8 +132,8 @@ class MatchOptions:
     grid: Grid | None = None
     solver: Solver = field(default_factory=Sinkhorn)
     patches: Patches = "raw"
-    visible: float = 0.0
-    model: PatchModel | None = None
+    visible_share: float = 0.0
+    model: PatchModel | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
@@ -62,70 +146,22 @@ class MatchOptions:
             raise InputError(f"k is {self.k}", why="at least one face must be re-ranked")
         if self.patches not in get_args(Patches):
             raise InputError(f"patches is {self.patches!r}", todo="choose raw or projected")
-        if not 0 <= self.visible <= 1:
-            raise InputError(f"visible is {self.visible}", why="it must lie between 0 and 1")
-        if self.needs_model and self.model is None:
+        if not 0 <= self.visible_share <= 1:
             raise InputError(
-                "projected patches and visibility need a patch model",
-                why="none is known for this network's weights",
-                todo="use raw patches, visible 0 and another weighting than visible",
+                f"visible_share is {self.visible_share}", why="it must lie between 0 and 1"
             )
-        if self.grid is not None and (self.patches == "projected" or self.visible > 0):
+        if self.grid is not None and (self.patches == "projected" or self.visible_share > 0):
             raise InputError(
                 f"patches cannot be pooled to {self.grid[0]}x{self.grid[1]} and projected too",
                 why="contributions to the embedding are known on the network's own grid",
-                todo="leave grid out, or use raw patches and visible 0",
+                todo="leave grid out, or use raw patches and visible_share 0",
             )
 
     @property
     def needs_model(self) -> bool:
         """Whether anything here asks for more than the features."""
-        return self.patches == "projected" or self.visible > 0 or self.weighting == "visible"
-
-    @classmethod
-    def resolve(
-        cls,
-        defaults: MatchDefaults,
-        calibrated: Mapping[str, Any] | None = None,
-        *,
-        alpha: float | None = None,
-        weighting: str | None = None,
-        k: int | None = None,
-        grid: Grid | None = None,
-        solver: Solver | None = None,
-        patches: Patches | None = None,
-        visible: float | None = None,
-        model: PatchModel | None = None,
-    ) -> MatchOptions:
-        """Fill what the caller left open: first from calibration, then from the network.
-
-        A calibration that does not speak of patches was made with raw ones. Without a patch
-        model, and on another grid than the network's, what was left open falls back to raw
-        patches, visible 0 and uniform weights. An ``alpha`` of 0 asks for stage 1's ranking, so
-        ``visible`` is 0 with it unless it is given too.
-        """
-        known: dict[str, Any] = dict(calibrated or {})
-        if known:
-            known = {"patches": "raw", "visible": 0.0, **known}
-        kind = known.get("patches", defaults.patches) if patches is None else patches
-        share = known.get("visible", defaults.visible) if visible is None else visible
-        rule = known.get("weighting", defaults.weighting) if weighting is None else weighting
-        if alpha == 0 and visible is None:
-            share = 0.0
-        if model is None or grid is not None:
-            kind = "raw" if patches is None else kind
-            share = 0.0 if visible is None else share
-            if model is None and weighting is None and rule == "visible":
-                rule = "uniform"
-        return cls(
-            alpha=float(known.get("alpha", defaults.alpha)) if alpha is None else alpha,
-            weighting=str(rule),
-            k=int(known.get("k", defaults.k)) if k is None else k,
-            grid=grid,
-            solver=Sinkhorn() if solver is None else solver,
-            patches=kind,
-            visible=float(share),
-            model=model,
+        return (
+            self.patches == "projected" or self.visible_share > 0 or self.weighting == "uncovered"
         )
 
     @property
@@ -133,29 +169,120 @@ class MatchOptions:
         """Whether the weighting asks for :attr:`FaceFeatures.landmark_share`."""
         return self.weighting in NEED_LANDMARKS
 
-    def prepare(self, features: FaceFeatures) -> FaceFeatures:
-        """The features as transport wants them: projected, or on the grid asked for."""
-        if self.model is not None and self.patches == "projected":
-            return self.model.project(features)
-        if self.model is not None and self.weighting == "visible":
-            features = self.model.see(features)
-        return features if self.grid is None else features.regrid(self.grid)
+    @property
+    def stage1_alone(self) -> bool:
+        """Whether the score is the cosine of embeddings and nothing else."""
+        return self.alpha == 0 and self.visible_share == 0
 
-    def visible_cosine(self, query: FaceFeatures, gallery: FaceFeatures) -> Float64 | None:
-        """(N,) cosine of what both faces show, or None where it does not count.
+    def require_model(self) -> None:
+        """Raise InputError where a patch model is needed and none is known."""
+        if self.needs_model and self.model is None:
+            raise InputError(
+                "projected patches and visibility need a patch model",
+                why="these options have none; it is known for some networks only",
+                todo="take gallery.options(...) or options_for(...), which add it where it is "
+                "known, or use raw patches, visible_share 0 and another weighting than uncovered",
+            )
 
-        Args:
-            query: one face as :meth:`prepare` gives it.
-            gallery: N faces likewise.
+    def changed(self, **changes: Unpack[Changes]) -> MatchOptions:
+        """These options with some set anew; None leaves one as it is.
+
+        Raises:
+            InputError: an option is unknown or out of range.
         """
-        if self.model is None or self.visible == 0:
-            return None
-        if self.patches != "projected":
-            query, gallery = self.model.project(query), self.model.project(gallery)
-        return self.model.visible_cosine(query, gallery)
+        given = _given(changes)
+        return replace(self, **given) if given else self
 
-    def score(self, emd: Float64, cosine: Float64, visible: Float64 | None) -> Float64:
-        """The final score; see the class."""
-        if visible is not None:
-            cosine = cosine_term(cosine, visible, self.visible)
-        return mix(emd, cosine, self.alpha) if self.alpha > 0 else np.asarray(cosine)
+    @classmethod
+    def resolve(
+        cls,
+        defaults: MatchDefaults,
+        calibration: Calibration | None = None,
+        *,
+        model: PatchModel | None = None,
+        changes: Changes | None = None,
+    ) -> MatchOptions:
+        """Fill what the caller left open: first from calibration, then from the network.
+
+        Without a patch model, and on another grid than the network's, what was left open falls
+        back to raw patches, visible_share 0 and uniform weights. An ``alpha`` of 0 asks for stage
+        1's ranking, so ``visible_share`` is 0 with it unless it is given too.
+
+        Raises:
+            InputError: an option is unknown or out of range.
+        """
+        given = _given(changes or {})
+        start = calibration or defaults
+        found: dict[str, Any] = {
+            "alpha": float(start.alpha),
+            "weighting": start.weighting,
+            "k": int(start.k),
+            "patches": start.patches,
+            "visible_share": float(start.visible_share),
+        }
+        if given.get("alpha") == 0:
+            found["visible_share"] = 0.0
+        if model is None or "grid" in given:
+            found |= {"patches": "raw", "visible_share": 0.0}
+        if model is None and found["weighting"] == "uncovered":
+            found["weighting"] = "uniform"
+        return cls(**found | given, model=model)
+
+
+def _given(changes: Changes) -> dict[str, Any]:
+    """The options that were set, and an error for a name that is none."""
+    unknown = sorted(changes.keys() - Changes.__annotations__.keys())
+    if unknown:
+        raise InputError(
+            f"there is no option {unknown[0]!r}",
+            todo=f"the options are {', '.join(Changes.__annotations__)}",
+        )
+    return {name: one for name, one in changes.items() if one is not None}
+
+
+def options_for(digest: str | None, **changes: Unpack[Changes]) -> MatchOptions:
+    """What measured best for the network that features come from, with changes.
+
+    Args:
+        digest: :attr:`FaceFeatures.digest`; where the network is not known here, cautious
+            options (alpha 0.1, uniform weights, k 100) are the start.
+        changes: options to set.
+
+    Raises:
+        InputError: an option is unknown or out of range.
+        WeightsError: the network is known and its graph is not in the cache.
+    """
+    spec = None if digest is None else _network(network_digest(digest))
+    if spec is None:
+        return MatchOptions.resolve(UNCALIBRATED, changes=changes)
+    model = patch_model.load(spec.name, spec.digest)
+    return MatchOptions.resolve(spec.defaults, model=model, changes=changes)
+
+
+def _network(digest: str) -> NetworkSpec | None:
+    """The network of that digest; found again without looking through all of them."""
+    if digest not in _FOUND:
+        for spec in networks.available():
+            if spec.source.member_sha256 and spec.digest == digest:
+                _FOUND[digest] = spec
+                break
+    return _FOUND.get(digest)
+
+
+# A digest names weights and preprocessing for good, so what was found stays true.
+_FOUND: dict[str, NetworkSpec] = {}
+
+
+def _number(values: Mapping[str, Any], name: str) -> float | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{name} is {value!r}", why="it must be a number")
+    return float(value)
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise :class:`InputError` unless alpha lies in [0, 1]."""
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha}", why="it must lie between 0 and 1")

@@ -85,7 +85,7 @@ class PatchModel:
 
         Returns:
             The same faces with patches (N, R, D) the unit contributions, ``norms`` their
-            lengths, ``pooled`` their unit mean, ``visible`` as :meth:`see` gives it, and the
+            lengths, ``pooled`` their unit mean, ``visibility`` as :meth:`see` gives it, and the
             landmark shares they had.
 
         Raises:
@@ -100,14 +100,15 @@ class PatchModel:
             norms=lengths,
             pooled=unit(centre),
             grid=features.grid,
-            visible=self._visible(features),
+            visibility=self._visibility(features),
             landmark_share=features.landmark_share,
+            digest=features.digest,
         )
 
     def see(self, features: FaceFeatures) -> FaceFeatures:
-        """The same features with ``visible`` (N, R): 1 - the probability of being covered."""
+        """The same features with ``visibility`` (N, R): 1 - the probability of being covered."""
         self._check(features)
-        return replace(features, visible=self._visible(features))
+        return replace(features, visibility=self._visibility(features))
 
     def visible_cosine(self, query: FaceFeatures, gallery: FaceFeatures) -> Float64:
         """Cosine of two embeddings made of nothing but what both faces show.
@@ -123,9 +124,9 @@ class PatchModel:
         Returns:
             (N,) float64 in [-1, 1]; 0 where nothing is visible on both.
         """
-        if query.visible is None or gallery.visible is None:
+        if query.visibility is None or gallery.visibility is None:
             raise InputError("visible_cosine needs features from PatchModel.project")
-        shown = query.visible * gallery.visible
+        shown = query.visibility * gallery.visibility
         mean = self.mean_contribution
         # einsum without optimize sums in a fixed order per face: no dependence on the batch.
         first = np.einsum("nr,rd->nd", shown, query.raw_patches[0] - mean)
@@ -137,7 +138,7 @@ class PatchModel:
         cosine: Float64 = np.divide(product, length, out=np.zeros_like(product), where=length > 0)
         return cosine
 
-    def _visible(self, features: FaceFeatures) -> Float32:
+    def _visibility(self, features: FaceFeatures) -> Float32:
         return 1 - self.cover.covered(features)
 
     def _check(self, features: FaceFeatures) -> None:
@@ -161,15 +162,25 @@ def load(network: str, digest: str) -> PatchModel | None:
     Raises:
         WeightsError: the network is known and its graph is not in the cache.
     """
-    known = {spec.name: spec for spec in networks.available()}
-    if network not in known or known[network].digest != digest:
+    try:
+        return _load(network, digest)
+    except _Unknown:
         return None
-    return _load(network, digest)
 
 
-@lru_cache(maxsize=4)
+class _Unknown(Exception):
+    """No network of that name and digest is here now; it may be tomorrow."""
+
+
+@lru_cache(maxsize=4)  # an exception is not kept
 def _load(network: str, digest: str) -> PatchModel | None:
-    source = networks.spec(network).source
+    try:
+        spec = networks.spec(network)
+    except InputError as error:
+        raise _Unknown from error
+    source = spec.source
+    if not source.member_sha256 or spec.digest != digest:
+        raise _Unknown
     if isinstance(source, TrainedHere):  # raw patches, and so covers, as of where it came from
         cover = _read_cover(source.upstream, source.patches)
     else:
@@ -177,8 +188,7 @@ def _load(network: str, digest: str) -> PatchModel | None:
     if cover is None:
         return None
     weight, _ = networks.last_layer(network)
-    grid = networks.spec(network).grid
-    return PatchModel(grid, np.ascontiguousarray(weight.transpose(1, 2, 0)), cover)
+    return PatchModel(spec.grid, np.ascontiguousarray(weight.transpose(1, 2, 0)), cover)
 
 
 def _read_cover(network: str, digest: str) -> CoverModel | None:

@@ -16,7 +16,7 @@ from PIL import Image
 from faceflow.analyzer import Face
 from faceflow.arrays import UInt8
 from faceflow.errors import InputError
-from faceflow.explain import Caption, PageRow, explain_match, flow_picture, html_page, to_json
+from faceflow.explain import Caption, PageRow, explain_pair, flow_picture, html_page, to_json
 from faceflow.explain.picture import PARTS, WEIGHTS
 from faceflow.gallery import Gallery
 from faceflow.identification import Matches
@@ -238,7 +238,7 @@ def _rows(
         rows.append(
             PageRow(
                 person=match.person,
-                explanation=explain_match(
+                explanation=explain_pair(
                     query.features,
                     gallery.features([match.face_id], landmarks=options.needs_landmarks),
                     options,

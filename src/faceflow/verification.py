@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
-from faceflow.matching import MatchOptions
-from faceflow.similarity import emd_similarity
+from faceflow.matching import MatchOptions, options_for
+from faceflow.score import rerank
 from faceflow.transport import Plan
 
 
@@ -25,7 +23,7 @@ class Verification:
         same: whether the score reaches the threshold; None when no threshold was given.
         threshold: the threshold, if any.
         plan: the transport with its flow.
-        visible: cosine of what both faces show, or None where it does not count.
+        visible_cosine: cosine of what both faces show, or None where it does not count.
     """
 
     score: float
@@ -34,36 +32,45 @@ class Verification:
     same: bool | None
     threshold: float | None
     plan: Plan
-    visible: float | None = None
+    visible_cosine: float | None = None
 
 
 def verify(
-    a: FaceFeatures, b: FaceFeatures, options: MatchOptions, *, threshold: float | None = None
+    query: FaceFeatures,
+    gallery_face: FaceFeatures,
+    options: MatchOptions | None = None,
+    *,
+    threshold: float | None = None,
 ) -> Verification:
     """Compare two faces.
 
     Args:
-        a: features of one face.
-        b: features of one face from the same network.
-        options: alpha, weighting, grid and solver; k is not used.
+        query: features of one face.
+        gallery_face: features of one face from the same network.
+        options: how they are compared; k is not used. None takes what measured best for the
+            features' network, as :func:`faceflow.matching.options_for` finds it.
         threshold: the least score that counts as the same person. There is no universal
             value: calibrate it on photos like yours.
 
     Raises:
         InputError: more than one face on a side, or two networks.
+        WeightsError: the network is known here, but not in the cache.
     """
-    if len(a) != 1 or len(b) != 1:
-        raise InputError(f"verify compares two single faces, got {len(a)} and {len(b)}")
-    if a.embedding.shape != b.embedding.shape or a.patches.shape != b.patches.shape:
-        raise InputError("the two faces come from different networks")
-    cosine = float(np.dot(a.embedding[0].astype(np.float64), b.embedding[0].astype(np.float64)))
-    first, second = options.prepare(a), options.prepare(b)
-    plan = emd_similarity(
-        first, second, weighting=options.weighting, solver=options.solver, flow=True
+    if len(query) != 1 or len(gallery_face) != 1:
+        raise InputError(
+            f"verify compares two single faces, got {len(query)} and {len(gallery_face)}"
+        )
+    chosen = options_for(query.digest) if options is None else options
+    found = rerank(query, gallery_face, chosen, flow=True)
+    assert found.emd is not None
+    assert found.plan is not None
+    score = float(found.score[0])
+    return Verification(
+        score=score,
+        cosine=float(found.cosine[0]),
+        emd=float(found.emd[0]),
+        same=None if threshold is None else score >= threshold,
+        threshold=threshold,
+        plan=found.plan,
+        visible_cosine=None if found.visible_cosine is None else float(found.visible_cosine[0]),
     )
-    emd = float(plan.similarity[0])
-    visible = options.visible_cosine(first, second)
-    score = float(options.score(plan.similarity, np.array([cosine]), visible)[0])
-    same = None if threshold is None else score >= threshold
-    shown = None if visible is None else float(visible[0])
-    return Verification(score, cosine, emd, same, threshold, plan, shown)

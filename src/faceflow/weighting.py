@@ -17,7 +17,7 @@ measurements.
 
 and one of ours, for features that say what they show (:class:`faceflow.patch_model.PatchModel`):
 
-    visible   u_i = v_i = visible(q_i) visible(g_i) patches that both faces show
+    uncovered u_i = v_i = visibility of q_i times that of g_i: patches that both faces show
 
 Both sides are scaled to sum 1. Where a rule leaves a side without any weight (APC with only
 negative products, SC between identical patches, LMK of a face taken whole) nothing is
@@ -125,15 +125,15 @@ def _norm(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Float64]
     return u, gallery.norms.astype(np.float64)
 
 
-def _visible(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Float64]:
-    if query.visible is None or gallery.visible is None:
+def _uncovered(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Float64]:
+    if query.visibility is None or gallery.visibility is None:
         raise InputError(
             "these features do not say which patches are visible",
-            why="the weighting 'visible' needs a network whose covers are known",
+            why="the weighting 'uncovered' needs a network whose covers are known",
             todo="use another weighting, or features from PatchModel.project or .see",
         )
     # Aligned faces: what hides a place on one face leaves nothing to compare there on the other.
-    shown = query.visible.astype(np.float64) * gallery.visible
+    shown = query.visibility.astype(np.float64) * gallery.visibility
     return shown, shown
 
 
@@ -144,7 +144,7 @@ WEIGHTINGS: Mapping[str, Callable[[FaceFeatures, FaceFeatures], tuple[Float64, F
     "cc": _cc,
     "lmk": _lmk,
     "norm": _norm,
-    "visible": _visible,
+    "uncovered": _uncovered,
 }
 
 

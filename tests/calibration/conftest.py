@@ -38,7 +38,7 @@ def _rankings(signal: Float64, mated: np.ndarray, *, seed: int, noise: float = 1
         faces=order,
         cosine=np.take_along_axis(cosine, order, axis=1),
         emd=np.take_along_axis(emd, order, axis=1),
-        visible=np.full((size, GALLERY), np.nan),
+        visible_cosine=np.full((size, GALLERY), np.nan),
         mate=mate,
         stage1=MateRanks.collect(ranks, mated.astype(np.int64)),
         alpha=1.0,

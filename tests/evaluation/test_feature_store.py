@@ -26,6 +26,7 @@ class Counted:
 
     def __init__(self, make: Make, digest: str = "a" * 64) -> None:
         self.make, self.digest, self.calls = make, digest, 0
+        self.features_digest = "example+mtcnn"
 
     def __call__(self, photo: Photo) -> FaceFeatures:
         self.calls += 1
@@ -50,6 +51,7 @@ def test_features_are_those_of_the_extractor_in_8_bits(
     assert extract.calls == 3
     direct = FaceFeatures.concatenate([extract(asked[n]) for n in (0, 2, 3)])
     np.testing.assert_array_equal(kept.embedding, direct.embedding)
+    assert kept.digest == kept[np.array([0])].digest == extract.features_digest
     codec = Int8Codec((4, 4), 8)
     patches, norms = codec.expand(codec.compress(direct))
     read = kept[np.array([2, 0, 1])]

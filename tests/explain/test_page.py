@@ -71,6 +71,26 @@ def crop(seed: int = 0, shape: tuple[int, int] = (64, 64)) -> UInt8:
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
+def test_the_columns_of_the_table_add_up_to_the_score(explained: Make) -> None:
+    plain = explained((4, 4))
+    mixed = replace(plain, visible_cosine=0.6, visible_share=0.3, score=0.0)
+    mixed = replace(mixed, score=sum(term.part for term in mixed.terms))
+    for rows in ([plain], [mixed, plain], [plain, mixed]):
+        html = html_page(crop(), [PageRow("Ada", row, 1, 1) for row in rows])
+        table = html[html.index("<tbody>") : html.index("</tbody>")].split("<tr>")[1:]
+        heads = re.findall(r'<th scope="col"[^>]*>([^<]*)', html)
+        visible = any(row.visible_cosine is not None for row in rows)
+        assert ("Visible cosine" in heads) is visible
+        for row, line in zip(rows, table, strict=True):
+            assert f">{row.score:.3f}<" in line
+            assert line.count("<td") + line.count("<th") == len(heads)
+            parts = [float(part) for part in re.findall(r"adds (-?[\d.]+)", line)]
+            assert len(parts) == len(row.terms)
+            assert sum(parts) == pytest.approx(row.score, abs=0.0005 * (len(parts) + 1))
+            for term in row.terms:
+                assert f"{term.value:.3f} <span" in line
+
+
 def scripts(html: str) -> list[str]:
     return re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from faceflow import networks
 from faceflow.alignment import TEMPLATES
 from faceflow.errors import InputError, WeightsError
+from faceflow.networks import trained
 from faceflow.weighting import WEIGHTINGS
-from faceflow.weights import WheelFile
+from faceflow.weights import TrainedHere, WheelFile
 
 
 def test_default_network_comes_first() -> None:
@@ -100,3 +102,14 @@ def test_no_digest_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         _ = networks.spec("arcface-layer3").digest
     with pytest.raises(WeightsError, match="models pull facenet"):
         networks.load_network("facenet-paper")
+
+
+def test_trained_networks_kept_under_former_names_are_read() -> None:
+    spec = replace(
+        networks.spec(networks.DEFAULT), source=TrainedHere("0" * 64, 1, networks.DEFAULT, "")
+    )
+    former = dataclasses.asdict(spec)
+    former["defaults"]["visible"] = former["defaults"].pop("visible_share")
+    former["defaults"]["weighting"] = "visible"
+    assert trained._read(former) == trained._read(dataclasses.asdict(spec)) == spec
+    assert spec.defaults.weighting == "uncovered"

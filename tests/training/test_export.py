@@ -148,7 +148,10 @@ def test_the_graph_is_its_own_also_where_the_base_runs_another_models(cache: Pat
 
 def test_defaults_are_those_of_the_base_where_they_need_no_patch_model(cache: Path) -> None:
     graph, base = networks.graph("lightcnn-v4"), networks.spec("lightcnn-v4")
-    plain, seen = MatchDefaults(0.2, "apc", 50), MatchDefaults(0.2, "visible", 50, "projected", 0.4)
+    plain, seen = (
+        MatchDefaults(0.2, "apc", 50),
+        MatchDefaults(0.2, "uncovered", 50, "projected", 0.4),
+    )
     for given, expected in ((plain, plain), (seen, UNCALIBRATED)):
         trained.save(NAME, replace(base, defaults=given), graph, trained_on="nobody")
         assert networks.defaults_for(NAME) == expected

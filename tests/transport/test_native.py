@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from faceflow.arrays import unit
 from faceflow.errors import InputError
-from faceflow.similarity import emd_similarity
+from faceflow.score import emd_similarity
 from faceflow.transport import Plan, Sinkhorn, Status, decode, encode, native
 from faceflow.transport.codes import DTYPES, DType
 from faceflow.weighting import weigh

@@ -18,7 +18,7 @@ from faceflow.calibration.evidence import ALPHAS, SHORTLISTS, Evidence, settings
 from faceflow.calibration.keeping import remember
 from faceflow.calibration.leaks import Leaks, find_leaks
 from faceflow.calibration.material import CLEAN, Material, check_covers, gather
-from faceflow.calibration.result import Calibration, Origin, Stratum
+from faceflow.calibration.result import CalibrationResult, Origin, Stratum
 from faceflow.calibration.searches import (
     Searches,
     among_themselves,
@@ -58,7 +58,7 @@ def calibrate(
     seed: int = 0,
     save: bool = True,
     progress: Progress | None = None,
-) -> Calibration:
+) -> CalibrationResult:
     """Choose how a gallery, or a network, should match, and measure what that gives.
 
     The choice and the numbers reported for it never come from the same people, and no photo is
@@ -105,7 +105,7 @@ def calibrate(
         alphas=alphas,
         ks=ks,
         unranked_k=defaults.k,
-        visible=() if model is None else (0.0, defaults.visible),
+        visible_shares=() if model is None else (0.0, defaults.visible_share),
     )
     runs = transport_runs(settings, model)  # a weighting that cannot be had must say so now
     clean = read("folder", photos).photos
@@ -174,7 +174,7 @@ def conclude(
     origin: Origin,
     *,
     unseen: Mapping[str, int] | None = None,
-) -> Calibration:
+) -> CalibrationResult:
     """Decide on all people, and judge decisions made the same way by other people.
 
     Raises:
@@ -203,7 +203,7 @@ def conclude(
                 (unseen or {}).get(name, 0),
             )
         )
-    return Calibration(
+    return CalibrationResult(
         setting=evidence.settings[decision.setting],
         threshold=decision.threshold,
         target=fpir,

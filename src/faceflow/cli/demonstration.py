@@ -119,7 +119,7 @@ def _row(row: DemoRow) -> tuple[Cell, ...]:
         best.person if best is not None and known else "-",
         "-" if ranks is None else f"{ranks[0]} -> {ranks[1]}",
         number(best.cosine if best else None),
-        number(best.visible if best else None),
+        number(best.visible_cosine if best else None),
         number(best.emd if best else None),
         number(best.score if best else None),
         number(row.matches.threshold if row.matches else None),

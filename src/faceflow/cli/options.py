@@ -87,7 +87,7 @@ Weighting = Annotated[
     str | None,
     typer.Option(
         "--weighting",
-        help="Patch weights: uniform, apc, sc, cc, lmk, norm or visible (default: what measured "
+        help="Patch weights: uniform, apc, sc, cc, lmk, norm or uncovered (default: what measured "
         "best).",
         metavar="NAME",
         rich_help_panel=_SCORING,
@@ -130,10 +130,10 @@ PatchKind = Annotated[
         rich_help_panel=_SCORING,
     ),
 ]
-Visible = Annotated[
+VisibleShare = Annotated[
     float | None,
     typer.Option(
-        "--visible",
+        "--visible-share",
         help="Share, 0 to 1, that the cosine of what both faces show has in the cosine "
         "(default: what measured best).",
         metavar="SHARE",

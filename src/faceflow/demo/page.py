@@ -47,7 +47,9 @@ def _row(row: DemoRow, output: Path) -> dict[str, Any]:
         "best": "" if best is None else printable(best.person),
         "score": "" if best is None else f"{best.score:.3f}",
         "cosine": "" if best is None else f"{best.cosine:.3f}",
-        "visible": "" if best is None or best.visible is None else f"{best.visible:.3f}",
+        "visible_cosine": ""
+        if best is None or best.visible_cosine is None
+        else f"{best.visible_cosine:.3f}",
         "emd": "" if best is None or best.emd is None else f"{best.emd:.3f}",
         "ranks": "" if ranks is None else f"{ranks[0]} \N{RIGHTWARDS ARROW} {ranks[1]}",
         "covered": _link(row.covered, output),

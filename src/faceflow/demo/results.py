@@ -158,7 +158,7 @@ def _row(row: DemoRow) -> dict[str, Any]:
         "person": None if best is None else best.person,
         "score": None if best is None else best.score,
         "cosine": None if best is None else best.cosine,
-        "visible": None if best is None else best.visible,
+        "visible_cosine": None if best is None else best.visible_cosine,
         "emd": None if best is None else best.emd,
         "threshold": row.matches.threshold if row.matches else None,
         "stage1_rank": None if ranks is None else ranks[0],

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faceflow import patch_model
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.demo.material import shipped_photos, split_photos
 from faceflow.demo.page import demo_page
@@ -18,7 +17,6 @@ from faceflow.demo.results import FORMAT, DemoResult, to_json
 from faceflow.enrolment import enroll_photos
 from faceflow.errors import InputError
 from faceflow.gallery import Gallery
-from faceflow.matching import MatchOptions
 from faceflow.weights import atomic_write
 
 Progress = Callable[[str, int, int], None]
@@ -81,9 +79,7 @@ def run_demo(
                 analyzer,
                 progress=steps.of("enrolling"),
             )
-        options = MatchOptions.resolve(
-            network.spec.defaults, model=patch_model.load(network.spec.name, network.digest)
-        )
+        options = gallery.options()
         asker = Asker(place, gallery, analyzer, options)
         with steps.timed("thresholds"):
             thresholds = asker.thresholds(material.listing.photos, steps.of("setting thresholds"))

@@ -75,6 +75,11 @@ class Extractor:
         }
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def features_digest(self) -> str:
+        """What made the features, see :attr:`faceflow.features.FaceFeatures.digest`."""
+        return self.analyzer.digest
+
     def __call__(self, photo: Photo) -> FaceFeatures:
         """Features of one face.
 
@@ -85,7 +90,7 @@ class Extractor:
         face = self._face(photo)
         if self.cover != ALIGNED_CROP:
             return face.features
-        return self.analyzer.network.embed(self._cut(face)[None])
+        return self.analyzer.embed(self._cut(face)[None])
 
     def crop(self, photo: Photo) -> UInt8:
         """(H, W, 3) the aligned face as the network sees it.

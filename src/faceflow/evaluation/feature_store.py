@@ -52,6 +52,11 @@ class Extract(Protocol):
         """Names everything the features depend on besides the photo."""
         ...
 
+    @property
+    def features_digest(self) -> str:
+        """What made the features, see :attr:`FaceFeatures.digest`."""
+        ...
+
     def __call__(self, photo: Photo) -> FaceFeatures:
         """Features of the one face of a photo; raises NoFaceError or ImageError."""
         ...
@@ -76,12 +81,14 @@ class PhotoFeatures:
         found: (N,) which of the photos asked for have one.
         failures: the others, and why.
         embedding: (M, D) float32, in memory.
+        digest: what made the features.
     """
 
     photos: tuple[Photo, ...]
     found: Bools
     failures: tuple[LeftOut, ...]
     embedding: Float32
+    digest: str
     _path: Path
     _keys: tuple[bytes, ...]
     _shape: Shape | None
@@ -113,7 +120,12 @@ class PhotoFeatures:
         parts = codec.unpack([payloads[key] for key in keys])
         patches, norms = codec.expand(parts)
         return FaceFeatures(
-            self.embedding[chosen], patches, norms, parts["pooled"], self._shape.grid
+            self.embedding[chosen],
+            patches,
+            norms,
+            parts["pooled"],
+            self._shape.grid,
+            digest=self.digest,
         )
 
 
@@ -168,6 +180,7 @@ class FeatureStore:
             found=found,
             failures=tuple(failures),
             embedding=np.stack(embeddings) if embeddings else np.empty((0, size), np.float32),
+            digest=extract.features_digest,
             _path=path,
             _keys=tuple(keys[n] for n in rows),
             _shape=shape,

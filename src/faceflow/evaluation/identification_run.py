@@ -50,7 +50,7 @@ from faceflow.evaluation.significance import (
     compare,
     compare_people,
 )
-from faceflow.weighting import NEED_LANDMARKS, WEIGHTINGS
+from faceflow.weighting import NEED_LANDMARKS
 
 CMC_DEPTH = 50
 _CURVE_POINTS = 200
@@ -110,13 +110,13 @@ def identification(lab: Laboratory, experiment: Experiment) -> IdentificationRes
         )
         second, pairs, unconverged = whole.ranks.select(mated), whole.pairs, whole.unconverged
     else:
-        second = ranking.stage2(experiment.alpha).select(mated)
+        second = ranking.stage2(options.alpha).select(mated)
     hits, better = precision_at_1(first), precision_at_1(second)
     searches: tuple[Searches, ...] = ()
     if experiment.protocol == "open-set":
         searches = (
             replace(ranking, visible_share=0.0).searches(protocol.mated, 0.0),
-            ranking.searches(protocol.mated, experiment.alpha),
+            ranking.searches(protocol.mated, options.alpha),
         )
     return IdentificationResult(
         experiment=experiment,
@@ -144,15 +144,11 @@ def identification(lab: Laboratory, experiment: Experiment) -> IdentificationRes
 
 def require_methods(experiment: Experiment) -> None:
     """Raise NotHereError for a weighting that cannot be had here."""
-    if experiment.weighting in NEED_LANDMARKS:
+    weighting = experiment.options.weighting
+    if weighting in NEED_LANDMARKS:
         raise NotHereError(
-            f"the weighting {experiment.weighting} is not measured here",
+            f"the weighting {weighting} is not measured here",
             why="it needs landmarks, and the features that are kept for measuring hold none",
-        )
-    if experiment.weighting not in WEIGHTINGS:
-        raise NotHereError(
-            f"the weighting {experiment.weighting} is not here",
-            why=f"this faceflow has {', '.join(WEIGHTINGS)}",
         )
 
 

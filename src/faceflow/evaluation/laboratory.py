@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +138,18 @@ class Laboratory:
         """How an experiment compares faces, with its network's patch model where it needs one.
 
         Raises:
-            FaceflowError: as :meth:`analyzer` and :meth:`Experiment.options`.
+            FaceflowError: as :meth:`analyzer`.
+            InputError: a patch model is needed, and none is known of the network.
         """
-        if not experiment.needs_model:
-            return experiment.options()
-        network = self.analyzer(experiment.network, experiment.alignment).network
-        return experiment.options(patch_model.load(experiment.network, network.digest))
+        options = experiment.options
+        if experiment.emd_first:
+            options = replace(options, alpha=1.0)
+        if options.needs_model:
+            network = self.analyzer(experiment.network, experiment.alignment).network
+            model = patch_model.load(experiment.network, network.digest)
+            options = replace(options, model=model)
+            options.require_model()
+        return options
 
     def extractor(self, experiment: Experiment, cover: str) -> Extractor:
         """How photos of an experiment become features."""

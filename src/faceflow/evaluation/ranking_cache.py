@@ -8,23 +8,22 @@ import logging
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from faceflow import __version__
 from faceflow.arrays import Float64, Int64
 from faceflow.errors import InputError
+from faceflow.evaluation.faces import Features
 from faceflow.evaluation.protocols import Protocol
 from faceflow.features import FaceFeatures
 from faceflow.matching import MatchOptions
+from faceflow.score import prepare
 from faceflow.transport import Sinkhorn
 from faceflow.weights.cache import atomic_write
 
-if TYPE_CHECKING:
-    from faceflow.evaluation.ranking import Features
-
-_FORMAT = "ranking block 2"
+_FORMAT = "ranking block 3"
 _FACES = 1024
 _log = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ class Block:
         faces: (B, k) gallery rows, -1 where there are fewer.
         cosine: (B, k).
         emd: (B, k), NaN where not computed.
-        visible: (B, k) cosine of the visible faces, NaN where not computed.
+        visible_cosine: (B, k) cosine of the visible faces, NaN where not computed.
         found: (B,) mates of each query.
         ranks: (sum of found,) their ranks in stage 1.
         unconverged: pairs whose transport hit the iteration cap.
@@ -46,7 +45,7 @@ class Block:
     faces: Int64
     cosine: Float64
     emd: Float64
-    visible: Float64
+    visible_cosine: Float64
     found: Int64
     ranks: Int64
     unconverged: int
@@ -121,13 +120,16 @@ def _describe(options: MatchOptions, example: FaceFeatures) -> str:
         )
     fields = dataclasses.asdict(solver)
     if isinstance(solver, Sinkhorn):
-        _, patches, channels = options.prepare(example).patches.shape
+        # As transport will have them: what a solver's backend takes depends on the sizes.
+        shown = prepare(example, options, flow=True).patches
+        assert shown is not None
+        _, patches, channels = shown.patches.shape
         # "auto" depends on the machine, and backends round differently; threads do not matter.
         fields["backend"] = solver.backend_for(patches, patches, channels)
         del fields["threads"]
     name = f"{type(solver).__module__}.{type(solver).__qualname__}"
     solved = "with EMD" if options.alpha > 0 else "without EMD"
-    seen = "with visible" if options.visible > 0 else "without visible"
+    seen = "with visible" if options.visible_share > 0 else "without visible"
     model = options.model.digest if options.model is not None and options.needs_model else None
     method = (options.k, solved, options.weighting, options.grid, options.patches, seen, model)
     return repr((*method, name, fields))

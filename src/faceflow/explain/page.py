@@ -107,6 +107,7 @@ def html_page(
         thumbnail=_jpeg(_shrunk(query_crop)),
         settings=_settings(rows, threshold, network, k),
         ranked=any(row.rank is not None for row in rows),
+        columns=_columns(rows),
         matches=[_match(query_crop, row, place) for place, row in enumerate(rows, start=1)],
         not_proof=NOT_PROOF,
         version=__version__,
@@ -154,6 +155,12 @@ def _match(query_crop: UInt8, row: PageRow, place: int) -> dict[str, Any]:
         "moved": moved(explanation),
         "data": _data(explanation),
     }
+
+
+def _columns(rows: Sequence[PageRow]) -> dict[str, str]:
+    """Key and name of every term that counts in a match: with them the table's rows add up."""
+    longest = max((row.explanation.terms for row in rows), key=len, default=())
+    return {term.key: term.name for term in longest}
 
 
 def _terms(explanation: Explanation) -> list[dict[str, str]]:

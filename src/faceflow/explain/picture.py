@@ -162,7 +162,7 @@ def _footer(sheet: Sheet, y: float, explanation: Explanation) -> float:
     """How the score is made of its parts, the settings, and what it is not."""
     left, right = MARGIN, sheet.width - MARGIN
     sheet.rule(y, left, right)
-    colours = {"emd": EMD, "visible": VISIBLE, "cosine": COSINE}
+    colours = {"emd": EMD, "visible_cosine": VISIBLE, "cosine": COSINE}
     y += 28
     x = left
     for term in explanation.terms:

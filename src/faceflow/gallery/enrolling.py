@@ -11,7 +11,7 @@ import numpy as np
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery.codec import PatchCodec
-from faceflow.gallery.identity import GalleryHeader, require_shapes
+from faceflow.gallery.identity import GalleryHeader, require_features
 from faceflow.gallery.names import checked_hash, source_label
 from faceflow.gallery.records import Box, Enrolment, FaceRecord, LandmarkCells
 from faceflow.gallery.search import require_unit
@@ -32,10 +32,10 @@ def prepare(
 
     Raises:
         InputError: a name, hash, box, score, crop or embedding that cannot be kept.
-        GalleryMismatchError: features of other sizes.
+        GalleryMismatchError: features of another network or alignment.
     """
     for item in items:
-        require_shapes(name, header, item.features)
+        require_features(name, header, item.features)
         if len(item.features) != 1:
             raise InputError(
                 f"an enrolment holds {len(item.features)} faces", why="it needs exactly 1"

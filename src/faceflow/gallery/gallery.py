@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from faceflow.errors import GalleryMismatchError, InputError
-from faceflow.features import Grid
+from faceflow.features import DEFAULT_ALIGNMENT, Grid
 from faceflow.gallery.enrolling import prepare
-from faceflow.gallery.identity import DEFAULT_ALIGNMENT, NetworkLike, make_header
+from faceflow.gallery.identity import NetworkLike, make_header
 from faceflow.gallery.reading import ReadableGallery
 from faceflow.gallery.records import Change, Enrolment, EnrolReport, SharedPhoto
 from faceflow.gallery.sqlite_store import SqliteStore
@@ -41,6 +41,7 @@ class Gallery(ReadableGallery):
         >>> path = Path(tempfile.mkdtemp()) / "people.faceflow"
         >>> with Gallery.create(path, network_name="example", digest="00", embedding_size=16,
         ...                     grid=(4, 4), channels=8) as gallery:
+        ...     faces = faces.as_from(gallery.features_digest)
         ...     report = gallery.enroll([
         ...         Enrolment("Ada", "ada.jpg", "a" * 64, faces[0]),
         ...         Enrolment("Grace", "grace.jpg", "b" * 64, faces[1])])
@@ -190,7 +191,7 @@ class Gallery(ReadableGallery):
 
         Raises:
             InputError: a name, hash, box or features that cannot be kept.
-            GalleryMismatchError: features of other sizes than the gallery's.
+            GalleryMismatchError: features of another network or alignment than the gallery's.
             GalleryError: disk full, in use, read-only. The batches before are kept.
         """
         if batch < 1:

@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from faceflow.errors import GalleryMismatchError, InputError
-from faceflow.features import FaceFeatures, Grid
+from faceflow.features import (
+    DEFAULT_ALIGNMENT,
+    FaceFeatures,
+    Grid,
+    features_digest,
+    require_same_digest,
+)
 from faceflow.gallery.codec import codec as find_codec
-
-DEFAULT_ALIGNMENT = "mtcnn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,11 @@ class GalleryHeader:
     thumbnails: bool
     created: datetime
     alignment: str = DEFAULT_ALIGNMENT
+
+    @property
+    def features_digest(self) -> str:
+        """What made the features, see :attr:`faceflow.features.FaceFeatures.digest`."""
+        return features_digest(self.digest, self.alignment)
 
     def describe(self) -> str:
         """One line naming network, sizes and digest, for messages."""
@@ -152,8 +161,11 @@ def require_alignment(name: str, header: GalleryHeader, alignment: str) -> None:
         )
 
 
-def require_shapes(name: str, header: GalleryHeader, features: FaceFeatures) -> None:
-    """Raise GalleryMismatchError unless the features have the sizes the gallery was made for."""
+def require_features(name: str, header: GalleryHeader, features: FaceFeatures) -> None:
+    """Raise GalleryMismatchError, naming both, unless the gallery was made for such features.
+
+    What made them must be the gallery's network and alignment, and their sizes those it keeps.
+    """
     if not isinstance(features, FaceFeatures):
         raise InputError(f"features must be FaceFeatures, got {type(features).__name__}")
     size, channels = features.embedding.shape[1], features.patches.shape[2]
@@ -165,3 +177,4 @@ def require_shapes(name: str, header: GalleryHeader, features: FaceFeatures) -> 
             why="they come from another network, or were pooled to another grid",
             todo=f"use {header.network_name} and its own grid",
         )
+    require_same_digest(features.digest, header.features_digest, ("the features", name))

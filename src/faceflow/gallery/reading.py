@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 
-from faceflow.arrays import Float32, Int8, Int64
+from faceflow import patch_model
+from faceflow.arrays import Float32, Int64
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery.codec import QuantisedPatches
@@ -20,14 +22,17 @@ from faceflow.gallery.identity import (
     GalleryHeader,
     NetworkLike,
     require_alignment,
+    require_features,
     require_network,
-    require_shapes,
 )
 from faceflow.gallery.names import checked_hash
 from faceflow.gallery.records import FaceRecord, GalleryStats, PersonInfo, Shortlist
 from faceflow.gallery.search import EmbeddingIndex, exact_search
 from faceflow.gallery.store import Store
+from faceflow.matching import Calibration, Changes, MatchOptions
 from faceflow.names import person_name
+from faceflow.networks import defaults_for
+from faceflow.score import CodedFaces, PreparedFaces, Reranked, rerank
 
 
 class ReadableGallery:
@@ -66,6 +71,11 @@ class ReadableGallery:
         """What the gallery was made for: network, sizes, codec."""
         return self._header
 
+    @property
+    def features_digest(self) -> str:
+        """What made the features it holds, see :func:`faceflow.features.features_digest`."""
+        return self._header.features_digest
+
     def require_network(self, network: NetworkLike) -> None:
         """Raise :class:`GalleryMismatchError` if the gallery was made for another network."""
         require_network(self.path.name, self._header, network)
@@ -99,10 +109,10 @@ class ReadableGallery:
             where there are fewer faces.
 
         Raises:
-            GalleryMismatchError: features of other sizes than the gallery's.
+            GalleryMismatchError: features of another network or alignment than the gallery's.
             InputError: k below 1, or embeddings that are not of unit length.
         """
-        require_shapes(self.path.name, self._header, features)
+        require_features(self.path.name, self._header, features)
         # Always the store first, then the index: in the other order two threads could wait
         # for each other.
         with self._store.snapshot(), self._index_lock:
@@ -132,7 +142,13 @@ class ReadableGallery:
         patches, norms = self._codec.expand(parts)
         share = self._landmark_share(_ids(face_ids)) if landmarks else None
         return FaceFeatures(
-            embedding, patches, norms, parts["pooled"], self._header.grid, landmark_share=share
+            embedding,
+            patches,
+            norms,
+            parts["pooled"],
+            self._header.grid,
+            landmark_share=share,
+            digest=self.features_digest,
         )
 
     def _landmark_share(self, face_ids: list[int]) -> Float32:
@@ -164,26 +180,99 @@ class ReadableGallery:
         payloads = self._store.vectors(_ids(face_ids)).payloads
         return self._codec.quantised(self._codec.unpack(payloads))
 
-    def codes(self, face_ids: Sequence[int] | Int64) -> tuple[Int8, Float32]:
+    def codes(self, face_ids: Sequence[int] | Int64) -> CodedFaces:
         """What an int8 transport of the given faces reads, and no more.
 
         Returns:
-            int8 patches (k, R, C), equal to ``encode(features(face_ids).patches, "int8")`` but
-            without decoding them first, and the exact pooled centres (k, C).
+            Embeddings (k, D), int8 patches (k, R, C), equal to
+            ``encode(features(face_ids).patches, "int8")`` but without decoding them first, and
+            the exact pooled centres (k, C).
 
         Raises:
             GalleryError: no such face.
         """
-        parts = self._codec.unpack(self._store.vectors(_ids(face_ids)).payloads)
-        return self._codec.quantised(parts).values, parts["pooled"]
+        embedding, payloads = self._store.vectors(_ids(face_ids))
+        parts = self._codec.unpack(payloads)
+        return CodedFaces(embedding, self._codec.quantised(parts).values, parts["pooled"])
 
-    def snapshot(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def snapshot(self) -> Iterator[Self]:
         """Inside this context all reads see one state, whatever other processes write.
 
         Keep it short: other threads wait for it, and data that is removed meanwhile can only
         be erased from the log afterwards. Changes inside are refused.
+
+        Yields:
+            What to read that state from.
         """
-        return self._store.snapshot()
+        with self._store.snapshot():
+            yield self
+
+    # Matching: what identification asks of a gallery
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Options and threshold chosen for this gallery, or None.
+
+        Raises:
+            GalleryError: what the gallery keeps is no calibration.
+        """
+        kept = self.settings.get("match")
+        if not kept:
+            return None
+        try:
+            return Calibration.from_json(kept, defaults_for(self._header.network_name))
+        except (InputError, AttributeError, TypeError) as error:
+            raise GalleryError(
+                f"the calibration in {self.path.name} cannot be read",
+                why=str(error),
+                todo="drop it with `faceflow calibrate --forget`, and calibrate again",
+            ) from error
+
+    def options(self, **changes: Unpack[Changes]) -> MatchOptions:
+        """How this gallery compares: its calibration, else its network's defaults, with changes.
+
+        Args:
+            changes: alpha, weighting, k, grid, solver, patches and visible_share, see
+                :class:`faceflow.matching.MatchOptions`; None leaves one open.
+
+        Raises:
+            InputError: an option is unknown or out of range.
+            WeightsError: the gallery's network is known here, but not in the cache.
+        """
+        name, digest = self._header.network_name, self._header.digest
+        return MatchOptions.resolve(
+            defaults_for(name),
+            self.calibration,
+            model=patch_model.load(name, digest),
+            changes=changes,
+        )
+
+    def shortlist(self, query: FaceFeatures, k: int) -> Shortlist:
+        """Stage 1: the k faces of largest cosine for each of N queries, see :meth:`search`."""
+        return self.search(query, k)
+
+    def score(
+        self,
+        query: FaceFeatures | PreparedFaces,
+        face_ids: Sequence[int] | Int64,
+        options: MatchOptions,
+        *,
+        flow: bool = False,
+    ) -> Reranked:
+        """Stage 2: :func:`faceflow.score.rerank` of the given faces, in their order.
+
+        Args:
+            query: one face, from the gallery's network.
+            face_ids: (k,) ids.
+            options: from :meth:`options`, or any others.
+            flow: keep the flows.
+
+        Raises:
+            InputError: as for ``rerank``.
+            GalleryError: no such face, or landmarks are wanted of a face that has none.
+        """
+        return rerank(query, _Kept(self, _ids(face_ids)), options, flow=flow)
 
     # Looking
 
@@ -249,6 +338,29 @@ class ReadableGallery:
     def settings(self) -> dict[str, Any]:
         """A copy of the gallery's own settings, e.g. a calibrated alpha or threshold."""
         return self._store.settings()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Some faces of a gallery as :class:`faceflow.score.KeptFaces`."""
+
+    gallery: ReadableGallery
+    face_ids: list[int]
+
+    @property
+    def digest(self) -> str:
+        return self.gallery.features_digest
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        header = self.gallery.header
+        return header.grid[0] * header.grid[1], header.channels
+
+    def features(self, *, landmarks: bool) -> FaceFeatures:
+        return self.gallery.features(np.array(self.face_ids, np.int64), landmarks=landmarks)
+
+    def codes(self) -> CodedFaces:
+        return self.gallery.codes(np.array(self.face_ids, np.int64))
 
 
 def _ids(face_ids: Sequence[int] | Int64) -> list[int]:

@@ -23,6 +23,7 @@ from faceflow.gallery import rounded
 from faceflow.gallery.records import Shortlist
 from faceflow.gallery.rounded import RoundedEmbeddings
 from faceflow.gallery.store import Revision, Store
+from faceflow.score import embedding_cosine
 
 UNIT_TOLERANCE = 1e-5
 """How far from 1 an embedding's length may be; the error bound below counts on it."""
@@ -264,33 +265,9 @@ def _candidates(rough: Float32, k: int, bound: float) -> Bools:
 
 
 def _cosine(query: Float32, matrix: Float32, rows: Int64) -> Float64:
-    """(len(rows),) float64 cosine, each by itself and in one fixed order of summation."""
-    wide = query.astype(np.float64)[:, None]
-    square = _sum(wide * wide)
-    scores = np.empty(len(rows))
-    for start in range(0, len(rows), _BLOCK_FACES):
-        # (D, m), because sums over the first axis are the faster ones.
-        block = matrix[rows[start : start + _BLOCK_FACES]].T
-        faces = np.ascontiguousarray(block, dtype=np.float64)
-        # The product of two float32 is exact in float64. One root of the product, because
-        # sqrt(x * x) is x again: a face has cosine 1 with itself.
-        lengths = np.sqrt(square * _sum(faces * faces))
-        dots = _sum(faces * wide)
-        scores[start : start + len(dots)] = np.divide(
-            dots, lengths, out=np.zeros_like(dots), where=lengths > 0
-        )
-    return np.clip(scores, -1, 1)
-
-
-def _sum(terms: Float64) -> Float64:
-    """Sum over the first axis by halving it; overwrites ``terms``.
-
-    Only element-wise additions, so that no library may choose another order.
-    """
-    width = len(terms)
-    while width > 1:
-        half = (width + 1) // 2
-        terms[: width - half] += terms[half:width]
-        width = half
-    total: Float64 = terms[0]
-    return total
+    """(len(rows),) float64 cosine; a copy of some rows at a time, however many there are."""
+    parts = [
+        embedding_cosine(query, matrix[rows[start : start + _BLOCK_FACES]])
+        for start in range(0, len(rows), _BLOCK_FACES)
+    ]
+    return np.concatenate([np.empty(0), *parts])

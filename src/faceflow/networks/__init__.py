@@ -9,7 +9,7 @@ from faceflow.arrays import Float32
 from faceflow.errors import InputError
 from faceflow.networks import arcface, cosface, facenet, imported, iresnet, lightcnn, trained
 from faceflow.networks.network import FaceNetwork, last_layer_of
-from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec
+from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec, current_names
 from faceflow.weights import Licence, ModelFile, TrainedHere, load_graphs, resolved
 
 DEFAULT = "lightcnn-v4"
@@ -145,11 +145,13 @@ def _graph(chosen: NetworkSpec) -> bytes:
 __all__ = [
     "DEFAULT",
     "MODELS",
+    "UNCALIBRATED",
     "FaceNetwork",
     "Licence",
     "MatchDefaults",
     "NetworkSpec",
     "available",
+    "current_names",
     "defaults_for",
     "graph",
     "last_layer",

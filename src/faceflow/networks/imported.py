@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from faceflow.errors import WeightsError
-from faceflow.networks.spec import MatchDefaults, NetworkSpec
+from faceflow.networks.spec import MatchDefaults, NetworkSpec, current_names
 from faceflow.weights import (
     Licence,
     ModelFile,
@@ -73,7 +73,7 @@ def _read(values: Any) -> NetworkSpec | None:
             | {
                 "source": OnnxFile(**values["source"]),
                 "licence": Licence(**values["licence"]),
-                "defaults": MatchDefaults(**values["defaults"]),
+                "defaults": MatchDefaults(**current_names(values["defaults"])),
                 **{name: tuple(values[name]) for name in ("input_size", "mean", "std", "grid")},
             }
         )

@@ -37,7 +37,7 @@ SPEC = NetworkSpec(
     grid=(8, 8),
     channels=128,
     # The best under masks and under sunglasses on one half of LFW's people (docs/results.md).
-    defaults=MatchDefaults(0.2, "visible", 100, patches="projected", visible=0.3),
+    defaults=MatchDefaults(0.2, "uncovered", 100, patches="projected", visible_share=0.3),
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from faceflow.arrays import Float32, UInt8
 from faceflow.errors import InputError, WeightsError
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, features_digest
 from faceflow.networks.spec import NetworkSpec
 from faceflow.weights import ForkSafeSession
 
@@ -63,7 +63,8 @@ class FaceNetwork:
                 and take some 12 MB of memory per crop.
 
         Returns:
-            Features of N faces in the order of the crops.
+            Features of N faces in the order of the crops. Their digest takes the crops for
+            aligned in the usual way; say ``as_from`` where they are not.
 
         Raises:
             InputError: wrong shape or type, a batch size below 1, or the network gives NaN.
@@ -83,7 +84,7 @@ class FaceNetwork:
         for start in range(0, n, batch_size):
             part = slice(start, start + batch_size)
             embedding[part], maps[part] = self.run(self.scale(crops[part]))
-        return FaceFeatures.from_maps(embedding, maps)
+        return FaceFeatures.from_maps(embedding, maps, digest=features_digest(self.digest))
 
     def scale(self, crops: UInt8) -> Float32:
         """What the graph sees of ``crops``: (N, channels, H, W), ``(pixel - mean) / std``.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from faceflow.errors import WeightsError
 from faceflow.weights import Licence, Source
@@ -22,14 +23,26 @@ class MatchDefaults:
         k: how many stage-1 candidates stage 2 re-ranks.
         patches: what is transported, the "raw" feature map or its "projected" contributions
             to the embedding; see :class:`faceflow.patch_model.PatchModel`.
-        visible: share of the visible faces' cosine in the cosine term.
+        visible_share: share of the visible faces' cosine in the cosine term.
     """
 
     alpha: float
     weighting: str
     k: int
     patches: Literal["raw", "projected"] = "raw"
-    visible: float = 0.0
+    visible_share: float = 0.0
+
+
+def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Matching options that were kept under former names, under those of today.
+
+    Before 0.2 the weighting ``uncovered`` and the option ``visible_share`` were both called
+    ``visible``; galleries, calibrations and trained networks on disk may still say so.
+    """
+    named = {"visible_share" if name == "visible" else name: v for name, v in values.items()}
+    if named.get("weighting") == "visible":
+        named["weighting"] = "uncovered"
+    return named
 
 
 # Little trust in the patches, every patch alike: the start for a network nobody calibrated.

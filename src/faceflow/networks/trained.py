@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from faceflow.errors import InputError, WeightsError
-from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec
+from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec, current_names
 from faceflow.weights import Licence, ModelFile, Tensors, TrainedHere, records, store
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -52,8 +52,8 @@ def save(
     check_name(name)
     trained = base.source if isinstance(base.source, TrainedHere) else None
     patches = (base.digest if trained is None else trained.patches) if same_patches else ""
-    plain = base.defaults.patches == "raw" and base.defaults.visible == 0
-    plain = plain and base.defaults.weighting != "visible"
+    plain = base.defaults.patches == "raw" and base.defaults.visible_share == 0
+    plain = plain and base.defaults.weighting != "uncovered"
     # Without the base's patches nobody knows what covers look like to the network.
     defaults = base.defaults if plain or patches else UNCALIBRATED
     root = base.name if trained is None else trained.upstream
@@ -109,7 +109,7 @@ def _read(values: Any) -> NetworkSpec | None:
             | {
                 "source": TrainedHere(**values["source"]),
                 "licence": Licence(**values["licence"]),
-                "defaults": MatchDefaults(**values["defaults"]),
+                "defaults": MatchDefaults(**current_names(values["defaults"])),
                 "input_size": _pair(values["input_size"]),
                 "grid": _pair(values["grid"]),
                 "mean": tuple(map(float, values["mean"])),

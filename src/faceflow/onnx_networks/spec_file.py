@@ -11,8 +11,8 @@ from typing import Any, Literal, cast
 
 from faceflow.alignment import TEMPLATES
 from faceflow.errors import FaceflowError, InputError
+from faceflow.matching import check_alpha
 from faceflow.networks.spec import UNCALIBRATED, MatchDefaults
-from faceflow.similarity import check_alpha
 from faceflow.weighting import WEIGHTINGS
 
 Colour = Literal["rgb", "bgr", "gray"]
@@ -125,7 +125,7 @@ def _defaults(fields: _Fields) -> MatchDefaults:
     if k != int(k) or k < 1:
         raise table.wrong("k", "a whole number from 1 on")
     weighting = table.text("weighting")
-    known = [name for name in WEIGHTINGS if name != "visible"]  # that needs a patch model
+    known = [name for name in WEIGHTINGS if name != "uncovered"]  # that needs a patch model
     if weighting not in known:
         raise table.wrong("weighting", f"one of {', '.join(known)}")
     table.require_no_more()

@@ -114,7 +114,7 @@ def _name(result: IdentificationResult | VerificationResult) -> str:
 
 def _sweep(result: IdentificationResult, n: int) -> list[Series]:
     alphas = [point.alpha for point in result.sweep]
-    name = _name(result).replace(f", alpha {result.experiment.alpha:g}", "")
+    name = _name(result).replace(f", alpha {result.experiment.options.alpha:g}", "")
     return [Series(name, alphas, [100 * p.p_at_1 for p in result.sweep], n, n // 8, True)]
 
 
