@@ -161,8 +161,8 @@ def load(network: str, digest: str) -> PatchModel | None:
     Raises:
         WeightsError: the network is known and its graph is not in the cache.
     """
-    known = {spec.name: spec for spec in networks.available()}
-    if network not in known or known[network].digest != digest:
+    known = networks.find(network)
+    if known is None or known.digest != digest:
         return None
     return _load(network, digest)
 

@@ -66,7 +66,7 @@ def _chain(operators: tuple[str, ...]) -> str:
 
 def import_onnx(name: str, file: Path, spec: Path | None, *, as_json: bool) -> None:
     """Import one ONNX network; the half of ``models import`` that is for these files."""
-    from faceflow.onnx_networks import import_network, read_description
+    from faceflow.onnx_networks import import_network, read_file
 
     if spec is None:
         raise InputError(
@@ -74,10 +74,11 @@ def import_onnx(name: str, file: Path, spec: Path | None, *, as_json: bool) -> N
             todo=f"run `faceflow models inspect {file} > network.toml`, complete it, and add "
             "--spec network.toml",
         )
-    description = read_description(spec)
+    description = read_file(spec)
+    terms = description.licence
     say(
-        f"{name}: code {description.code_licence}; weights {description.licence}; trained on: "
-        f"{description.training_data}. {description.note}."
+        f"{name}: code {terms.code}; weights {terms.weights}; trained on: {terms.training_data}. "
+        f"{terms.note}."
     )
     made = import_network(name, file, description, progress=say)
     if as_json:

@@ -206,8 +206,7 @@ def network(
     if threads is not None:
         torch.set_num_threads(threads)
     ensure_models(base.model_name, offline=offline)
-    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    tensors = read_tensors(base.name, shapes)
+    tensors = read_tensors(base.name)
     model.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in tensors.items()})
     with joined(device) as me:
         analyzer = load_analyzer(base.name, offline=offline, threads=threads)

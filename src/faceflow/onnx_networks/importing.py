@@ -9,17 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from faceflow import detection, networks
+from faceflow import models
 from faceflow.arrays import Float32
 from faceflow.errors import InputError, WeightsError
 from faceflow.features import FaceFeatures
-from faceflow.networks import NetworkSpec, imported
+from faceflow.networks import NetworkSpec, described
+from faceflow.networks.description import Description
 from faceflow.onnx_networks.exposing import expose
 from faceflow.onnx_networks.graph import OnnxGraph, read_graph, run_graph
 from faceflow.onnx_networks.inspection import Inspection, Layout, inspect_graph, layout_of
 from faceflow.onnx_networks.last_layer import last_layer
-from faceflow.onnx_networks.spec_file import Description
-from faceflow.weights import Licence, OnnxFile
+from faceflow.onnx_networks.spec_file import OnnxDescription
+from faceflow.weights import OnnxFile
 
 Progress = Callable[[str], None]
 _AGREE = 1e-3  # largest difference between two ways to run a network, of its largest output
@@ -28,7 +29,7 @@ _AGREE = 1e-3  # largest difference between two ways to run a network, of its la
 def import_network(
     name: str,
     file: str | Path,
-    description: Description,
+    description: OnnxDescription,
     *,
     progress: Progress | None = None,
 ) -> NetworkSpec:
@@ -41,7 +42,7 @@ def import_network(
         name: what it will be called: lower-case letters, digits, ``.``, ``_`` and ``-``. A
             network imported under this name before is replaced.
         file: the ``.onnx`` file.
-        description: from :func:`faceflow.onnx_networks.read_description`.
+        description: from :func:`faceflow.onnx_networks.read_file`.
         progress: told what happens.
 
     Returns:
@@ -52,7 +53,7 @@ def import_network(
         InputError: the name is taken or not possible, or the description does not fit.
         WeightsError: the file is no network that can be used, or the cache cannot be written.
     """
-    _check_name(name)
+    models.require_new_name(name)
     if progress:
         progress(f"reading {file}")
     graph = read_graph(Path(file))
@@ -63,47 +64,23 @@ def import_network(
         progress(f"trying {name} on noise")
     made, channels, grid = _try(graph, found, description, layout, shape)
     spec = NetworkSpec(
+        **{field: getattr(description, field) for field in Description.__slots__},
         name=name,
-        title=description.title,
         source=OnnxFile(
             file_name=Path(file).name,
             sha256=_digest(graph, found, description, layout),
             size=Path(file).stat().st_size,
             upstream=description.upstream,
         ),
-        licence=Licence(
-            code=description.code_licence,
-            weights=description.licence,
-            training_data=description.training_data,
-            note=description.note,
-        ),
-        input_size=description.input_size,
-        colour=description.colour,
-        mean=description.mean,
-        std=description.std,
-        template=description.template,
         embedding_size=found.embeddings[0][1],
         grid=grid,
         channels=channels,
-        defaults=description.defaults,
     )
-    imported.save(spec, made)
+    described.save(spec, made)
     return spec
 
 
-def _check_name(name: str) -> None:
-    if not imported.NAME.fullmatch(name):
-        raise InputError(
-            f"a network cannot be called {name!r}",
-            why="a name is up to 64 lower-case letters, digits, dots, dashes and underscores",
-        )
-    if name in networks.OWN_NAMES | {model.name for model in detection.MODELS}:
-        raise InputError(
-            f"{name} is a model of faceflow's own", todo="choose another name for yours"
-        )
-
-
-def _check_input(found: Inspection, description: Description) -> None:
+def _check_input(found: Inspection, description: OnnxDescription) -> None:
     if found.input_size != description.input_size:
         raise InputError(
             f"the field input_size is {list(description.input_size)}",
@@ -118,7 +95,7 @@ def _check_input(found: Inspection, description: Description) -> None:
 
 
 def _patch_layout(
-    graph: OnnxGraph, found: Inspection, description: Description
+    graph: OnnxGraph, found: Inspection, description: OnnxDescription
 ) -> tuple[Layout, tuple[int, ...]]:
     """The order of the patches' axes, and their shape for one face."""
     offered = {one.tensor for one in found.patches}
@@ -146,7 +123,7 @@ def _patch_layout(
 def _try(
     graph: OnnxGraph,
     found: Inspection,
-    description: Description,
+    description: OnnxDescription,
     layout: Layout,
     shape: tuple[int, ...],
 ) -> tuple[bytes, int, tuple[int, int]]:
@@ -228,7 +205,9 @@ def _noise(found: Inspection, n: int) -> Float32:
     return np.random.default_rng(2).uniform(-1, 1, (n, *axes)).astype(np.float32)
 
 
-def _digest(graph: OnnxGraph, found: Inspection, description: Description, layout: Layout) -> str:
+def _digest(
+    graph: OnnxGraph, found: Inspection, description: OnnxDescription, layout: Layout
+) -> str:
     """Not of the rewritten graph, whose bytes may change with the version of ``onnx``."""
     decisive = [
         graph.sha256,

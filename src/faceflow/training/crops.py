@@ -17,7 +17,7 @@ from faceflow.enrolment import Photo, SelectOne
 from faceflow.errors import FaceflowError, NoFaceError
 from faceflow.images import content_hash, load_image
 from faceflow.networks import NetworkSpec
-from faceflow.networks.network import scale_crops
+from faceflow.networks.runtime import scale_crops
 from faceflow.occlusion import occlude
 from faceflow.training.array_cache import ArrayCache
 from faceflow.training.samples import CLEAN, LeftOut, Progress, find_face

@@ -177,20 +177,24 @@ def store(
     return folder
 
 
-def records() -> dict[str, Any]:
-    """Model name -> the record given to :func:`store`, of all cached models that have one.
+def record(name: str) -> Any:
+    """The record given to :func:`store` with the cached model ``name``; None without one.
 
-    A folder whose manifest cannot be read is left out; asking for that model says why.
+    ``name`` is a folder's name. A manifest that cannot be read has none; asking for the model
+    says why.
     """
-    found = {}
-    for file in sorted((cache_dir() / "models").glob(f"*/{MANIFEST}")):
-        try:
-            manifest = json.loads(file.read_bytes())
-        except (OSError, ValueError):
-            continue
-        if isinstance(manifest, dict) and "record" in manifest:
-            found[file.parent.name] = manifest["record"]
-    return found
+    try:
+        manifest = json.loads((cache_dir() / "models" / name / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return manifest.get("record") if isinstance(manifest, dict) else None
+
+
+def records() -> dict[str, Any]:
+    """Model name -> the record given to :func:`store`, of all cached models that have one."""
+    names = sorted(file.parent.name for file in (cache_dir() / "models").glob(f"*/{MANIFEST}"))
+    found = {name: record(name) for name in names}
+    return {name: kept for name, kept in found.items() if kept is not None}
 
 
 def _store(
