@@ -98,7 +98,6 @@ def plain(shape: list[object], *, op: str = "Flatten", domain: str = "") -> onnx
     [
         (plain(["N", 3]), "does not take one picture"),
         (plain(["N", 4, 16, 16]), "pictures of 4 channels"),
-        (plain([8, 3, 16, 16]), "8 pictures at a time"),
         (plain(["N", 3, 16, 16], op="Mystery"), "cannot open"),
         (plain(["N", 3, 16, 16], op="Mystery", domain="my.ops"), "operators of my.ops"),
         (plain(["N", 3, 16, 16], op="GlobalMaxPool"), "has no embedding"),

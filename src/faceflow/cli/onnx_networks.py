@@ -37,6 +37,10 @@ def inspect(
     for kind, values in (("input", found.inputs), ("output", found.outputs)):
         for name, sizes in values:
             say(f"{kind} {name}: {' x '.join(map(str, sizes))}")
+    if found.freed:
+        say("the file fixes how many pictures it takes at a time; at import it is freed of that")
+    elif found.batch is not None and found.batch > 1:
+        say(f"it is run on {found.batch} pictures at a time, the last repeated to fill up")
     for name, size in found.embeddings:
         say(f"may be the embedding: {name}, {size} numbers")
     for one in found.patches:
@@ -109,6 +113,7 @@ def _record(found: Inspection) -> dict[str, Any]:
         "input_channels": found.input_channels,
         "input_layout": found.input_layout,
         "batch": found.batch,
+        "freed": found.freed,
         "embeddings": [{"name": n, "size": d} for n, d in found.embeddings],
         "patches": [
             {

@@ -103,12 +103,19 @@ class FaceNetwork:
             embedding (N, D) and patches (N, C, h, w).
         """
         wanted = ["embedding", self.spec.patch_output]
-        if self._session.get_inputs()[0].shape[0] != 1:
+        size = self._session.get_inputs()[0].shape[0]
+        if not isinstance(size, int):
             embedding, patches = self._session.run(wanted, {"image": images})
             return embedding, patches
-        # Some exported networks take one crop at a time.
-        rows = [self._session.run(wanted, {"image": images[n : n + 1]}) for n in range(len(images))]
-        return np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
+        # Some exported networks take so many crops at a time, often 1: the last is repeated to
+        # fill a batch, and what comes of the repetitions is dropped.
+        filled = np.concatenate([images, np.repeat(images[-1:], -len(images) % size, axis=0)])
+        parts = [
+            self._session.run(wanted, {"image": filled[start : start + size]})
+            for start in range(0, len(filled), size)
+        ]
+        embedding, patches = (np.concatenate([part[n] for part in parts]) for n in range(2))
+        return embedding[: len(images)], patches[: len(images)]
 
     @cached_property
     def last_layer(self) -> tuple[Float32, Float32]:

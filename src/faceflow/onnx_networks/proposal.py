@@ -7,7 +7,7 @@ import json
 from faceflow.alignment import TEMPLATES
 from faceflow.errors import WeightsError
 from faceflow.networks.spec import UNCALIBRATED
-from faceflow.onnx_networks.inspection import Inspection
+from faceflow.onnx_networks.findings import Inspection
 
 
 def propose(found: Inspection) -> str:
