@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from faceflow.arrays import Float32
 from faceflow.errors import WeightsError
-from faceflow.onnx_networks.refusals import refuse
+from faceflow.onnx_networks.refusals import refuse, refuse_endless_functions
 from faceflow.weights.session import open_session
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -137,17 +137,25 @@ def run_graph(graph: bytes, feed: dict[str, Float32], name: str) -> list[Array]:
         session = open_session(graph, threads=1, name=name)
     except WeightsError as error:
         raise WeightsError(
-            f"ONNX Runtime cannot open {name}", why=error.why, todo="export the network again"
+            f"ONNX Runtime cannot open {name}",
+            why=_plain(error.why),
+            todo="export the network again",
         ) from error
     try:
         found: list[Array] = session.run(None, feed)
     except Exception as error:  # ONNX Runtime raises many unrelated types
         raise WeightsError(
             f"{name} cannot be run on a face crop",
-            why=str(error).splitlines()[0],
+            why=_plain(str(error)),
             todo="check that it is a face network that takes one picture at a time",
         ) from error
     return found
+
+
+def _plain(text: str) -> str:
+    """The first line of what a library says of a foreign file, fit for a terminal."""
+    first = (text.splitlines() or [""])[0][:500]
+    return "".join(c if c.isprintable() else "?" for c in first)
 
 
 def read_graph(content: bytes, name: str) -> OnnxGraph:
@@ -175,6 +183,7 @@ def read_graph(content: bytes, name: str) -> OnnxGraph:
     if not model.graph.node or not model.opset_import:
         raise not_onnx
     if model.functions:
+        refuse_endless_functions(model, name)
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:  # onnx raises its C++ errors as several types

@@ -47,7 +47,7 @@ def propose(found: Inspection) -> str:
         for one in found.patches[1:]
     ]
     lines = [
-        f"# {found.name}, sha256 {found.sha256}",
+        f"# {_text(found.name)}, sha256 {found.sha256}",
         f"title = {_text(f'{found.name}, {height}x{width}, {grid} patches')}",
         f"input_size = [{height}, {width}]{size_note}",
         f'colour = "{"gray" if gray else "rgb"}"'
@@ -73,5 +73,6 @@ def propose(found: Inspection) -> str:
 
 
 def _text(value: str) -> str:
-    """A TOML string: JSON's escapes are among TOML's."""
-    return json.dumps(value, ensure_ascii=False)
+    """A TOML string: JSON's escapes are among TOML's, which wants them for control codes."""
+    escaped = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in escaped)

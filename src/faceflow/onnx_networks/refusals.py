@@ -16,6 +16,9 @@ from onnx import TensorProto
 from faceflow.errors import WeightsError
 
 _ONNX_RUNTIME = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+_LONGEST_NAME = 1000
+_MOST_NODES = 100_000  # of a graph whose functions are written out; face networks have hundreds
+_DEEPEST = 50  # functions that call functions
 # Inputs that say how large an output is, by position.
 _SIZES: dict[str, tuple[int, ...]] = {
     "AffineGrid": (1,),
@@ -47,6 +50,12 @@ def refuse(model: onnx.ModelProto, name: str) -> None:
         name: the file's name, for messages.
     """
     nodes = list(_every_node(model.graph.node))
+    if not all(map(_readable, _names(model, nodes))):
+        raise WeightsError(
+            f"{name} has names in it that nobody could read",
+            why=f"they are over {_LONGEST_NAME} characters long, hold control codes or are no text",
+            todo="export the network again",
+        )
     if any(t.data_location == TensorProto.EXTERNAL or t.external_data for t in _tensors(model)):
         raise WeightsError(
             f"{name} keeps its weights in another file",
@@ -67,6 +76,34 @@ def refuse(model: onnx.ModelProto, name: str) -> None:
                 todo="export the network without loops",
             )
     _refuse_sizes_of_pixels(model, nodes, name)
+
+
+def refuse_endless_functions(model: onnx.ModelProto, name: str) -> None:
+    """Raise :class:`WeightsError` where writing out the local functions would not come to an end.
+
+    Forty functions that each call the next one twice make 2^40 nodes.
+    """
+    bodies = {(one.domain, one.name): list(_every_node(one.node)) for one in model.functions}
+    known: dict[tuple[str, str], int] = {}
+
+    def size(nodes: list[onnx.NodeProto], depth: int) -> int:
+        if depth > _DEEPEST:
+            return _MOST_NODES + 1
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in bodies and key not in known:
+                known[key] = size(bodies[key], depth + 1)
+            total += 1 + known.get(key, 0)
+        return total
+
+    if size(list(_every_node(model.graph.node)), 0) > _MOST_NODES:
+        raise WeightsError(
+            f"{name} is not a graph that ends",
+            why=f"its functions call each other more than {_DEEPEST} deep, or come to more than "
+            f"{_MOST_NODES:,} operators",
+            todo="export the network without functions of its own",
+        )
 
 
 def _refuse_sizes_of_pixels(model: onnx.ModelProto, nodes: list[onnx.NodeProto], name: str) -> None:
@@ -90,6 +127,21 @@ def _refuse_sizes_of_pixels(model: onnx.ModelProto, nodes: list[onnx.NodeProto],
                 why="nobody could say how much memory it takes on the next photo",
                 todo="export the network with sizes that do not depend on the picture",
             )
+
+
+def _readable(name: str | bytes) -> bool:
+    """protobuf gives bytes where a text is not UTF-8."""
+    return isinstance(name, str) and len(name) <= _LONGEST_NAME and name.isprintable()
+
+
+def _names(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterator[str | bytes]:
+    """Every name that may come to be shown."""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        yield value.name
+    for value in (*model.graph.input, *model.graph.output):
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for node in nodes:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
 
 
 def _inner(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
