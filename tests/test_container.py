@@ -56,7 +56,7 @@ def test_what_the_dockerfile_copies_is_there_and_not_ignored() -> None:
 def test_it_runs_as_nobody_in_particular() -> None:
     text = (CONTAINER / "Dockerfile").read_text()
     assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
-    assert text.index("USER 10001") < text.index("smoke.sh\"]")
+    assert text.index("USER 10001") < text.index('smoke.sh"]')
 
 
 @needs_sh

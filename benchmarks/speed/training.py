@@ -20,7 +20,7 @@ from torch import nn
 from faceflow.networks.torch import build
 from faceflow.occlusion import occlude
 from faceflow.synthetic import identity, portrait
-from faceflow.training.margin import ArcFaceMargin
+from faceflow.training.torch_loss import ArcFaceMargin
 
 IMAGES, EPOCHS, PEOPLE = 907_459, 12, 10_575
 # (name, peak of dense half precision in FLOP/s by its maker, assumed share of it)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from faceflow.networks.fields import Fields
+from faceflow.networks.field_reader import Fields
 from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec
 from faceflow.weights import Licence, OnnxFile, TrainedHere
 

@@ -154,7 +154,6 @@ class GraphBuilder:
         bias: bool = True,
         norm: str = "",
         epsilon: float = 1e-5,
-        constant: str = "fc",
     ) -> str:
         """The last layer, with ``norm`` folded in: (N, inputs) to ``embedding`` (N, outputs).
 
@@ -164,10 +163,9 @@ class GraphBuilder:
         weight = self.entry(f"{name}.weight", outputs, inputs)
         shift = self.entry(f"{name}.bias", outputs) if bias else None
         folded = self._norm(norm, outputs, epsilon) if norm else None
-        self._constants[f"{constant}.weight"] = lambda: _times(weight(), folded)
-        self._constants[f"{constant}.bias"] = lambda: _shift(outputs, shift, folded)
-        constants = (f"{constant}.weight", f"{constant}.bias")
-        return self.add("Gemm", value, *constants, output="embedding", transB=1)
+        self._constants["fc.weight"] = lambda: _times(weight(), folded)
+        self._constants["fc.bias"] = lambda: _shift(outputs, shift, folded)
+        return self.add("Gemm", value, "fc.weight", "fc.bias", output="embedding", transB=1)
 
     def concatenate(self, values: Sequence[str]) -> str:
         """Channels of several maps, one after the other."""

@@ -11,7 +11,7 @@ from typing import Any
 from faceflow.alignment import TEMPLATES
 from faceflow.errors import InputError
 from faceflow.networks.description import Description, read_description
-from faceflow.networks.fields import Fields
+from faceflow.networks.field_reader import Fields
 from faceflow.weighting import WEIGHTINGS
 
 

@@ -1,4 +1,4 @@
-"""The ArcFace loss as a PyTorch module; :mod:`faceflow.training.arcface` is the same in NumPy."""
+"""The ArcFace loss as a PyTorch module; :mod:`faceflow.training.loss` is the same in NumPy."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from faceflow.alignment import template
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.enrolment import Photo, list_photos
 from faceflow.synthetic import write_people
-from faceflow.training.crops import collect_crops
+from faceflow.training.aligned_crops import collect_crops
 
 
 class NoDetector:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceflow.training.arcface import arcface
+from faceflow.training.loss import arcface
 
 
 def batch(n: int = 5, people: int = 4, size: int = 6, seed: int = 0) -> tuple:
