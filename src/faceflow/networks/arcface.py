@@ -74,16 +74,7 @@ def _block(
     inner = graph.convolve(
         inner, f"{name}.conv2", inputs, outputs, stride=stride, padding=1, norm=f"{name}.bn2"
     )
-    if stride != 1:
-        value = graph.convolve(
-            value,
-            f"{name}.downsample.0",
-            inputs,
-            outputs,
-            1,
-            stride=stride,
-            norm=f"{name}.downsample.1",
-        )
+    value = graph.shortcut(value, f"{name}.downsample", inputs, outputs, stride)
     return graph.prelu(graph.add("Add", inner, value), f"{name}.prelu", 1)
 
 

@@ -8,11 +8,10 @@ from functools import partial
 
 from faceflow.errors import WeightsError
 from faceflow.networks.graph_builder import GraphBuilder
-from faceflow.networks.spec import NetworkSpec
+from faceflow.networks.spec import NetworkSpec, model_file
 from faceflow.weights import CheckpointFile, ModelFile, Tensors
 
 Describe = Callable[[GraphBuilder], None]
-_BUILDER = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +86,8 @@ class Architecture:
 
     def model(self, spec: NetworkSpec) -> ModelFile:
         """The model of this architecture with the weights of ``spec.source``."""
-        return ModelFile(
-            name=spec.name,
-            title=spec.title,
-            kind="network",
-            sources=(spec.source,),
-            licence=spec.licence,
-            graphs=(spec.name,),
-            builder=_BUILDER,
-            build=partial(_build, self, spec.name),
-            shapes=self.expected_shapes if isinstance(spec.source, CheckpointFile) else None,
-        )
+        shapes = self.expected_shapes if isinstance(spec.source, CheckpointFile) else None
+        return model_file(spec, partial(_build, self, spec.name), shapes)
 
 
 def _build(

@@ -10,7 +10,7 @@ from typing import Any
 
 from faceflow.errors import InputError, WeightsError
 from faceflow.networks.description import read_spec
-from faceflow.networks.spec import NetworkSpec
+from faceflow.networks.spec import NetworkSpec, model_file
 from faceflow.weights import ModelFile, Tensors, record, records, store
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -43,16 +43,7 @@ def every() -> tuple[NetworkSpec, ...]:
 
 def model(spec: NetworkSpec) -> ModelFile:
     """Such a network as the model registry sees it: exactly the graph its spec names."""
-    return ModelFile(
-        name=spec.name,
-        title=spec.title,
-        kind="network",
-        sources=(spec.source,),
-        licence=spec.licence,
-        graphs=(spec.name,),
-        builder=1,
-        build=_not_built,
-    )
+    return model_file(spec, _not_built)
 
 
 def save(spec: NetworkSpec, graph: bytes) -> Path:

@@ -127,6 +127,14 @@ class GraphBuilder:
             pads=[rows, columns, rows, columns],
         )
 
+    def shortcut(self, value: str, name: str, inputs: int, outputs: int, stride: int) -> str:
+        """What a residual block adds its layers to: the value itself, or 1 x 1 with a stride."""
+        if stride == 1:
+            return value
+        return self.convolve(
+            value, f"{name}.0", inputs, outputs, 1, stride=stride, norm=f"{name}.1"
+        )
+
     def normalise(
         self, value: str, name: str, channels: int, *, output: str = "", epsilon: float = 1e-5
     ) -> str:
