@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from faceflow.errors import InputError, WeightsError
+from faceflow.files import is_regular
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_members
 from faceflow.weights.pins import pin, pinned, require_pinned
@@ -69,7 +70,8 @@ def _pull_checkpoint(
     model: ModelFile, source: CheckpointFile, from_file: Path | None, progress: Progress | None
 ) -> Path:
     if from_file is not None:
-        found = from_file / source.file_name if from_file.is_dir() else from_file
+        inside = from_file / source.file_name
+        found = inside if is_regular(inside) else from_file
         return import_checkpoint(model, found, progress=progress)
     if source.url:
         return _download_and_import(model, source, progress)
