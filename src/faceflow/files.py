@@ -8,11 +8,13 @@ read is opened here.
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
+import io
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,8 +22,8 @@ from faceflow.errors import FaceflowError, InputError
 
 PathLike = str | os.PathLike[str]
 
-LIST_LIMIT = 256 * 2**20
-"""Most bytes of a list, table or description that are read; a million rows take about 60 MB."""
+LIST_LIMIT = 64 * 2**20
+"""Most bytes of a list, table or description that are read: about a million rows."""
 
 # Where the system has them: without waiting (a pipe would), not for programs started later, not
 # as this process's terminal, and on Windows the bytes as they are.
@@ -149,6 +151,31 @@ def read_text(
         ) from problem
 
 
+def read_table(
+    path: PathLike, columns: Sequence[str], optional: Sequence[str] = (), *, todo: str = ""
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The rows of a CSV file as (line, values of ``columns`` and ``optional``).
+
+    A value that a row lacks is "". ``todo`` says how the file should look.
+
+    Raises:
+        InputError: as for :func:`read_text`; a column is missing; the text is no CSV.
+    """
+    place = os.fspath(path)
+    text = read_text(path, kind="CSV file")
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    try:
+        if not set(columns) <= set(reader.fieldnames or ()):
+            raise InputError(f"{place} has no columns {' and '.join(columns)}", todo=todo)
+        for row in reader:
+            yield (
+                reader.line_num,
+                tuple(row.get(column) or "" for column in (*columns, *optional)),
+            )
+    except csv.Error as problem:
+        raise InputError(f"{place} cannot be read as CSV", why=str(problem), todo=todo) from problem
+
+
 def require_regular(
     path: PathLike,
     *,
@@ -170,6 +197,28 @@ def is_regular(path: PathLike) -> bool:
     with contextlib.suppress(OSError, ValueError):
         return stat.S_ISREG(Path(path).stat().st_mode)
     return False
+
+
+def files_below(folder: PathLike, *, error: type[FaceflowError] = InputError) -> Iterator[Path]:
+    """Everything in a folder and its subfolders that is not a folder, in no order.
+
+    Hidden files and folders are left out; links to folders are not followed, so that no circle
+    of links has no end. Pipes and devices are among the paths: opening one refuses it.
+
+    Raises:
+        FaceflowError: of the class ``error``: a folder is missing or cannot be listed.
+    """
+    waiting = [Path(folder)]  # no recursion: a stranger's folders may be a thousand deep
+    while waiting:
+        place = waiting.pop()
+        with _explained(place, "folder", error):
+            for entry in sorted(place.iterdir()):
+                if entry.name.startswith("."):
+                    continue
+                if not entry.is_dir():
+                    yield entry
+                elif not entry.is_symlink():
+                    waiting.append(entry)
 
 
 def size_text(count: float) -> str:

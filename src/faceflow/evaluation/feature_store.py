@@ -23,7 +23,7 @@ from typing import Protocol
 
 import numpy as np
 
-from faceflow import alignment, analyzer, detection, images, networks, occlusion
+from faceflow import alignment, analyzer, detection, images, landmarks, networks, occlusion
 from faceflow.arrays import Bools, Float32, Int64
 from faceflow.caches import new_key
 from faceflow.datasets import LeftOut, Photo
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS photos (
 _log = logging.getLogger(__name__)
 
 # What features are made by: another release with other code here does not read what this one kept.
-_CODE = (alignment, analyzer, codecs, detection, images, networks, occlusion)
+_CODE = (alignment, analyzer, codecs, detection, images, landmarks, networks, occlusion)
 # Photos added in one transaction: what a kill can cost.
 _BATCH = 32
 # Keys of one query; SQLite's default limit is far higher.

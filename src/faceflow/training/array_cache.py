@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow import alignment, analyzer, detection, images, networks, occlusion
+from faceflow import alignment, analyzer, detection, images, landmarks, networks, occlusion
 from faceflow.caches import new_key
 from faceflow.errors import FaceflowError
 
@@ -26,7 +26,7 @@ _WAIT_SECONDS = 60
 _log = logging.getLogger(__name__)
 
 # What arrays are made by: another release with other code here does not read what this one kept.
-_CODE = (alignment, analyzer, detection, images, networks, occlusion)
+_CODE = (alignment, analyzer, detection, images, landmarks, networks, occlusion)
 
 
 class ArrayCache:
