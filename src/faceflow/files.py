@@ -1,4 +1,4 @@
-"""Files from strangers: regular files only, opened without waiting, up to a stated size.
+"""Files from strangers, regular and up to a stated size; files of ours, whole or not at all.
 
 A path may lead anywhere. Opening a named pipe waits for somebody to write into it, for ever; a
 device may have no end; a file may hold more than the memory does. Whatever faceflow is told to
@@ -8,10 +8,13 @@ read is opened here.
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
+import io
 import os
 import stat
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,8 +22,8 @@ from faceflow.errors import FaceflowError, InputError
 
 PathLike = str | os.PathLike[str]
 
-LIST_LIMIT = 256 * 2**20
-"""Most bytes of a list, table or description that are read; a million rows take about 60 MB."""
+LIST_LIMIT = 64 * 2**20
+"""Most bytes of a list, table or description that are read: about a million rows."""
 
 # Where the system has them: without waiting (a pipe would), not for programs started later, not
 # as this process's terminal, and on Windows the bytes as they are.
@@ -148,6 +151,31 @@ def read_text(
         ) from problem
 
 
+def read_table(
+    path: PathLike, columns: Sequence[str], optional: Sequence[str] = (), *, todo: str = ""
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The rows of a CSV file as (line, values of ``columns`` and ``optional``).
+
+    A value that a row lacks is "". ``todo`` says how the file should look.
+
+    Raises:
+        InputError: as for :func:`read_text`; a column is missing; the text is no CSV.
+    """
+    place = os.fspath(path)
+    text = read_text(path, kind="CSV file")
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    try:
+        if not set(columns) <= set(reader.fieldnames or ()):
+            raise InputError(f"{place} has no columns {' and '.join(columns)}", todo=todo)
+        for row in reader:
+            yield (
+                reader.line_num,
+                tuple(row.get(column) or "" for column in (*columns, *optional)),
+            )
+    except csv.Error as problem:
+        raise InputError(f"{place} cannot be read as CSV", why=str(problem), todo=todo) from problem
+
+
 def require_regular(
     path: PathLike,
     *,
@@ -169,6 +197,28 @@ def is_regular(path: PathLike) -> bool:
     with contextlib.suppress(OSError, ValueError):
         return stat.S_ISREG(Path(path).stat().st_mode)
     return False
+
+
+def files_below(folder: PathLike, *, error: type[FaceflowError] = InputError) -> Iterator[Path]:
+    """Everything in a folder and its subfolders that is not a folder, in no order.
+
+    Hidden files and folders are left out; links to folders are not followed, so that no circle
+    of links has no end. Pipes and devices are among the paths: opening one refuses it.
+
+    Raises:
+        FaceflowError: of the class ``error``: a folder is missing or cannot be listed.
+    """
+    waiting = [Path(folder)]  # no recursion: a stranger's folders may be a thousand deep
+    while waiting:
+        place = waiting.pop()
+        with _explained(place, "folder", error):
+            for entry in sorted(place.iterdir()):
+                if entry.name.startswith("."):
+                    continue
+                if not entry.is_dir():
+                    yield entry
+                elif not entry.is_symlink():
+                    waiting.append(entry)
 
 
 def size_text(count: float) -> str:
@@ -224,3 +274,43 @@ def _explained(path: PathLike, kind: str, error: type[FaceflowError]) -> Iterato
             why=getattr(problem, "strerror", None) or str(problem),
             todo=_TODO.get(number or 0, ""),
         ) from problem
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Give a binary file that becomes ``path`` when the block ends well.
+
+    The bytes go to a temporary file in the same folder (created when missing), reach the
+    disk, and are renamed over ``path``: a reader sees the old file or the new one, never a
+    part, and so does the next start after a power cut. On any failure ``path`` is as it was
+    and nothing is left behind.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A part of the name only: the longest name that the system takes has no room for more.
+    begin = path.name[:40]
+    handle, name = tempfile.mkstemp(prefix=f".{begin}.", suffix=".part", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp makes it private; what we write may be shared
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # only POSIX lets a folder be opened and synced
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

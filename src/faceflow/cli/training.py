@@ -76,7 +76,7 @@ class Training:
 
     def folder(self, base: NetworkSpec, kind: str) -> Path:
         """Where what is computed of the photos is kept."""
-        from faceflow.weights import cache_dir
+        from faceflow.caches import cache_dir
 
         named = f"{base.name}-{base.digest[:12]}-{self.face}{kind}"
         return self.features or cache_dir() / "training" / named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from faceflow.errors import WeightsError
@@ -25,6 +25,7 @@ class Architecture:
         describe: adds the layers, from the value ``image`` to the values named in ``outputs``.
         restore: the state dict, of the constants of a graph; None where building loses it, as
             folding a batch normalisation does. What has it can be trained as a whole.
+        graph_name: what the graph calls itself; the title where it is empty.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Architecture:
     outputs: Mapping[str, tuple[int, ...]]
     describe: Describe
     restore: Callable[[Tensors], Tensors] | None = None
+    graph_name: str = ""
 
     def expected_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every entry the state dict must hold, with its shape, in the order of the layers."""
@@ -53,7 +55,7 @@ class Architecture:
         builder = GraphBuilder(tensors)
         self.describe(builder)
         return serialise(
-            self.title,
+            self.graph_name or self.title,
             builder.onnx_nodes(),
             inputs={"image": ["N", *self.image]},
             outputs={name: ["N", *shape] for name, shape in self.outputs.items()},
@@ -84,10 +86,16 @@ class Architecture:
         require_shapes(tensors, shapes, model=self.title)
         return {name: tensors[name] for name in shapes}
 
-    def model(self, spec: NetworkSpec) -> ModelFile:
-        """The model of this architecture with the weights of ``spec.source``."""
+    def model(self, spec: NetworkSpec, *, graph_sha256: str = "") -> ModelFile:
+        """The model of this architecture with the weights of ``spec.source``.
+
+        Args:
+            spec: the network.
+            graph_sha256: hex sha256 of the graph, where the weights are published and known.
+        """
         shapes = self.expected_shapes if isinstance(spec.source, CheckpointFile) else None
-        return model_file(spec, partial(_build, self, spec.name), shapes)
+        made = model_file(spec, partial(_build, self, spec.name), shapes)
+        return replace(made, graph_sha256={spec.name: graph_sha256}) if graph_sha256 else made
 
 
 def _build(

@@ -120,5 +120,8 @@ ARCHITECTURE = Architecture(
     outputs={"embedding": (256,), "patches": (128, 8, 8)},
     describe=_describe,
     restore=_restore,
+    graph_name="lightcnn-v4",
 )
-MODEL = ARCHITECTURE.model(SPEC)
+MODEL = ARCHITECTURE.model(
+    SPEC, graph_sha256="7a589e3b8ba7e74548df2e02598baec7d21a62eb0c6dd1f7fe41e3d579e80764"
+)

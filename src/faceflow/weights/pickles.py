@@ -151,8 +151,8 @@ def _argument(instruction: pickletools.OpcodeInfo, stream: BinaryIO) -> Any:
 
 
 def damaged(name: str, why: str) -> WeightsError:
-    """The error about a file that does not hold what it should."""
-    return WeightsError(f"{name} is damaged", why=why, todo="fetch the file again")
+    """The error about a file that does not hold what it should; ``why`` may quote from it."""
+    return WeightsError(f"{name} is damaged", why=shown(why, 300), todo="fetch the file again")
 
 
 def shown(value: Any, length: int = 80) -> str:
