@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,25 @@ def test_files_that_are_no_toml(tmp_path: Path, content: bytes) -> None:
         read(tmp_path, content)
     with pytest.raises(InputError, match="as TOML"):
         read_file(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"a = 1\n" + b"#" * 2**20, "at most 1.0 MB are read"),
+        (b"a = " + b"[" * 100_000, "recursion|nest|Invalid"),
+        (b'title = "' + b"x" * 5000 + b'"\n', "missing|4000 characters"),
+    ],
+    ids=["size", "depth", "length"],
+)
+def test_files_out_of_all_proportion(tmp_path: Path, content: bytes, why: str) -> None:
+    with pytest.raises(InputError, match=why) as caught:
+        read(tmp_path, content)
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "network.toml")
+    with pytest.raises(InputError, match="as TOML"):
+        read_file(tmp_path / "network.toml")

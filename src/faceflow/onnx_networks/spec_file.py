@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from faceflow.alignment import TEMPLATES
-from faceflow.errors import InputError
+from faceflow.errors import FaceflowError, InputError
+from faceflow.files import read_regular
 from faceflow.networks.description import Description, read_description
 from faceflow.networks.field_reader import Fields
 from faceflow.weighting import WEIGHTINGS
+
+_LARGEST_FILE = 2**20  # bytes; a description has one or two thousand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +42,12 @@ def read_file(file: str | Path) -> OnnxDescription:
     """
     path = Path(file)
     try:
-        text = path.read_bytes().decode("utf-8")
-        values = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        content = read_regular(path, limit=_LARGEST_FILE, kind="description")
+        values = tomllib.loads(content.decode("utf-8"))
+    except (FaceflowError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} cannot be read as TOML",
-            why=getattr(error, "strerror", None) or str(error),
+            why=error.why if isinstance(error, FaceflowError) else str(error),
             todo="`faceflow models inspect FILE.onnx` prints a description to start from",
         ) from error
     return parse(values, str(path))
