@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import unicodedata
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_csv(tmp_path: Path) -> None:
         (b"path,person\na.jpg,Ada\nb.jpg,\n", "line 3, lacks"),
         (b"path,person\na.jpg\n", "line 2, lacks"),
         (b"path,person\na.jpg,\x1b[2J\n", "line 2: .*U\\+001B"),
-        (b"path,person\na.jpg,\xff\n", "cannot be read as CSV"),
+        (b"path,person\na.jpg,\xff\n", "CSV file .* not UTF-8"),
         (b'path,person\n"a.jpg,Ada\n', "cannot be read as CSV"),
     ],
 )
@@ -233,3 +234,52 @@ def test_another_networks_gallery_is_refused(
         pytest.raises(GalleryMismatchError),
     ):
         enroll_photos(list_photos([photos]), other, analyzer)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_pipe_named_like_a_photo_is_reported_and_the_rest_enrolled(
+    photos: Path, gallery: Gallery, analyzer: FaceAnalyzer
+) -> None:
+    """Opening it used to wait for ever."""
+    folder = next(path for path in photos.iterdir() if path.is_dir())
+    os.mkfifo(folder / "x.jpg")
+    (folder / "y.jpg").symlink_to("/dev/zero")
+    (folder / "circle").symlink_to(photos)
+    report = enroll_photos(list_photos([photos]), gallery, analyzer)
+    assert (report.added, len(report.skipped)) == (4, 2)
+    assert [str(skip.error).split("it is ")[1][:8] for skip in report.skipped] == [
+        "a pipe. ",
+        "a device",
+    ]
+    assert {skip.reason for skip in report.skipped} == {"unreadable"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_list_that_is_a_pipe_or_endless_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    os.mkfifo(table)
+    with pytest.raises(InputError, match="it is a pipe"):
+        list_photos([table])
+    table.unlink()
+    with table.open("wb") as file:
+        file.truncate(2**36)
+    with pytest.raises(InputError, match="too large"):
+        list_photos([table])
+
+
+def test_folders_a_thousand_deep_are_walked(tmp_path: Path) -> None:
+    """Deeper than Python's recursion goes; still within the longest path Linux takes."""
+    if os.name != "posix":
+        pytest.skip("paths this long need a setting on Windows")
+    deep = tmp_path / "Ada"
+    deep.mkdir()
+    for _ in range(1100):
+        deep = deep / "d"
+        deep.mkdir()
+    touch(deep / "1.jpg")
+    assert [photo.person for photo in list_photos([tmp_path]).photos] == ["Ada"]
+    while deep != tmp_path:  # pytest's own cleaning up recurses
+        for path in deep.glob("*.jpg"):
+            path.unlink()
+        deep.rmdir()
+        deep = deep.parent

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from drawn_people import identity, portrait
 from faceflow.networks.torch import build
 from faceflow.occlusion import occlude
-from faceflow.training.margin import ArcFaceMargin
+from faceflow.training.torch_loss import ArcFaceMargin
 
 IMAGES, EPOCHS, PEOPLE = 907_459, 12, 10_575
 # (name, peak of dense half precision in FLOP/s by its maker, assumed share of it)

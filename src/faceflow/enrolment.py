@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from faceflow.analyzer import Face, FaceAnalyzer, WholeImage
 from faceflow.arrays import UInt8
 from faceflow.detection import Detection, Detector
 from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
+from faceflow.files import read_table
 from faceflow.gallery import Enrolment, EnrolReport, Gallery, SharedPhoto, person_name
 from faceflow.images import content_hash, iter_images
 
@@ -156,21 +156,10 @@ def photos_in_csv(path: str | Path) -> Listing:
     file = Path(path)
     example = "its first line must be 'path,person' and each other line a photo and a name"
     photos = []
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True, strict=True)
-            if not {"path", "person"} <= set(reader.fieldnames or ()):
-                raise InputError(f"{file} has no columns path and person", todo=example)
-            for row in reader:
-                place, person = row["path"], row["person"]
-                if not place or not person or not person.strip():
-                    raise InputError(
-                        f"{file}, line {reader.line_num}, lacks a path or a person", todo=example
-                    )
-                photos.append(Photo(file.parent / place, _name(person, file, reader.line_num)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{file} cannot be read as CSV", why=why, todo=example) from error
+    for line, (place, person) in read_table(file, ("path", "person"), todo=example):
+        if not place or not person.strip():
+            raise InputError(f"{file}, line {line}, lacks a path or a person", todo=example)
+        photos.append(Photo(file.parent / place, _name(person, file, line)))
     if not photos:
         raise InputError(f"{file} lists no photos", todo=example)
     return Listing(tuple(photos))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -13,14 +13,17 @@ from PIL import Image
 
 from faceflow.arrays import UInt8
 from faceflow.errors import FaceflowError, ImageError, InputError
+from faceflow.files import files_below, read_regular
+from faceflow.photo_limits import (
+    FILE_LIMIT,
+    MAX_SIDE,
+    odd_structure,
+    too_costly,
+    too_many_pixels,
+)
 
 ImageSource = str | Path | bytes | Image.Image | UInt8
 """A file's path, a file's bytes, a Pillow image or an array; see :func:`load_image`."""
-
-MAX_SIDE = 20_000
-"""Longest side, in pixels, that is decoded."""
-MAX_PIXELS = 89_000_000
-"""Most pixels that are decoded (267 MB as RGB), just below where Pillow starts to warn."""
 
 # fmt: off
 SUFFIXES = frozenset((
@@ -35,15 +38,17 @@ not read it: such a photo must show up as an error, not vanish."""
 _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 _EXIF_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# Orientation in EXIF -> a view of the upright picture in the order in which the file holds it.
+_AS_STORED: dict[int, Callable[[UInt8], UInt8]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: np.rot90(upright),
+    7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda upright: np.rot90(upright, -1),
 }
+_STRIP = 2**17  # pixels that are converted at a time
 
 
 def load_image(source: ImageSource) -> UInt8:
@@ -59,26 +64,29 @@ def load_image(source: ImageSource) -> UInt8:
             (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA. An RGB array is not copied.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, not an image, or larger than
-            ``MAX_SIDE`` or ``MAX_PIXELS``.
+        ImageError: the file is missing, no regular file, empty, truncated, not an image, or
+            costlier than :mod:`faceflow.photo_limits` allows: a photo of a few bytes can ask
+            for gigabytes.
         InputError: an array of another type or shape, or an object of another type.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
         return _decode(source, source_name(source))
-    data = _read(source)
+    data = read_photo(source)
     name = source_name(source)
     if not data:
         raise ImageError(f"{name} is empty", why="it holds zero bytes")
+    if odd := odd_structure(data):
+        raise _too_large(name, odd)
     try:
         image = Image.open(io.BytesIO(data), formats=_readable_formats())
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name) from error
+        raise _too_large(name, too_many_pixels(MAX_SIDE, MAX_SIDE)) from error
     except Exception as error:  # Pillow's readers raise whatever hostile bytes lead them to.
         raise _not_an_image(name, data) from error
     with image:
-        return _decode(image, name)
+        return _decode(image, name, data)
 
 
 def content_hash(source: ImageSource) -> str:
@@ -95,34 +103,21 @@ def content_hash(source: ImageSource) -> str:
         digest = hashlib.sha256(f"rgb8 {pixels.shape[0]}x{pixels.shape[1]}:".encode())
         digest.update(pixels.data)
         return digest.hexdigest()
-    return hashlib.sha256(_read(source)).hexdigest()
+    return hashlib.sha256(read_photo(source)).hexdigest()
 
 
 def iter_images(folder: str | Path) -> list[Path]:
     """Paths of the photos in a folder and its subfolders, sorted; told by their endings.
 
-    Hidden files and folders are left out, links to folders are not followed. A folder without
-    photos gives an empty list.
+    Hidden files and folders are left out, links to folders are not followed. What is called
+    like a photo and is none, a pipe for instance, is listed: reading it is an error that names
+    it. A folder without photos gives an empty list.
 
     Raises:
         ImageError: the folder is missing or cannot be listed.
     """
-    root = Path(folder)
-
-    def refuse(error: OSError) -> None:
-        raise ImageError(f"The folder {root} cannot be read", why=str(error)) from error
-
-    if not root.is_dir():
-        refuse(NotADirectoryError(f"{root} is not a folder"))
-    found: list[Path] = []
-    for parent, folders, files in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
-    return sorted(found)
+    found = files_below(folder, error=ImageError)
+    return sorted(path for path in found if path.suffix.lower() in SUFFIXES)
 
 
 def source_name(source: object) -> str:
@@ -140,7 +135,13 @@ def _readable_formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _read(source: str | Path | bytes) -> bytes:
+def read_photo(source: str | Path | bytes) -> bytes:
+    """The bytes of a photo's file, undecoded.
+
+    Raises:
+        ImageError: the file is missing, no regular file, or above ``FILE_LIMIT``.
+        InputError: neither a path nor bytes.
+    """
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
     if not isinstance(source, (str, Path)):
@@ -148,25 +149,18 @@ def _read(source: str | Path | bytes) -> bytes:
             f"An image cannot be a {type(source).__name__}",
             todo="give a path, the bytes of a file, a Pillow image or a uint8 array",
         )
-    try:
-        return Path(source).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
-        why = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"The image {source} cannot be read", why=why) from error
+    return read_regular(source, limit=FILE_LIMIT, kind="image", error=ImageError)
 
 
-def _decode(image: Image.Image, name: str) -> UInt8:
+def _decode(image: Image.Image, name: str, data: bytes = b"") -> UInt8:
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError(f"{name} has no pixels", why=f"it is {width} x {height}")
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise _too_large(name, f"{width} x {height} pixels")
+    if refused := too_costly(image, data):
+        raise _too_large(name, refused, f"{width} x {height} pixels")
     try:
         image.load()
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-        if orientation in _UPRIGHT:
-            image = image.transpose(_UPRIGHT[orientation])
-        pixels = np.array(_eight_bit(image, name), dtype=np.uint8)
+        pixels = _upright_pixels(image, name)
     except FaceflowError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever hostile bytes lead them to.
@@ -175,13 +169,33 @@ def _decode(image: Image.Image, name: str) -> UInt8:
             why=str(error) or type(error).__name__,
             todo="copy or download the file again",
         ) from error
-    return np.ascontiguousarray(pixels)
+    return pixels
+
+
+def _upright_pixels(image: Image.Image, name: str) -> UInt8:
+    """(H, W, 3) RGB of a loaded image, turned upright.
+
+    Strip by strip, straight into its place: whole pictures in between would take several
+    times the memory of the result.
+    """
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    width, height = image.size
+    across = orientation in (5, 6, 7, 8)
+    upright = np.empty((width, height, 3) if across else (height, width, 3), np.uint8)
+    turned = _AS_STORED.get(orientation)
+    stored = upright if turned is None else turned(upright)
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        strip = image.crop((0, top, width, bottom)) if bottom - top < height else image
+        stored[top:bottom] = np.asarray(_eight_bit(strip, name))
+    return upright
 
 
 def _eight_bit(image: Image.Image, name: str) -> Image.Image:
     """RGB, 8 bits a channel, from any mode; transparency over white."""
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image).astype(np.int32)
         if values.min() < 0 or values.max() > 0xFFFF:
             raise ImageError(f"{name} holds integers beyond 16 bits", todo="save it with 8 bits")
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
@@ -204,18 +218,18 @@ def _from_array(pixels: UInt8) -> UInt8:
         )
     if 0 in shape:
         raise InputError(f"An image array has no pixels: its shape is {shape}")
-    if max(shape[:2]) > MAX_SIDE or shape[0] * shape[1] > MAX_PIXELS:
-        raise _too_large("The array", f"{shape[1]} x {shape[0]} pixels")
+    if refused := too_many_pixels(shape[1], shape[0]):
+        raise _too_large("The array", refused, f"{shape[1]} x {shape[0]} pixels")
     if shape[2:] == (3,):
         return np.ascontiguousarray(pixels)
-    return np.array(_eight_bit(Image.fromarray(pixels), "The array"))
+    return _upright_pixels(Image.fromarray(pixels), "The array")
 
 
-def _too_large(name: str, size: str = "") -> ImageError:
+def _too_large(name: str, why: str, size: str = "") -> ImageError:
     return ImageError(
         f"{name} is too large" + (f": {size}" if size else ""),
-        why=f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS // 10**6} million in all are read",
-        todo="scale it down first",
+        why=why,
+        todo="scale it down, or save it as a plain JPEG or PNG",
     )
 
 

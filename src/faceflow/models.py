@@ -24,11 +24,28 @@ def find(name: str) -> ModelFile:
     Raises:
         InputError: there is none; the error lists those there are.
     """
-    known = {model.name: model for model in available()}
-    name = {spec.name: spec.model_name for spec in networks.available()}.get(name, name)
-    if name not in known:
-        raise InputError(f"there is no model {name!r}", todo=f"choose one of {', '.join(known)}")
-    return known[name]
+    network = networks.find(name)
+    if network is not None:
+        return networks.model(network)
+    for model in detection.MODELS:
+        if model.name == name:
+            return model
+    known = ", ".join(model.name for model in available())
+    raise InputError(f"there is no model {name!r}", todo=f"choose one of {known}")
+
+
+def require_new_name(name: str) -> None:
+    """Check that a network of the user's can be called ``name``.
+
+    Raises:
+        InputError: it cannot be a name, or belongs to a model of faceflow's own.
+    """
+    networks.check_name(name)
+    if name in networks.OWN_NAMES | {model.name for model in detection.MODELS}:
+        raise InputError(
+            f"{name} is the name of a model of faceflow's own",
+            todo=f"choose another name, e.g. {name}-masked",
+        )
 
 
 def pull(

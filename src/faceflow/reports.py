@@ -18,11 +18,11 @@ from faceflow.arrays import UInt8
 from faceflow.errors import InputError
 from faceflow.explain import Caption, PageRow, explain_pair, flow_picture, html_page, to_json
 from faceflow.explain.picture import PARTS, WEIGHTS
+from faceflow.files import atomic_write
 from faceflow.gallery import Gallery
 from faceflow.identification import Matches
 from faceflow.images import load_image
 from faceflow.matching import MatchOptions
-from faceflow.weights import atomic_write
 
 TOP = 5
 """How many people a page shows unless it is said otherwise."""

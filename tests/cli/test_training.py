@@ -11,7 +11,7 @@ import pytest
 
 from faceflow import detection
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.weights import cache_dir
+from faceflow.caches import cache_dir
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_head_from_photos_to_identification(
     ("words", "told"),
     [
         (["--name", "Tiny!"], "cannot be a network's name"),
-        (["--name", "mtcnn"], "published model"),
+        (["--name", "mtcnn"], "model of faceflow's own"),
         (["--name", "tiny", "--cover", "beard"], "no cover is called"),
         (["--name", "tiny", "--network", "vgg"], "there is no network"),
         (["--name", "tiny", "--recipe", "none.toml"], "cannot be read"),

@@ -187,3 +187,26 @@ def test_a_long_frame_is_no_trap(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(data)
     with pytest.raises(InputError):
         read_bin(tmp_path / "x.bin")
+
+
+def test_keys_that_are_never_hashed_to_the_end_are_refused(tmp_path: Path) -> None:
+    """Nested tuples, both halves the same: hashing the outermost takes 2 ** 60 steps."""
+    nest = b"".join(b"(" + b"h\x00" * 2 + b"t" + b"q\x00" for _ in range(60))
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"\x80\x02})q\x00" + nest + b"Ns.")
+    with pytest.raises(InputError, match="holds a dictionary"):
+        read_bin(path)
+
+
+def test_endless_steps_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"\x80\x02" + b"N0" * 1_500_000 + b"N.")
+    with pytest.raises(InputError, match="more than 2,000,000 steps"):
+        read_bin(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.bin")
+    with pytest.raises(InputError, match="no file"):
+        read_bin(tmp_path / "a.bin")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from faceflow import child
+from faceflow.child import Answer
 
 C, D = 16, 32
 Build = Callable[..., Path]
@@ -115,12 +119,32 @@ def nhwc(path: Path) -> Path:
     return net.save(path, {"image": ["N", 112, 112, 3]}, {"embedding": ["N", D]})
 
 
-def one_at_a_time(path: Path, *, batch: Any) -> Path:
-    """Flattened by a constant shape that holds the batch: only 1 will do."""
+def one_at_a_time(path: Path, *, batch: Any, shape: tuple[int, int] = (1, C * 49)) -> Path:
+    """Flattened by a constant shape that holds the batch: only that will do."""
     net = Net(3)
-    x = net.add("Reshape", net.stem("x"), net.constant("shape", [1, C * 49]), out="flat")
+    x = net.add("Reshape", net.stem("x"), net.constant("shape", list(shape)), out="flat")
     net.add("Gemm", x, net.noise("fc.w", D, C * 49), out="y", transB=1)
     return net.save(path, {"x": [batch, 3, 112, 112]}, {"y": [batch, D]})
+
+
+def rows_of_two(path: Path) -> Path:
+    """The batch is multiplied into a reshaping in the middle, so nothing but 2 will do."""
+    net = Net(9)
+    x = net.add("Transpose", net.stem("x"), out="last", perm=[0, 2, 3, 1])
+    x = net.add("Reshape", x, net.constant("places", [2 * 49, C]), out="rows")
+    x = net.add("MatMul", x, net.noise("mix", C, C), out="mixed")
+    x = net.add("Reshape", x, net.constant("shape", [2, C * 49]), out="flat")
+    net.add("Gemm", x, net.noise("fc.w", D, C * 49), out="y", transB=1)
+    return net.save(path, {"x": [2, 3, 112, 112]}, {"y": [2, D]})
+
+
+def mixing(path: Path) -> Path:
+    """Each picture's answer depends on the others."""
+    net = Net(10)
+    x = net.add("Flatten", net.stem("x"), out="flat")
+    x = net.add("Gemm", x, net.noise("fc.w", D, C * 49), out="fc", transB=1)
+    net.add("Softmax", x, out="y", axis=0)
+    return net.save(path, {"x": [2, 3, 112, 112]}, {"y": [2, D]})
 
 
 def mxnet(path: Path) -> Path:
@@ -184,6 +208,8 @@ _KINDS: dict[str, Build] = {
     "nhwc": nhwc,
     "one_at_a_time": one_at_a_time,
     "unit_output": unit_output,
+    "rows_of_two": rows_of_two,
+    "mixing": mixing,
     "mxnet": mxnet,
     "constants": constants,
     "average": average,
@@ -194,6 +220,26 @@ _KINDS: dict[str, Build] = {
 def make(tmp_path: Path) -> Build:
     """Write a network of that kind and give its path."""
     return lambda kind, **options: _KINDS[kind](tmp_path / f"{kind}.onnx", **options)
+
+
+@pytest.fixture
+def apart() -> None:
+    """Asked for by tests that want the child process itself."""
+
+
+@pytest.fixture(autouse=True)
+def in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs in a child process runs here: half a second less for each call."""
+    if "apart" in request.fixturenames:
+        return
+
+    def run(
+        function: Callable[..., Answer], data: BinaryIO, arguments: dict[str, Any], **_: Any
+    ) -> Answer:
+        answer = function(data, **json.loads(json.dumps(arguments)))
+        return Answer(json.loads(json.dumps(answer.value)), answer.arrays)
+
+    monkeypatch.setattr(child, "run", run)
 
 
 @pytest.fixture

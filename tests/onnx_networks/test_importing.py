@@ -15,17 +15,18 @@ import pytest
 
 from faceflow import models, networks, patch_model
 from faceflow.errors import InputError, WeightsError
-from faceflow.onnx_networks import Description, import_network, inspect
-from faceflow.weights import Status
+from faceflow.onnx_networks import OnnxDescription, import_network, inspect
+from faceflow.weights import Licence, Status
 
 Build = Callable[..., Path]
+TERMS = Licence("not stated", "ours", "none, noise", "made for a test")
 
 
-def describe(file: Path, **changes: Any) -> Description:
+def describe(file: Path, **changes: Any) -> OnnxDescription:
     found = inspect(file)
     gray = found.input_channels == 1
     return replace(
-        Description(
+        OnnxDescription(
             title="A small one",
             input_size=found.input_size,
             colour="gray" if gray else "rgb",
@@ -34,8 +35,7 @@ def describe(file: Path, **changes: Any) -> Description:
             template="lightcnn-128" if gray else "arcface-112",
             embedding=found.embeddings[0][0],
             patches=found.patches[0].tensor,
-            licence="ours",
-            training_data="none, noise",
+            licence=TERMS,
         ),
         **changes,
     )
@@ -165,7 +165,9 @@ def test_the_digest_covers_graph_values_and_preprocessing(make: Build, cache: Pa
     }
     assert len(digests) == 4
     same = [
-        import_network("other", file, replace(base, title="x", licence="y")),
+        import_network(
+            "other", file, replace(base, title="x", licence=replace(TERMS, weights="y"))
+        ),
         import_network("mine", file, replace(base, defaults=networks.MatchDefaults(1, "apc", 3))),
     ]
     assert {one.digest for one in same} == {import_network("mine", file, base).digest}

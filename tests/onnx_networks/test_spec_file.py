@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from faceflow.errors import InputError
 from faceflow.networks import MatchDefaults
-from faceflow.onnx_networks import read_description
+from faceflow.onnx_networks import OnnxDescription, read_file
 
 GOOD = """
 title = "A network"
@@ -19,9 +20,11 @@ std = [128, 128.0, 128]
 template = "arcface-112"
 embedding = "fc1"
 patches = "bn2"
-licence = "unknown"
-training_data = "drawn faces"
 upstream = "https://example.org"
+
+[licence]
+weights = "unknown"
+training_data = "drawn faces"
 
 [defaults]
 alpha = 0.3
@@ -30,25 +33,21 @@ k = 50
 """
 
 
-def read(tmp_path: Path, text: str | bytes) -> object:
+def read(tmp_path: Path, text: str | bytes) -> OnnxDescription:
     path = tmp_path / "network.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_description(path)
+    return read_file(path)
 
 
 def test_all_fields(tmp_path: Path) -> None:
-    found = read_description_of(tmp_path, GOOD)
+    found = read(tmp_path, GOOD)
     assert found.input_size == (112, 112)
     assert found.std == (128.0, 128.0, 128.0)
     assert found.colour == "bgr"
     assert found.defaults == MatchDefaults(0.3, "norm", 50)
-    assert (found.upstream, found.code_licence) == ("https://example.org", "not stated")
-    cautious = read_description_of(tmp_path, GOOD.split("[defaults]")[0])
+    assert (found.upstream, found.licence.code) == ("https://example.org", "not stated")
+    cautious = read(tmp_path, GOOD.split("[defaults]")[0])
     assert cautious.defaults.weighting == "uniform"
-
-
-def read_description_of(tmp_path: Path, text: str):
-    return read(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +67,8 @@ def read_description_of(tmp_path: Path, text: str):
         ('"arcface-112"', '"arcface"', "template"),
         ('"fc1"', "1", "embedding"),
         ('"bn2"', '" "', "patches"),
-        ('"unknown"', '""', "licence"),
-        ('training_data = "drawn faces"', "", "training_data"),
+        ('"unknown"', '""', "licence.weights"),
+        ('training_data = "drawn faces"', "", "licence.training_data"),
         ("alpha = 0.3", "alpha = 1.3", "defaults.alpha"),
         ('"norm"', '"acp"', "defaults.weighting"),
         ("k = 50", "k = 0", "defaults.k"),
@@ -78,7 +77,7 @@ def read_description_of(tmp_path: Path, text: str):
         ("k = 50", "k = 50\nbeta = 1", "defaults.beta"),
         ("title", "titel", "title"),
         ('title = "A network"', 'title = "A network"\nsize = 3', "size"),
-        ("[defaults]", "defaults = 1\n[other]", "defaults"),
+        ("[defaults]", "[[defaults]]", "defaults"),
     ],
 )
 def test_errors_name_the_field(tmp_path: Path, old: str, new: str, field: str) -> None:
@@ -100,4 +99,26 @@ def test_files_that_are_no_toml(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(InputError, match=r"as TOML.*models inspect"):
         read(tmp_path, content)
     with pytest.raises(InputError, match="as TOML"):
-        read_description(tmp_path / "absent.toml")
+        read_file(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"a = 1\n" + b"#" * 2**20, "at most 1.0 MB are read"),
+        (b"a = " + b"[" * 100_000, "recursion|nest|Invalid"),
+        (b'title = "' + b"x" * 5000 + b'"\n', "missing|4000 characters"),
+    ],
+    ids=["size", "depth", "length"],
+)
+def test_files_out_of_all_proportion(tmp_path: Path, content: bytes, why: str) -> None:
+    with pytest.raises(InputError, match=why) as caught:
+        read(tmp_path, content)
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "network.toml")
+    with pytest.raises(InputError, match="as TOML"):
+        read_file(tmp_path / "network.toml")

@@ -162,9 +162,9 @@ def explain(
         weight_sheet,
     )
     from faceflow.explain.picture import Part
+    from faceflow.files import atomic_write
     from faceflow.matching import options_for
     from faceflow.score import prepare
-    from faceflow.weights import atomic_write
 
     targets = output or ([] if as_json or weights else [Path("explanation.png")])
     if weights is not None and weights.suffix.lower() != ".png":

@@ -8,7 +8,6 @@ programs keep the file's name and add to it: MaskTheFace writes ``NAME_surgical.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from faceflow.datasets.dataset import Dataset, LeftOut, Photo
 from faceflow.datasets.layout import Origin, photos_below
 from faceflow.errors import InputError
+from faceflow.files import is_regular, read_table
 
 ORIGIN = Origin("Edited photos", "the program that made them, e.g. MaskTheFace")
 NO_SOURCE = "no photo has a name that it begins with"
@@ -75,7 +75,7 @@ def pair_by_table(table: Path, sources: Sequence[Photo]) -> Dataset:
     left_out: list[LeftOut] = []
     for edited, source, condition in _rows(ORIGIN.file(table)):
         path, photo = table.parent / edited, by_path.get((table.parent / source).resolve())
-        if not path.is_file():
+        if not is_regular(path):
             left_out.append(LeftOut(path, "the table names it, and it is not there"))
         elif photo is None:
             left_out.append(LeftOut(path, "its source is not among the photos"))
@@ -105,19 +105,9 @@ def _edit(path: Path, source: Photo, condition: str) -> Photo:
 
 
 def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True, strict=True)
-            if not {"edited", "source"} <= set(reader.fieldnames or ()):
-                raise InputError(f"{table} has no columns edited and source", todo=_HEADER)
-            for row in reader:
-                edited, source = row["edited"], row["source"]
-                if not edited or not source or "\0" in edited + source:
-                    raise InputError(
-                        f"{table}, line {reader.line_num}, lacks a picture or a source",
-                        todo=_HEADER,
-                    )
-                yield edited, source, row.get("condition") or ""
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{table} cannot be read as CSV", why=why, todo=_HEADER) from error
+    for line, (edited, source, condition) in read_table(
+        table, ("edited", "source"), ("condition",), todo=_HEADER
+    ):
+        if not edited or not source or "\0" in edited + source:
+            raise InputError(f"{table}, line {line}, lacks a picture or a source", todo=_HEADER)
+        yield edited, source, condition

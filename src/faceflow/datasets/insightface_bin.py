@@ -18,6 +18,7 @@ from faceflow.datasets.dataset import Dataset, LeftOut, Pair, Photo
 from faceflow.datasets.layout import Origin
 from faceflow.datasets.lists import FOLDS
 from faceflow.errors import InputError
+from faceflow.files import read_regular
 
 ORIGIN = Origin(
     "insightface .bin",
@@ -59,10 +60,15 @@ def read_bin(root: Path) -> Dataset:
     return Dataset(root.stem, root, tuple(photos), tuple(left_out), pairs)
 
 
+_LIMIT = 2**31  # bytes; the largest published file has 600 MB
+_MAX_STEPS = 2_000_000  # opcodes; the published files have some ten for each of 14,000 images
+_HASHING = frozenset({"DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET"})
+
+
 def _load(path: Path) -> tuple[list[bytes], list[bool]]:
     try:
-        data = path.read_bytes()
-        _require_small_memo(data)
+        data = read_regular(path, limit=_LIMIT, kind="insightface .bin file")
+        _require_harmless(data)
         # "bytes": Python 2 wrote its images as plain strings.
         loaded = _Reader(io.BytesIO(data), encoding="bytes").load()
     except InputError:
@@ -82,9 +88,17 @@ def _load(path: Path) -> tuple[list[bytes], list[bool]]:
     raise _unlike(path, "a pair of images and truths")
 
 
-def _require_small_memo(data: bytes) -> None:
-    """Refuse a slot number no honest file has: the reader would allocate all slots up to it."""
-    for opcode, argument, _ in pickletools.genops(data):
+def _require_harmless(data: bytes) -> None:
+    """Refuse what no honest file has and what could hold up the reader or fill the memory.
+
+    Dictionaries and sets are not needed, and hashing a key of nested tuples that share their
+    halves takes for ever. The reader would allocate all slots up to the highest number.
+    """
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if count > _MAX_STEPS:
+            raise pickle.UnpicklingError(f"it takes more than {_MAX_STEPS:,} steps")
+        if opcode.name in _HASHING:
+            raise pickle.UnpicklingError("it holds a dictionary or a set")
         if opcode.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > len(data):
             raise pickle.UnpicklingError("it stores a value in an impossible place")
 

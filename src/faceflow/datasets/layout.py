@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from faceflow.datasets.dataset import LeftOut, Photo
 from faceflow.errors import InputError
+from faceflow.files import files_below, is_regular
 from faceflow.images import SUFFIXES, iter_images
 from faceflow.names import person_name
 
@@ -49,7 +49,7 @@ class Origin:
         Raises:
             InputError: it is not; the message says where to get it.
         """
-        if not path.is_file():
+        if not is_regular(path):
             raise InputError(
                 f"{self.title}: there is no file {path}",
                 todo=f"it belongs to the data set, see {self.where}",
@@ -65,16 +65,14 @@ def photos_below(folder: Path, *, known: Collection[Path] = ()) -> tuple[list[Pa
     kept: list[Path] = []
     left_out: list[LeftOut] = []
     for path in iter_images(folder):
-        if path.stat().st_size:
+        if not is_regular(path):
+            left_out.append(LeftOut(path, "not a regular file"))
+        elif path.stat().st_size:
             kept.append(path)
         else:
             left_out.append(LeftOut(path, "an empty file"))
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(parent, name)
-            if path.suffix.lower() in SUFFIXES or name.startswith(".") or path in known:
-                continue
+    for path in sorted(files_below(folder)):
+        if path.suffix.lower() not in SUFFIXES and path not in known:
             left_out.append(LeftOut(path, "not a photo"))
     return kept, left_out
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from faceflow.datasets.dataset import LeftOut, Pair
 from faceflow.errors import InputError
+from faceflow.files import read_text
 
 FOLDS = 10
 
@@ -28,11 +29,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     Raises:
         InputError: the file cannot be read as text, or holds nothing.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"The list {path} cannot be read", why=why) from error
+    text = read_text(path, kind="list")
     lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), start=1)]
     lines = [(n, line) for n, line in lines if line]
     if not lines:

@@ -35,7 +35,7 @@ import numpy as np
 from faceflow.arrays import Bools, Float32, UInt8, unit
 from faceflow.datasets import LeftOut, Photo
 from faceflow.errors import ImageError, InputError
-from faceflow.images import content_hash, load_image
+from faceflow.images import content_hash, load_image, read_photo
 
 Kind = Literal["file", "photo", "part"]
 Progress = Callable[[int, int], None]
@@ -202,9 +202,9 @@ def _read(
     unreadable: list[LeftOut] = []
     for n, photo in enumerate(photos):
         try:
-            data = photo.image if isinstance(photo.image, bytes) else photo.image.read_bytes()
+            data = read_photo(photo.image)
             pixels = load_image(data)
-        except (OSError, ImageError) as error:
+        except ImageError as error:
             unreadable.append(LeftOut(photo.path, str(error)))
         else:
             hashes[n] = content_hash(data)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from faceflow.errors import WeightsError
-from faceflow.weights import Licence, Source
+from faceflow.weights import Licence, ModelFile, Source, Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +118,28 @@ class NetworkSpec:
             del fields["patch_output"]
         fields["source"] = self.source.member_sha256
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def model_file(
+    spec: NetworkSpec,
+    build: Callable[[Mapping[str, Tensors]], Mapping[str, bytes]],
+    shapes: Callable[[], Mapping[str, tuple[int, ...]]] | None = None,
+) -> ModelFile:
+    """The model of a network, as the model registry sees it: one graph of the network's name.
+
+    Args:
+        spec: what it is; its source is the model's.
+        build: tensors by file to that graph; raise ``builder`` when it makes another graph.
+        shapes: of a checkpoint that users import: the entries it must hold.
+    """
+    return ModelFile(
+        name=spec.name,
+        title=spec.title,
+        kind="network",
+        sources=(spec.source,),
+        licence=spec.licence,
+        graphs=(spec.name,),
+        builder=1,
+        build=build,
+        shapes=shapes,
+    )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from faceflow.onnx_networks.importing import import_network
-from faceflow.onnx_networks.inspection import Inspection, Patches, inspect
+from faceflow.onnx_networks.findings import Inspection, Patches
+from faceflow.onnx_networks.importing import import_network, inspect
 from faceflow.onnx_networks.proposal import propose
-from faceflow.onnx_networks.spec_file import Description, read_description
+from faceflow.onnx_networks.spec_file import OnnxDescription, read_file
 
 __all__ = [
-    "Description",
     "Inspection",
+    "OnnxDescription",
     "Patches",
     "import_network",
     "inspect",
     "propose",
-    "read_description",
+    "read_file",
 ]

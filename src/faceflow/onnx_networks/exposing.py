@@ -8,8 +8,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from faceflow.arrays import Float32
+from faceflow.onnx_networks.findings import Inspection, Layout
 from faceflow.onnx_networks.graph import OnnxGraph
-from faceflow.onnx_networks.inspection import Inspection, Layout
 
 _PREFIX = "net/"
 
@@ -92,6 +92,5 @@ def expose(
         producer_name="faceflow",
         opset_imports=list(piece.opset_import),
         ir_version=piece.ir_version,
-        functions=list(piece.functions),
     )
     return bytes(model.SerializeToString(deterministic=True))

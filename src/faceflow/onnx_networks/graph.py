@@ -6,18 +6,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from onnx import TensorProto, helper
 
 from faceflow.arrays import Float32
 from faceflow.errors import WeightsError
+from faceflow.onnx_networks.refusals import refuse, refuse_endless_functions
+from faceflow.weights.session import open_session
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_ONNX_RUNTIME = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,6 @@ class OnnxGraph:
             made,
             opset_imports=list(self.model.opset_import),
             ir_version=max(self.model.ir_version, 4),
-            functions=list(self.model.functions),
         )
         return bytes(model.SerializeToString(deterministic=True))
 
@@ -112,6 +112,11 @@ class OnnxGraph:
         nodes = self.before(values)
         outputs = [helper.make_empty_tensor_value_info(name) for name in values]
         return run_graph(self.piece(nodes, [entry], outputs), {entry.name: image}, self.name)
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """A node's attributes by name."""
+    return {one.name: helper.get_attribute_value(one) for one in node.attribute}
 
 
 def reads(node: onnx.NodeProto) -> list[str]:
@@ -127,40 +132,46 @@ def reads(node: onnx.NodeProto) -> list[str]:
 
 def run_graph(graph: bytes, feed: dict[str, Float32], name: str) -> list[Array]:
     """Run a model once in ONNX Runtime; WeightsError in plain words when it cannot."""
-    from faceflow.weights.session import open_session
-
     try:
-        session = open_session(graph, name=name)
+        # One thread: a second reserves memory, and counts as time of its own.
+        session = open_session(graph, threads=1, name=name)
     except WeightsError as error:
         raise WeightsError(
-            f"ONNX Runtime cannot open {name}", why=error.why, todo="export the network again"
+            f"ONNX Runtime cannot open {name}",
+            why=_plain(error.why),
+            todo="export the network again",
         ) from error
     try:
         found: list[Array] = session.run(None, feed)
     except Exception as error:  # ONNX Runtime raises many unrelated types
         raise WeightsError(
             f"{name} cannot be run on a face crop",
-            why=str(error).splitlines()[0],
+            why=_plain(str(error)),
             todo="check that it is a face network that takes one picture at a time",
         ) from error
     return found
 
 
-def read_graph(file: Path) -> OnnxGraph:
+def _plain(text: str) -> str:
+    """The first line of what a library says of a foreign file, fit for a terminal."""
+    first = (text.splitlines() or [""])[0][:500]
+    return "".join(c if c.isprintable() else "?" for c in first)
+
+
+def read_graph(content: bytes, name: str) -> OnnxGraph:
     """Parse an ONNX file; nothing in it is executed.
 
+    Args:
+        content: the whole file.
+        name: its name, for messages.
+
     Raises:
-        WeightsError: missing, not ONNX, damaged, with weights in a second file, or with
-            operators that ONNX Runtime does not have.
+        WeightsError: not ONNX, damaged, or one of the graphs that are not to be run: with
+            weights in a second file, loops, sizes that depend on pixels, or operators that
+            ONNX Runtime does not have.
     """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise WeightsError(
-            f"{file} cannot be read", why=error.strerror or str(error), todo="check the path"
-        ) from error
     not_onnx = WeightsError(
-        f"{file} is not an ONNX network",
+        f"{name} is not an ONNX network",
         why="it is another kind of file, empty, or damaged",
         todo="give the .onnx file of a face network",
     )
@@ -171,20 +182,14 @@ def read_graph(file: Path) -> OnnxGraph:
         raise not_onnx from error
     if not model.graph.node or not model.opset_import:
         raise not_onnx
-    if any(t.data_location == TensorProto.EXTERNAL for t in model.graph.initializer):
-        raise WeightsError(
-            f"{file} keeps its weights in another file",
-            todo="save it as one file (onnx.save_model with save_as_external_data=False)",
-        )
-    strange = sorted({node.domain for node in model.graph.node} - _ONNX_RUNTIME)
-    own = {function.domain for function in model.functions}
-    if set(strange) - own:
-        raise WeightsError(
-            f"{file} uses operators of {', '.join(set(strange) - own)}",
-            why="ONNX Runtime has only the standard ones",
-            todo="export the network with standard operators",
-        )
-    return OnnxGraph(model, file.name, hashlib.sha256(content).hexdigest())
+    if model.functions:
+        refuse_endless_functions(model, name)
+        try:
+            model = onnx.inliner.inline_local_functions(model)
+        except Exception as error:  # onnx raises its C++ errors as several types
+            raise not_onnx from error
+    refuse(model, name)
+    return OnnxGraph(model, name, hashlib.sha256(content).hexdigest())
 
 
 def shape_of(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:

@@ -1,47 +1,74 @@
-"""Make an ONNX file and its description a network of faceflow."""
+"""The doors for a foreign network: look inside one, and make it a network of faceflow.
+
+The file is opened here and read in a child process under limits; what comes back is a value, or
+the graph that was made of it and tried. See :mod:`faceflow.onnx_networks.refusals` for what is
+refused there, so that a network which was imported can be trusted to run in this process.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
-import numpy as np
-
-from faceflow import detection, networks
-from faceflow.arrays import Float32
-from faceflow.errors import InputError, WeightsError
-from faceflow.features import FaceFeatures
-from faceflow.networks import NetworkSpec, imported
-from faceflow.onnx_networks.exposing import expose
-from faceflow.onnx_networks.graph import OnnxGraph, read_graph, run_graph
-from faceflow.onnx_networks.inspection import Inspection, Layout, inspect_graph, layout_of
-from faceflow.onnx_networks.last_layer import last_layer
-from faceflow.onnx_networks.spec_file import Description
-from faceflow.weights import Licence, OnnxFile
+from faceflow import child, models
+from faceflow.child import Limits
+from faceflow.errors import WeightsError
+from faceflow.files import open_regular
+from faceflow.networks import NetworkSpec, described
+from faceflow.networks.description import Description
+from faceflow.onnx_networks.findings import Inspection, from_values
+from faceflow.onnx_networks.spec_file import OnnxDescription
+from faceflow.weights import OnnxFile
 
 Progress = Callable[[str], None]
-_AGREE = 1e-3  # largest difference between two ways to run a network, of its largest output
+LARGEST_FILE = 2**30
+"""Bytes of an ONNX file at most; the largest face networks known have a quarter of that."""
+_MB = 2**20
+
+
+def inspect(file: str | Path, *, embedding: str | None = None) -> Inspection:
+    """Look at a network; it is run on noise, in a child process under limits.
+
+    Args:
+        file: an ``.onnx`` file.
+        embedding: the output to take for the embedding; None takes the likeliest.
+
+    Raises:
+        InputError: it takes pictures of a size or a number that no face network has.
+        WeightsError: the file is no ONNX network, takes anything but one picture, runs in no
+            ONNX Runtime, needs too much time or memory, or has no output that may be an
+            embedding.
+    """
+    from faceflow.onnx_networks.apart import look  # loads onnx and ONNX Runtime
+
+    path = Path(file)
+    with _opened(path) as data:
+        arguments = {"name": path.name, "embedding": embedding}
+        answer = child.run(
+            look, data, arguments, what=str(path), limits=_limits(data), error=WeightsError
+        )
+    return from_values(answer.value)
 
 
 def import_network(
     name: str,
     file: str | Path,
-    description: Description,
+    description: OnnxDescription,
     *,
     progress: Progress | None = None,
 ) -> NetworkSpec:
     """Check a network, expose its patches as an output, and put it into the cache.
 
-    It is run on noise first: its outputs must have the described shapes, be finite, and not
-    depend on the other faces of a batch. Networks that take one crop at a time are run so.
+    It is run on noise first, in a child process: its outputs must have the described shapes, be
+    finite, and not depend on the other faces of a batch.
 
     Args:
         name: what it will be called: lower-case letters, digits, ``.``, ``_`` and ``-``. A
             network imported under this name before is replaced.
         file: the ``.onnx`` file.
-        description: from :func:`faceflow.onnx_networks.read_description`.
+        description: from :func:`faceflow.onnx_networks.read_file`.
         progress: told what happens.
 
     Returns:
@@ -52,189 +79,50 @@ def import_network(
         InputError: the name is taken or not possible, or the description does not fit.
         WeightsError: the file is no network that can be used, or the cache cannot be written.
     """
-    _check_name(name)
+    from faceflow.onnx_networks.apart import make
+
+    models.require_new_name(name)
+    path = Path(file)
     if progress:
-        progress(f"reading {file}")
-    graph = read_graph(Path(file))
-    found = inspect_graph(graph, embedding=description.embedding, size=description.input_size)
-    _check_input(found, description)
-    layout, shape = _patch_layout(graph, found, description)
-    if progress:
-        progress(f"trying {name} on noise")
-    made, channels, grid = _try(graph, found, description, layout, shape)
+        progress(f"reading {path} and trying {name} on noise")
+    with _opened(path) as data:
+        arguments = {
+            "name": path.name,
+            "embedding": description.embedding,
+            "patches": description.patches,
+            "input_size": description.input_size,
+            "colour": description.colour,
+        }
+        answer = child.run(
+            make, data, arguments, what=str(path), limits=_limits(data), error=WeightsError
+        )
+        size = os.fstat(data.fileno()).st_size
+    height, width = answer.value["grid"]
     spec = NetworkSpec(
+        **{field: getattr(description, field) for field in Description.__slots__},
         name=name,
-        title=description.title,
         source=OnnxFile(
-            file_name=Path(file).name,
-            sha256=_digest(graph, found, description, layout),
-            size=Path(file).stat().st_size,
+            file_name=path.name,
+            sha256=answer.value["sha256"],
+            size=size,
             upstream=description.upstream,
         ),
-        licence=Licence(
-            code=description.code_licence,
-            weights=description.licence,
-            training_data=description.training_data,
-            note=description.note,
-        ),
-        input_size=description.input_size,
-        colour=description.colour,
-        mean=description.mean,
-        std=description.std,
-        template=description.template,
-        embedding_size=found.embeddings[0][1],
-        grid=grid,
-        channels=channels,
-        defaults=description.defaults,
+        embedding_size=answer.value["embedding_size"],
+        grid=(height, width),
+        channels=answer.value["channels"],
     )
-    imported.save(spec, made)
+    described.save(spec, answer.arrays["graph"].tobytes())
     return spec
 
 
-def _check_name(name: str) -> None:
-    if not imported.NAME.fullmatch(name):
-        raise InputError(
-            f"a network cannot be called {name!r}",
-            why="a name is up to 64 lower-case letters, digits, dots, dashes and underscores",
-        )
-    if name in networks.OWN_NAMES | {model.name for model in detection.MODELS}:
-        raise InputError(
-            f"{name} is a model of faceflow's own", todo="choose another name for yours"
-        )
+def _opened(path: Path) -> BinaryIO:
+    return open_regular(path, limit=LARGEST_FILE, kind="ONNX file", error=WeightsError)
 
 
-def _check_input(found: Inspection, description: Description) -> None:
-    if found.input_size != description.input_size:
-        raise InputError(
-            f"the field input_size is {list(description.input_size)}",
-            why=f"{found.name} takes {list(found.input_size)}",
-        )
-    if (found.input_channels == 1) != (description.colour == "gray"):
-        raise InputError(
-            f"the field colour is {description.colour!r}",
-            why=f"{found.name} takes {found.input_channels} channel"
-            + ("" if found.input_channels == 1 else "s"),
-        )
+def _limits(data: BinaryIO) -> Limits:
+    """Well above what an IResNet-100 of 250 MB takes: 12 s of one core and 1.8 GB.
 
-
-def _patch_layout(
-    graph: OnnxGraph, found: Inspection, description: Description
-) -> tuple[Layout, tuple[int, ...]]:
-    """The order of the patches' axes, and their shape for one face."""
-    offered = {one.tensor for one in found.patches}
-    listed = ", ".join(f"{p.tensor} {p.grid[0]}x{p.grid[1]}x{p.channels}" for p in found.patches)
-    if description.patches not in graph.maker or description.patches in graph.constants:
-        raise InputError(
-            f"the field patches is {description.patches!r}",
-            why=f"{found.name} makes no such value",
-            todo=f"likely ones: {listed or 'none was found'}",
-        )
-    value = graph.run(_noise(found, 1), [description.patches])[0]
-    if value.ndim != 4 or value.dtype != np.float32 or value.shape[0] != 1:
-        raise InputError(
-            f"the field patches is {description.patches!r}",
-            why=f"that value is {value.dtype} of shape {value.shape}; (1, C, h, w) or "
-            "(1, h, w, C) in float32 is needed",
-            todo=f"likely ones: {listed or 'none was found'}",
-        )
-    if description.patches in offered:
-        (layout,) = (p.layout for p in found.patches if p.tensor == description.patches)
-        return layout, value.shape
-    return layout_of(graph, description.patches, value.shape), value.shape
-
-
-def _try(
-    graph: OnnxGraph,
-    found: Inspection,
-    description: Description,
-    layout: Layout,
-    shape: tuple[int, ...],
-) -> tuple[bytes, int, tuple[int, int]]:
-    """The graph as it will be run, C and grid; tried alone and, where it may, in a batch."""
-    crops = _noise(found, 3)
-    plain = crops if found.input_layout == "nchw" else crops.transpose(0, 3, 1, 2)
-    plain = np.ascontiguousarray(plain)
-    wanted = [description.embedding, description.patches]
-    alone = [graph.run(crops[n : n + 1], wanted) for n in range(len(crops))]
-    expected = [
-        np.concatenate([one[0].reshape(1, -1) for one in alone]),
-        np.concatenate([_channels_first(one[1], layout) for one in alone]),
-    ]
-    _, c, h, w = expected[1].shape
-    if not all(np.isfinite(values).all() for values in expected):
-        raise WeightsError(
-            f"{found.name} answers noise with NaN or infinity",
-            todo="check that the file is whole, and the fields mean and std",
-        )
-    size = int(expected[0].shape[1])
-    tensors = _last_layer(graph, wanted, layout, expected)
-    for batch in (None, 1) if found.batch is None else (1,):
-        made = expose(
-            graph,
-            found,
-            wanted,
-            layout,
-            batch=batch,
-            embedding_size=size,
-            maps=(c, h, w),
-            tensors=tensors,
-        )
-        try:
-            steps = [plain] if batch is None else [plain[n : n + 1] for n in range(len(plain))]
-            parts = [run_graph(made, {"image": step}, found.name) for step in steps]
-        except WeightsError:
-            if batch is None:  # exported with a free axis that it cannot take more than 1 on
-                continue
-            raise
-        given = [np.concatenate([part[k] for part in parts]) for k in (0, 1)]
-        if all(_agree(a, b) for a, b in zip(given, expected, strict=True)):
-            # Also what faceflow itself will make of it.
-            FaceFeatures.from_maps(given[0], given[1])
-            return made, int(c), (int(h), int(w))
-    raise WeightsError(
-        f"{found.name} answers differently when its patches are read as well",
-        why="its outputs changed by more than rounding",
-        todo="report this with the network, please",
-    )
-
-
-def _last_layer(
-    graph: OnnxGraph, values: list[str], layout: Layout, expected: list[Float32]
-) -> dict[str, Float32]:
-    """What :attr:`FaceNetwork.last_layer` reads; nothing where there is no such layer."""
-    embedding, maps = expected
-    found = last_layer(graph, values[1], layout, values[0], maps.shape[1:])
-    if found is None:
-        return {}
-    weight, bias = found
-    computed = maps.reshape(len(maps), -1).astype(np.float64) @ weight.T + bias
-    if not _agree(computed.astype(np.float32), embedding):
-        return {}
-    return {"fc.weight": weight.astype(np.float32), "fc.bias": bias.astype(np.float32)}
-
-
-def _channels_first(values: Float32, layout: Layout) -> Float32:
-    return values if layout == "nchw" else values.transpose(0, 3, 1, 2)
-
-
-def _agree(a: Float32, b: Float32) -> bool:
-    return a.shape == b.shape and bool(np.abs(a - b).max() <= _AGREE * max(np.abs(b).max(), 1e-6))
-
-
-def _noise(found: Inspection, n: int) -> Float32:
-    axes = (found.input_channels, *found.input_size)
-    if found.input_layout == "nhwc":
-        axes = (*found.input_size, found.input_channels)
-    return np.random.default_rng(2).uniform(-1, 1, (n, *axes)).astype(np.float32)
-
-
-def _digest(graph: OnnxGraph, found: Inspection, description: Description, layout: Layout) -> str:
-    """Not of the rewritten graph, whose bytes may change with the version of ``onnx``."""
-    decisive = [
-        graph.sha256,
-        description.embedding,
-        description.patches,
-        layout,
-        found.input_layout,
-    ]
-    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+    The clock is for a machine that is busy with something else.
+    """
+    size = os.fstat(data.fileno()).st_size
+    return Limits(seconds=400, cpu_seconds=120, memory=1536 * _MB + 10 * size, answer=2**31)

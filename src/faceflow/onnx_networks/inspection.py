@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from onnx import TensorProto, helper
 
 from faceflow.arrays import Float32
-from faceflow.errors import WeightsError
-from faceflow.features import Grid
+from faceflow.errors import InputError, WeightsError
+from faceflow.onnx_networks.batch import free_batch, unset
+from faceflow.onnx_networks.findings import Inspection, Layout, Patches
 from faceflow.onnx_networks.graph import (
     Array,
     OnnxGraph,
     is_float,
-    read_graph,
     reads,
     run_graph,
     shape_of,
 )
 
-Layout = Literal["nchw", "nhwc"]
 _LOOK_BACK = 120  # nodes before the embedding among which patches are looked for
 _OFFERED = 5
 _LARGEST_SIDE = 32
+_LEAST_SIDE, _MOST_SIDE = 8, 1024  # of a face crop, in pixels
+_MOST_AT_A_TIME = 64
+_LISTED = 8
 _FREE_SIDE = 112  # of an input whose size is free: what most face networks take
 # Operators whose output has the axes of their input, in the same order.
 _SAME_AXES = {
@@ -35,125 +35,97 @@ _SAME_AXES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Patches:
-    """A tensor that could serve as the patch grid.
+class _Entry:
+    """The one picture a graph takes."""
 
-    Attributes:
-        tensor: its name.
-        made_by: the operator that makes it.
-        channels: C.
-        grid: (h, w).
-        layout: the order of its axes, "nchw" or "nhwc".
-        between: the operators from it to the embedding, in order.
-        linear: whether the embedding is a linear layer of these patches (with a constant);
-            None when the embedding also depends on the photo beside them.
-    """
-
-    tensor: str
-    made_by: str
+    name: str
     channels: int
-    grid: Grid
+    size: tuple[int, int]
     layout: Layout
-    between: tuple[str, ...]
-    linear: bool | None
+    fixed: bool
+    batch: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
-    """What an ONNX file holds.
+class Inspected:
+    """What was found, and the graph to go on with, its batch made free where it could be."""
 
-    Attributes:
-        name: the file's name.
-        sha256: hex sha256 of the file.
-        inputs, outputs: (name, sizes) each; a text stands for a free axis.
-        input_size: (H, W) of the crop; 112 x 112 where the file leaves it free.
-        input_channels: 3, or 1 for grey.
-        input_layout: the order of the input's axes.
-        fixed_size: whether the file says H and W.
-        batch: the number of crops it takes at a time, None for any.
-        scales_itself: whether the graph begins by scaling its input with constants.
-        embeddings: (name, D) of the outputs that may be the embedding, likeliest first.
-        patches: where the patches may be, likeliest first; of the first embedding.
-    """
-
-    name: str
-    sha256: str
-    inputs: tuple[tuple[str, tuple[int | str, ...]], ...]
-    outputs: tuple[tuple[str, tuple[int | str, ...]], ...]
-    input_size: tuple[int, int]
-    input_channels: int
-    input_layout: Layout
-    fixed_size: bool
-    batch: int | None
-    scales_itself: bool
-    embeddings: tuple[tuple[str, int], ...]
-    patches: tuple[Patches, ...]
-
-
-def inspect(file: str | Path, *, embedding: str | None = None) -> Inspection:
-    """Look at a network; it is run once, on noise.
-
-    Args:
-        file: an ``.onnx`` file.
-        embedding: the output to take for the embedding; None takes the likeliest.
-
-    Raises:
-        WeightsError: the file is no ONNX network, takes anything but one picture, runs in no
-            ONNX Runtime, or has no output that may be an embedding.
-    """
-    return inspect_graph(read_graph(Path(file)), embedding=embedding)
+    found: Inspection
+    graph: OnnxGraph
 
 
 def inspect_graph(
     graph: OnnxGraph, *, embedding: str | None = None, size: tuple[int, int] | None = None
-) -> Inspection:
-    """See :func:`inspect`; ``size`` is (H, W) for a network that leaves it free."""
-    name, channels, known_size, layout, fixed, batch = _input(graph)
-    size = known_size if fixed or size is None else size
-    noise = _noise(channels, size, layout, batch or 1)
+) -> Inspected:
+    """Look at a network; it is run on noise.
+
+    Args:
+        graph: the network.
+        embedding: the output to take for the embedding; None takes the likeliest.
+        size: (H, W) for a network that leaves it free.
+
+    Raises:
+        InputError: it takes pictures of a size or a number that no face network has.
+        WeightsError: it takes anything but one picture, runs in no ONNX Runtime, or has no
+            output that may be an embedding.
+    """
+    entry = _entry(graph)
+    size = entry.size if entry.fixed or size is None else size
+    batch, original = entry.batch, graph
+    if batch is not None and batch < 1:
+        graph, batch = unset(graph), None
+    elif batch is not None and batch > 1:
+        freed = free_batch(graph, noise(entry.channels, size, entry.layout, batch + 1))
+        graph, batch = freed.graph, freed.batch
+    images = noise(entry.channels, size, entry.layout, batch or 1)
     outputs = [value.name for value in graph.model.graph.output]
-    found = dict(zip(outputs, graph.run(noise, outputs), strict=True))
+    found = dict(zip(outputs, graph.run(images, outputs), strict=True))
     embeddings = _embeddings(found, batch or 1)
     if embedding is not None:
         known = [one for one in embeddings if one[0] == embedding]
         if not known:
             raise WeightsError(
                 f"{graph.name} has no output {embedding!r} of one row of numbers per face",
-                why=f"it has {', '.join(f'{n} {found[n].shape}' for n in outputs)}",
+                why=f"it has {_shapes(found)}",
             )
         embeddings = known + [one for one in embeddings if one[0] != embedding]
     if not embeddings:
         raise WeightsError(
             f"{graph.name} has no embedding",
-            why="no output holds one row of 8 or more numbers per face: "
-            + ", ".join(f"{n} {found[n].shape}" for n in outputs),
+            why="no output holds one row of 8 or more numbers per face: " + _shapes(found),
             todo="give a network that answers with one vector per face",
         )
-    return Inspection(
+    inspection = Inspection(
         name=graph.name,
         sha256=graph.sha256,
-        inputs=tuple((value.name, shape_of(value)) for value in graph.inputs),
-        outputs=tuple((value.name, shape_of(value)) for value in graph.model.graph.output),
+        inputs=tuple((value.name, shape_of(value)) for value in original.inputs),
+        outputs=tuple((value.name, shape_of(value)) for value in original.model.graph.output),
         input_size=size,
-        input_channels=channels,
-        input_layout=layout,
-        fixed_size=fixed,
+        input_channels=entry.channels,
+        input_layout=entry.layout,
+        fixed_size=entry.fixed,
         batch=batch,
-        scales_itself=_scales_itself(graph, name),
+        freed=(entry.batch or 0) > 1 and batch is None,
+        scales_itself=_scales_itself(graph, entry.name),
         embeddings=tuple(embeddings),
-        patches=_patches(graph, noise, embeddings[0][0]),
+        patches=_patches(graph, images, embeddings[0][0]),
     )
+    return Inspected(inspection, graph)
 
 
-def _input(
-    graph: OnnxGraph,
-) -> tuple[str, int, tuple[int, int], Layout, bool, int | None]:
+def _shapes(found: dict[str, Array]) -> str:
+    listed = [f"{name} {value.shape}" for name, value in found.items()]
+    return ", ".join(listed[:_LISTED]) + (", ..." if len(listed) > _LISTED else "")
+
+
+def _entry(graph: OnnxGraph) -> _Entry:
     pictures = [value for value in graph.inputs if is_float(value) and len(shape_of(value)) == 4]
     if len(graph.inputs) != 1 or len(pictures) != 1:
-        listed = ", ".join(f"{v.name} {shape_of(v)}" for v in graph.inputs)
+        listed = [f"{v.name} {shape_of(v)}" for v in graph.inputs[:_LISTED]]
         raise WeightsError(
             f"{graph.name} does not take one picture",
-            why=f"its inputs are: {listed or 'none'}; one float32 input (N, C, H, W) is needed",
+            why=f"its inputs are: {', '.join(listed) or 'none'}; one float32 input (N, C, H, W) "
+            "is needed",
         )
     n, *axes = shape_of(pictures[0])
     layout: Layout = "nhwc" if axes[2] in (1, 3) and axes[0] not in (1, 3) else "nchw"
@@ -162,27 +134,34 @@ def _input(
         raise WeightsError(
             f"{graph.name} takes pictures of {channels} channels", why="1 or 3 are possible"
         )
-    if isinstance(n, int) and n > 1:
-        raise WeightsError(
-            f"{graph.name} takes {n} pictures at a time, no more and no less",
+    sides = [side for side in (height, width) if isinstance(side, int)]
+    if any(not _LEAST_SIDE <= side <= _MOST_SIDE for side in sides):
+        raise InputError(
+            f"{graph.name} takes pictures of {height}x{width} pixels",
+            why=f"a side has from {_LEAST_SIDE} to {_MOST_SIDE} pixels",
+            todo="export the network for the size of its face crops, or with free sides",
+        )
+    if isinstance(n, int) and n > _MOST_AT_A_TIME:
+        raise InputError(
+            f"{graph.name} takes {n:,} pictures at a time, no more and no less",
+            why=f"up to {_MOST_AT_A_TIME} are possible",
             todo="export it for one picture, or for any number",
         )
-    fixed = isinstance(height, int) and isinstance(width, int)
-    size = (
-        height if isinstance(height, int) else _FREE_SIDE,
-        width if isinstance(width, int) else _FREE_SIDE,
-    )
-    return (
-        pictures[0].name,
-        int(channels),
-        size,
-        layout,
-        fixed,
-        n if isinstance(n, int) and n else None,
+    return _Entry(
+        name=pictures[0].name,
+        channels=int(channels),
+        size=(
+            height if isinstance(height, int) else _FREE_SIDE,
+            width if isinstance(width, int) else _FREE_SIDE,
+        ),
+        layout=layout,
+        fixed=len(sides) == 2,
+        batch=n if isinstance(n, int) else None,
     )
 
 
-def _noise(channels: int, size: tuple[int, int], layout: Layout, batch: int) -> Float32:
+def noise(channels: int, size: tuple[int, int], layout: Layout, batch: int) -> Float32:
+    """Pictures that show nothing, the same every time."""
     rng = np.random.default_rng(0)
     axes = (channels, *size) if layout == "nchw" else (*size, channels)
     return rng.uniform(-1, 1, (batch, *axes)).astype(np.float32)
@@ -214,13 +193,13 @@ def _scales_itself(graph: OnnxGraph, value: str) -> bool:
     return False
 
 
-def _patches(graph: OnnxGraph, noise: Float32, embedding: str) -> tuple[Patches, ...]:
+def _patches(graph: OnnxGraph, images: Float32, embedding: str) -> tuple[Patches, ...]:
     chain = [node for node in graph.before([embedding]) if node.output[0] not in graph.constants]
     names = [node.output[0] for node in chain[-_LOOK_BACK:]]
-    values = graph.run(noise, names) if names else []
+    values = graph.run(images, names) if names else []
     offered: list[Patches] = []
     for name, value in zip(reversed(names), reversed(values), strict=True):
-        if value.ndim != 4 or value.dtype != np.float32 or value.shape[0] != len(noise):
+        if value.ndim != 4 or value.dtype != np.float32 or value.shape[0] != len(images):
             continue
         layout = layout_of(graph, name, value.shape)
         c, h, w = value.shape[1:] if layout == "nchw" else np.roll(value.shape[1:], 1)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from faceflow.arrays import Float64
-from faceflow.onnx_networks.graph import OnnxGraph, reads
-from faceflow.onnx_networks.inspection import Layout
+from faceflow.onnx_networks.findings import Layout
+from faceflow.onnx_networks.graph import OnnxGraph, attributes, reads
 
 Layer = tuple[Float64, Float64]
 _NOTHING = ("Identity", "Dropout")
@@ -85,7 +84,7 @@ class _Chain:
         return step is not None and step(node, value)
 
     def _transpose(self, node: onnx.NodeProto, _: str) -> bool:
-        key = (self._layout, tuple(_attributes(node).get("perm", ())))
+        key = (self._layout, tuple(attributes(node).get("perm", ())))
         if self._flat or self._weight is not None or key not in _AXES:
             return False
         self._layout = _AXES[key]
@@ -93,7 +92,7 @@ class _Chain:
 
     def _flatten(self, node: onnx.NodeProto, _: str) -> bool:
         self._flat = True
-        return bool(_attributes(node).get("axis", 1) == 1)
+        return bool(attributes(node).get("axis", 1) == 1)
 
     def _reshape(self, node: onnx.NodeProto, _: str) -> bool:
         self._flat = True
@@ -104,7 +103,7 @@ class _Chain:
 
     def _batchnormalization(self, node: onnx.NodeProto, _: str) -> bool:
         scale, shift, mean, var = (self._constant(name) for name in node.input[1:5])
-        factor = scale / np.sqrt(var + _attributes(node).get("epsilon", 1e-5))
+        factor = scale / np.sqrt(var + attributes(node).get("epsilon", 1e-5))
         return self._affine(factor, shift - mean * factor, per_channel=True)
 
     def _add(self, node: onnx.NodeProto, value: str) -> bool:
@@ -120,7 +119,7 @@ class _Chain:
         return node.input[0] == value and self._affine(1 / self._other(node, value), np.zeros(1))
 
     def _gemm(self, node: onnx.NodeProto, value: str) -> bool:
-        found = _attributes(node)
+        found = attributes(node)
         if node.input[0] != value or found.get("transA", 0):
             return False
         matrix = self._constant(node.input[1]) * found.get("alpha", 1.0)
@@ -139,7 +138,7 @@ class _Chain:
     def _conv(self, node: onnx.NodeProto, _: str) -> bool:
         kernel = self._constant(node.input[1])
         bias = self._constant(node.input[2]) if len(node.input) > 2 else np.zeros(len(kernel))
-        group = _attributes(node).get("group", 1)
+        group = attributes(node).get("group", 1)
         if self._weight is not None:
             return (
                 kernel.shape[2:] == (1, 1) and group == 1 and self._matrix(kernel[:, :, 0, 0], bias)
@@ -211,7 +210,7 @@ class _Chain:
             tensor = self._known[name]
         else:
             node = self._graph.maker[name]
-            tensor = _attributes(node)["value"] if node.op_type == "Constant" else None
+            tensor = attributes(node)["value"] if node.op_type == "Constant" else None
         if tensor is None:
             raise ValueError("a constant that is computed")
         return np.asarray(numpy_helper.to_array(tensor), dtype=np.float64)
@@ -223,7 +222,3 @@ def _each_alone(rows: Float64) -> Float64:
     at = np.arange(len(rows))
     full[at, at] = rows
     return full
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {one.name: helper.get_attribute_value(one) for one in node.attribute}

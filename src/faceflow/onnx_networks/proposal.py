@@ -7,7 +7,7 @@ import json
 from faceflow.alignment import TEMPLATES
 from faceflow.errors import WeightsError
 from faceflow.networks.spec import UNCALIBRATED
-from faceflow.onnx_networks.inspection import Inspection
+from faceflow.onnx_networks.findings import Inspection
 
 
 def propose(found: Inspection) -> str:
@@ -47,7 +47,7 @@ def propose(found: Inspection) -> str:
         for one in found.patches[1:]
     ]
     lines = [
-        f"# {found.name}, sha256 {found.sha256}",
+        f"# {_text(found.name)}, sha256 {found.sha256}",
         f"title = {_text(f'{found.name}, {height}x{width}, {grid} patches')}",
         f"input_size = [{height}, {width}]{size_note}",
         f'colour = "{"gray" if gray else "rgb"}"'
@@ -58,7 +58,9 @@ def propose(found: Inspection) -> str:
         f"embedding = {_text(found.embeddings[0][0])}  # {found.embeddings[0][1]} numbers",
         f"patches = {_text(patches.tensor)}  # {grid}",
         *(["# other values that could be the patches:", *others] if others else []),
-        'licence = ""  # CHECK: terms of the weights; "unknown" where they are',
+        "",
+        "[licence]",
+        'weights = ""  # CHECK: terms of the weights; "unknown" where they are',
         'training_data = ""  # CHECK: what it was trained on; "unknown" where it is',
         "",
         "[defaults]  # cautious; calibrate them on photos like yours",
@@ -71,5 +73,6 @@ def propose(found: Inspection) -> str:
 
 
 def _text(value: str) -> str:
-    """A TOML string: JSON's escapes are among TOML's."""
-    return json.dumps(value, ensure_ascii=False)
+    """A TOML string: JSON's escapes are among TOML's, which wants them for control codes."""
+    escaped = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in escaped)

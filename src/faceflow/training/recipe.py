@@ -102,6 +102,27 @@ class NetworkRecipe:
             raise InputError("no cover is named", todo="name some, or set covered_share to 0")
 
 
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run is carried out; none of its numbers depend on it.
+
+    Attributes:
+        workers: processes that load and cover faces ahead.
+        save_every: steps between checkpoints, besides those at each epoch's end.
+        tensorboard: write TensorBoard's files too.
+    """
+
+    workers: int = 0
+    save_every: int = 500
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise InputError(f"workers is {self.workers}", why="it must be 0 or more")
+        if self.save_every < 1:
+            raise InputError(f"save_every is {self.save_every}", why="it must be 1 or more")
+
+
 def read_recipe(kind: type[Recipe], path: Path | None, **changes: Any) -> Recipe:
     """A recipe from a TOML file of its fields, or the default one, with changes.
 
