@@ -167,7 +167,8 @@ def test_a_python_that_does_not_start_is_an_error(
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 sys.path[:0] = [sys.argv[1]]
 import child_tasks
 from faceflow import child
