@@ -4,14 +4,15 @@ The names below are the everyday ones; the modules hold the rest. They load on f
 importing faceflow is quick and starts nothing.
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
+# No import here: `python -m faceflow` runs this with the working folder first on the module path,
+# before `faceflow.cli.main` takes it off.
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from faceflow.analyzer import Face, FaceAnalyzer
     from faceflow.calibration import calibrate
     from faceflow.errors import FaceflowError
@@ -56,9 +57,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOME:
         raise AttributeError(f"module 'faceflow' has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(_HOME[name]), name)
 
 

