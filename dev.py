@@ -48,7 +48,7 @@ def install(*, groups: tuple[str, ...] = ()) -> None:
     if not PYTHON.exists():
         print(f"creating {ENVIRONMENT}", flush=True)
         venv.create(ENVIRONMENT, with_pip=True)
-    run(PYTHON, "-m", "pip", "install", "--quiet", "--editable", ".", *packages)
+    run(PYTHON, "-P", "-m", "pip", "install", "--quiet", "--editable", ".", *packages)
     with stamp.open("a") as file:
         file.write(state + "\n")
 

@@ -13,10 +13,10 @@ from PIL import Image
 from faceflow.arrays import Float64, UInt8
 from faceflow.detection import Detector
 from faceflow.errors import FaceflowError, InputError, NoFaceError
+from faceflow.files import atomic_write
 from faceflow.images import iter_images, load_image
 from faceflow.occlusion import alter, contact_sheet, needs_landmarks
 from faceflow.occlusion.alterations import check_alterations
-from faceflow.weights.cache import atomic_write
 
 SHEET_COVERS = ("mask", "sunglasses", "crop", "hat", "scarf", "hand", "blob")
 """What a contact sheet shows unless told otherwise."""

@@ -160,7 +160,7 @@ def _transport() -> str:
 
 
 def _cache() -> Check:
-    from faceflow.weights import cache_dir
+    from faceflow.caches import cache_dir
 
     folder = cache_dir()
     # The folder may not exist yet: its nearest parent says what can be made there.

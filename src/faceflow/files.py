@@ -1,4 +1,4 @@
-"""Files from strangers: regular files only, opened without waiting, up to a stated size.
+"""Files from strangers, regular and up to a stated size; files of ours, whole or not at all.
 
 A path may lead anywhere. Opening a named pipe waits for somebody to write into it, for ever; a
 device may have no end; a file may hold more than the memory does. Whatever faceflow is told to
@@ -13,6 +13,7 @@ import errno
 import io
 import os
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -273,3 +274,43 @@ def _explained(path: PathLike, kind: str, error: type[FaceflowError]) -> Iterato
             why=getattr(problem, "strerror", None) or str(problem),
             todo=_TODO.get(number or 0, ""),
         ) from problem
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Give a binary file that becomes ``path`` when the block ends well.
+
+    The bytes go to a temporary file in the same folder (created when missing), reach the
+    disk, and are renamed over ``path``: a reader sees the old file or the new one, never a
+    part, and so does the next start after a power cut. On any failure ``path`` is as it was
+    and nothing is left behind.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A part of the name only: the longest name that the system takes has no room for more.
+    begin = path.name[:40]
+    handle, name = tempfile.mkstemp(prefix=f".{begin}.", suffix=".part", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp makes it private; what we write may be shared
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # only POSIX lets a folder be opened and synced
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -11,11 +11,11 @@ from pathlib import Path
 from faceflow.analyzer import Face
 from faceflow.errors import InputError
 from faceflow.explain import Caption, PageRow, explain_match, flow_picture, html_page
+from faceflow.files import atomic_write
 from faceflow.gallery import Gallery
 from faceflow.identification import Matches
 from faceflow.images import load_image
 from faceflow.matching import MatchOptions
-from faceflow.weights import atomic_write
 
 TOP = 5
 """How many people a page shows unless it is said otherwise."""

@@ -11,7 +11,7 @@ import pytest
 
 from faceflow import detection
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.weights import cache_dir
+from faceflow.caches import cache_dir
 
 
 @pytest.fixture

@@ -48,4 +48,4 @@ def test_other_photos_and_damage_are_found_again(
         path.write_text('{"pairs": [[0, 99, "file", 1.0]], "unreadable": []}')
     with caplog.at_level(logging.WARNING):
         assert cached_near_duplicates(photos, tmp_path / "kept") == first
-    assert "found again" in caplog.text
+    assert "damaged and is made again" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sqlite3
 import subprocess
@@ -113,7 +114,9 @@ FeatureStore(Path({str(tmp_path)!r})).features(asked, Counted(make), progress=te
     assert np.isfinite(kept[np.arange(64)].patches).all()
 
 
-def test_a_damaged_file_is_refused(tmp_path: Path, random_features: Make) -> None:
+def test_a_damaged_file_is_told_or_made_again(
+    tmp_path: Path, random_features: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     extract = Counted(random_features)
     store = FeatureStore(tmp_path)
     kept = store.features(photos(b"one"), extract)
@@ -125,9 +128,23 @@ def test_a_damaged_file_is_refused(tmp_path: Path, random_features: Make) -> Non
     for path in tmp_path.iterdir():
         path.write_bytes(b"no database" * 100)
     with pytest.raises(FaceflowError, match="delete the file"):
-        store.features(photos(b"one"), extract)
-    with pytest.raises(FaceflowError, match="delete the file"):
         kept[np.array([0])]
+    with caplog.at_level(logging.WARNING):
+        again = store.features(photos(b"one"), extract)
+    assert "damaged and computed again" in caplog.text
+    assert extract.calls == 2
+    np.testing.assert_array_equal(again.embedding, kept.embedding)
+    assert np.isfinite(again[np.array([0])].patches).all()
+
+
+def test_other_code_finds_nothing_of_this(
+    tmp_path: Path, random_features: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract = Counted(random_features)
+    FeatureStore(tmp_path).features(photos(b"one"), extract)
+    monkeypatch.setattr("faceflow.caches.source_digest", lambda module: f"new {module}")
+    FeatureStore(tmp_path).features(photos(b"one"), extract)
+    assert extract.calls == 2
 
 
 def test_another_run_may_write_meanwhile(tmp_path: Path, random_features: Make) -> None:

@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from faceflow import models, networks, patch_model
+from faceflow.caches import cache_dir
 from faceflow.errors import InputError, WeightsError
 from faceflow.matching import MatchOptions
 from faceflow.networks import (
@@ -33,7 +34,7 @@ from faceflow.training.export import (
     save_head,
     save_network,
 )
-from faceflow.weights import OnnxFile, Status, cache_dir
+from faceflow.weights import OnnxFile, Status
 
 NAME = "lightcnn-v4-test"
 

@@ -36,10 +36,10 @@ def open_bench(
     threads: int | None,
 ) -> Iterator[tuple[Bench, Callable[[str], Title]]]:
     """A bench on the user's data, with a progress bar."""
+    from faceflow.caches import cache_dir
     from faceflow.cli.loading import load_analyzer
     from faceflow.evaluation.cells import Bench
     from faceflow.evaluation.laboratory import Laboratory, require_known
-    from faceflow.weights.cache import cache_dir
 
     def analyzer(network: str, alignment: str) -> FaceAnalyzer:
         require_known(network, alignment)

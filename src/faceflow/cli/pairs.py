@@ -162,7 +162,7 @@ def explain(
         weight_sheet,
     )
     from faceflow.explain.picture import Part
-    from faceflow.weights import atomic_write
+    from faceflow.files import atomic_write
 
     targets = output or ([] if as_json or weights else [Path("explanation.png")])
     if weights is not None and weights.suffix.lower() != ".png":

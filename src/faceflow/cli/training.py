@@ -249,7 +249,7 @@ def network(
 
 
 def _default_folder(base: NetworkSpec, face: str) -> Path:
-    from faceflow.weights import cache_dir
+    from faceflow.caches import cache_dir
 
     return cache_dir() / "training" / f"{base.name}-{base.digest[:12]}-{face}"
 

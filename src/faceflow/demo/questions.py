@@ -16,11 +16,11 @@ from faceflow.demo.material import COVERS, as_jpeg, cover_photo
 from faceflow.demo.results import DemoRow
 from faceflow.enrolment import Photo
 from faceflow.errors import FaceflowError, ImageError, NoFaceError
+from faceflow.files import atomic_write
 from faceflow.gallery import Gallery
 from faceflow.identification import Matches, identify
 from faceflow.matching import MatchOptions
 from faceflow.reports import file_name, write_report
-from faceflow.weights import atomic_write
 
 Tell = Callable[[int, int], None]
 """Called with (photos done, photos in all)."""

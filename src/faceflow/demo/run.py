@@ -17,9 +17,9 @@ from faceflow.demo.questions import Asker, Tell
 from faceflow.demo.results import FORMAT, DemoResult, to_json
 from faceflow.enrolment import Photo, enroll_photos
 from faceflow.errors import InputError
+from faceflow.files import atomic_write
 from faceflow.gallery import Gallery
 from faceflow.matching import MatchOptions
-from faceflow.weights import atomic_write
 
 Progress = Callable[[str, int, int], None]
 """Called with (step, done, total)."""

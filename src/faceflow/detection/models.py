@@ -52,4 +52,9 @@ MTCNN = ModelFile(
     graphs=("pnet", "rnet", "onet"),
     builder=1,
     build=_build_mtcnn,
+    graph_sha256={
+        "pnet": "bc130c3904a40922b282071f7aecc6792845bd09c95de4abeca25e13cde071e0",
+        "rnet": "2bbba3b9a4b774f077cce9745898b8b9850b89056b862f9cff179b6e1fc41e52",
+        "onet": "800679a66e7ea6ebe82347916bd61806e876ee5f4cf425d2c555676d90391441",
+    },
 )

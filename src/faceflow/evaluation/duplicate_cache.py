@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from faceflow import __version__
+from faceflow import images
+from faceflow.caches import KeyedFolder, new_key
 from faceflow.datasets import LeftOut, Photo
 from faceflow.errors import ImageError
+from faceflow.evaluation import near_duplicates
 from faceflow.evaluation.near_duplicates import (
     DuplicatePair,
     NearDuplicates,
@@ -18,9 +20,6 @@ from faceflow.evaluation.near_duplicates import (
     find_near_duplicates,
 )
 from faceflow.images import content_hash
-from faceflow.weights.cache import atomic_write
-
-_log = logging.getLogger(__name__)
 
 
 def cached_near_duplicates(
@@ -30,24 +29,19 @@ def cached_near_duplicates(
 
     A kept answer that cannot be read is reported and made again.
     """
-    path = folder / f"{_digest(photos)}.json"
-    kept = _load(path, photos)
+    key = _digest(photos)
+    answers = KeyedFolder(folder, ".json", lambda file: _read(file, photos), _write)
+    kept = answers.load(key)
     if kept is not None:
         return kept
     found = find_near_duplicates(photos, progress=progress)
-    place = {str(photo.path): n for n, photo in enumerate(photos)}
-    value = {
-        "pairs": [[pair.a, pair.b, pair.kind, pair.correlation] for pair in found.pairs],
-        "unreadable": [[place[str(item.path)], item.why] for item in found.unreadable],
-    }
-    with atomic_write(path) as file:
-        file.write(json.dumps(value).encode("ascii"))
+    answers.save(key, found)
     return found
 
 
 def _digest(photos: Sequence[Photo]) -> str:
     """Everything the answer depends on; file names are not among it."""
-    digest = hashlib.sha256(f"near-duplicates 1 {__version__}".encode())
+    digest = new_key("near-duplicates 1", near_duplicates, images)
     for photo in photos:
         try:
             content = content_hash(photo.image)
@@ -56,19 +50,22 @@ def _digest(photos: Sequence[Photo]) -> str:
         # Hashed apart, so that no two lists meet in one run of bytes.
         line = json.dumps([photo.source_id, content])
         digest.update(hashlib.sha256(line.encode()).digest())
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
-def _load(path: Path, photos: Sequence[Photo]) -> NearDuplicates | None:
-    if not path.exists():
-        return None
-    try:
-        value = json.loads(path.read_bytes())
-        pairs = tuple(DuplicatePair(a, b, kind, near) for a, b, kind, near in value["pairs"])
-        unreadable = tuple(LeftOut(photos[n].path, why) for n, why in value["unreadable"])
-        if any(not 0 <= n < len(photos) for pair in pairs for n in (pair.a, pair.b)):
-            raise IndexError("a pair names a photo beyond the list")
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        _log.warning("The near-duplicates kept in %s are found again: %s", path, error)
-        return None
+def _write(file: BinaryIO, found: NearDuplicates) -> None:
+    place = {str(photo.path): n for n, photo in enumerate(found.photos)}
+    value = {
+        "pairs": [[pair.a, pair.b, pair.kind, pair.correlation] for pair in found.pairs],
+        "unreadable": [[place[str(item.path)], item.why] for item in found.unreadable],
+    }
+    file.write(json.dumps(value).encode("ascii"))
+
+
+def _read(file: BinaryIO, photos: Sequence[Photo]) -> NearDuplicates:
+    value: Any = json.load(file)
+    pairs = tuple(DuplicatePair(a, b, kind, near) for a, b, kind, near in value["pairs"])
+    unreadable = tuple(LeftOut(photos[n].path, why) for n, why in value["unreadable"])
+    if any(not 0 <= n < len(photos) for pair in pairs for n in (pair.a, pair.b)):
+        raise IndexError("a pair names a photo beyond the list")
     return NearDuplicates(tuple(photos), pairs, unreadable)

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import logging
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from faceflow import __version__
 from faceflow.arrays import Float64, Int64
+from faceflow.caches import KeyedFolder, new_key
 from faceflow.errors import InputError
 from faceflow.evaluation.protocols import Protocol
 from faceflow.features import FaceFeatures
 from faceflow.matching import MatchOptions
 from faceflow.transport import Sinkhorn
-from faceflow.weights.cache import atomic_write
 
 if TYPE_CHECKING:
     from faceflow.evaluation.ranking import Features
 
 _FORMAT = "ranking block 2"
 _FACES = 1024
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,10 +57,11 @@ class BlockCache:
     def __init__(
         self, folder: Path, gallery: Features, protocol: Protocol, options: MatchOptions
     ) -> None:
-        self._folder = folder
+        self._kept = KeyedFolder(folder, ".npz", _read, _write)
         self._protocol = protocol
         described = _describe(options, gallery[protocol.gallery[:1]])
-        common = hashlib.sha256(f"{_FORMAT} {__version__} {described}".encode())
+        common = new_key(_FORMAT)
+        common.update(described.encode())
         _update(common, protocol.gallery, protocol.gallery_people)
         for start in range(0, len(protocol.gallery), _FACES):
             _update_features(common, gallery[protocol.gallery[start : start + _FACES]])
@@ -78,31 +74,27 @@ class BlockCache:
         _update(digest, self._protocol.query_people[chosen])
         for n in chosen:
             _update(digest, self._protocol.excluded_rows(int(n)))
-        return digest.hexdigest()
+        return str(digest.hexdigest())
 
     def load(self, key: str) -> Block | None:
         """The block of that key, or None. A damaged file is reported and counts as none."""
-        path = self._path(key)
-        if not path.exists():
-            return None
-        try:
-            # Opened here, because np.load leaves a file it cannot read open.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return Block(**{**arrays, "unconverged": int(arrays["unconverged"])})
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            _log.warning("The cached block %s is damaged and is computed again: %s", path, error)
-            return None
+        return self._kept.load(key)
 
     def save(self, key: str, block: Block) -> None:
         """Keep a block; it appears whole or not at all."""
-        with atomic_write(self._path(key)) as file:
-            arrays: dict[str, Any] = {
-                field.name: getattr(block, field.name) for field in dataclasses.fields(block)
-            }
-            np.savez(file, **arrays)
+        self._kept.save(key, block)
 
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.npz"
+
+def _read(file: BinaryIO) -> Block:
+    with np.load(file, allow_pickle=False) as arrays:
+        return Block(**{**arrays, "unconverged": int(arrays["unconverged"])})
+
+
+def _write(file: BinaryIO, block: Block) -> None:
+    arrays: dict[str, Any] = {
+        field.name: getattr(block, field.name) for field in dataclasses.fields(block)
+    }
+    np.savez(file, **arrays)
 
 
 def _describe(options: MatchOptions, example: FaceFeatures) -> str:

@@ -57,4 +57,7 @@ MODEL = ModelFile(
     graphs=(SPEC.name,),
     builder=1,
     build=_build,
+    graph_sha256={
+        SPEC.name: "7a589e3b8ba7e74548df2e02598baec7d21a62eb0c6dd1f7fe41e3d579e80764",
+    },
 )
