@@ -15,6 +15,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+    # What commands write is about people: not for other users of the machine. Published weights
+    # are about nobody; one user may fetch them for all.
+    if sys.argv[1:2] != ["models"]:
+        os.umask(os.umask(0o077) | 0o077)
     # From here on Ctrl-C is seen to, also while these modules are loaded.
     from faceflow.cli import streams
 
