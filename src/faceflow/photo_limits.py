@@ -88,7 +88,7 @@ def _decoder_bytes(image: Image.Image, data: bytes) -> float:
     if image.format in ("JPEG", "MPO"):
         try:
             return _coefficient_bytes(data)
-        except (IndexError, struct.error):  # cut short; the decoder will say so
+        except (IndexError, OverflowError, struct.error):  # cut short; the decoder will say so
             return _COEFFICIENTS
     if image.format == "TIFF":  # one strip may be the whole picture
         bits = image.tag_v2.get(258, (8,))  # type: ignore[attr-defined]
@@ -124,7 +124,7 @@ def odd_structure(data: bytes) -> str:
         if data.startswith(start):
             try:
                 return check(data)
-            except (IndexError, struct.error):
+            except (IndexError, OverflowError, struct.error):
                 return ""
     return ""
 
