@@ -16,6 +16,7 @@ import pytest
 
 from faceflow import caches
 from faceflow.caches import KeyedFolder, cache_dir, new_key, source_digest
+from faceflow.errors import InputError
 from faceflow.files import atomic_write
 
 
@@ -46,10 +47,25 @@ def test_new_file_and_replaced_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
-def test_others_may_read(tmp_path: Path) -> None:
-    with atomic_write(tmp_path / "a") as file:
-        file.write(b"x")
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+def test_others_may_read_only_what_is_shared(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        for shared, mode in ((False, 0o600), (True, 0o640)):
+            with atomic_write(tmp_path / "a", shared=shared) as file:
+                file.write(b"x")
+            assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(mask)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    """As the superuser that worked, and /dev/null was a file from then on."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="not a regular file"), atomic_write(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_failure_inside_keeps_the_old_file(tmp_path: Path) -> None:

@@ -6,10 +6,17 @@ The names below are the everyday ones; the modules hold the rest. They load on f
 importing faceflow is quick and starts nothing.
 """
 
-# No import here: `python -m faceflow` runs this with the working folder first on the module path,
-# before `faceflow.cli.main` takes it off.
+# No import here but of what Python has loaded by now: `python -m faceflow` runs this with the
+# working folder first on the module path, before `faceflow.cli.main` takes it off.
+import os
 
 __version__ = "0.1.0"
+
+# ONNX Runtime reports its use to its makers, and when it is loaded it writes a session number to
+# `.ses` in the temporary folder: in a shared one, through whatever link another user laid there.
+# It looks at this when it is loaded, so whoever sets it must come before. A setting of the user's
+# stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -131,11 +132,23 @@ def _run(
                     done = alter(cover, image, None, seed)
                 else:
                     done = alter(cover, image, landmarks, seed)
+                _save_named(done, place)
             except FaceflowError as error:
                 yield Failed(path, cover, error)
                 continue
-            _save(done, place)
             yield Written(path, cover, place)
+
+
+def _save_named(picture: UInt8, place: Path) -> None:
+    """Save; a name that became too long concerns this photo alone, a full disk all."""
+    try:
+        _save(picture, place)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputError(
+            f"The name {place.name} is too long for the file system", todo="rename the photo"
+        ) from error
 
 
 def cover_sheet(

@@ -277,7 +277,7 @@ def _explained(path: PathLike, kind: str, error: type[FaceflowError]) -> Iterato
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
     """Give a binary file that becomes ``path`` when the block ends well.
 
     The bytes go to a temporary file in the same folder (created when missing), reach the
@@ -285,9 +285,18 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     part, and so does the next start after a power cut. On any failure ``path`` is as it was
     and nothing is left behind.
 
+    Only its owner can read the file, because most of what is written is about people; whoever
+    wants to share it says so with ``chmod``. With ``shared`` it is as readable as the process's
+    file mode mask lets any new file be.
+
     Raises:
+        InputError: ``path`` is a device, a pipe or the like, which a file would replace.
         OSError: the folder cannot be written or the disk is full.
     """
+    if path.exists() and not is_regular(path) and not path.is_dir():
+        raise InputError(
+            f"{path} is not a regular file", why="a file would take its place", todo="name a file"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     # A part of the name only: the longest name that the system takes has no room for more.
     begin = path.name[:40]
@@ -298,12 +307,20 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private; what we write may be shared
+        if shared:  # mkstemp makes it private
+            temporary.chmod(0o666 & ~_mask())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _mask() -> int:
+    """The file mode mask; it can be read only by setting it, to the strictest for a moment."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _sync_folder(folder: Path) -> None:

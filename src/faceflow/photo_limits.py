@@ -34,6 +34,8 @@ _COLOUR = 4
 # tests/test_photo_limits.py. JPEG and TIFF depend on the file: see _decoder_bytes.
 _DECODER = {"WEBP": 16, "AVIF": 20, "HEIF": 20, "JPEG2000": 28}
 
+_COEFFICIENTS = 8.0  # of a JPEG, two bytes for each of at most four colours
+
 # Pillow decodes these in Python, pixel by pixel: no more than a few seconds' worth.
 _SLOW = ("bmp_rle", "ppm_plain")
 _SLOW_PIXELS = 5_000_000
@@ -84,7 +86,10 @@ def too_many_pixels(width: int, height: int) -> str:
 
 def _decoder_bytes(image: Image.Image, data: bytes) -> float:
     if image.format in ("JPEG", "MPO"):
-        return _coefficient_bytes(data)
+        try:
+            return _coefficient_bytes(data)
+        except (IndexError, OverflowError, struct.error):  # cut short; the decoder will say so
+            return _COEFFICIENTS
     if image.format == "TIFF":  # one strip may be the whole picture
         bits = image.tag_v2.get(258, (8,))  # type: ignore[attr-defined]
         return float(sum(bits)) / 8 if isinstance(bits, tuple) else 8.0
@@ -119,7 +124,7 @@ def odd_structure(data: bytes) -> str:
         if data.startswith(start):
             try:
                 return check(data)
-            except (IndexError, struct.error):
+            except (IndexError, OverflowError, struct.error):
                 return ""
     return ""
 

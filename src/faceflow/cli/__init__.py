@@ -7,15 +7,25 @@ import sys
 
 def main() -> None:
     """Run the ``faceflow`` command (the entry point of the installed script)."""
-    leave_working_folder()
     try:
-        # Imported here so that Ctrl-C while Python loads modules ends as quietly as later on.
-        from faceflow.cli.app import app
+        leave_working_folder()
+        from faceflow.cli import interrupts
 
-        app(prog_name="faceflow")
+        interrupts.take_charge()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+    # What commands write is about people: not for other users of the machine. Published weights
+    # are about nobody; one user may fetch them for all.
+    if sys.argv[1:2] != ["models"]:
+        os.umask(os.umask(0o077) | 0o077)
+    # From here on Ctrl-C is seen to, also while these modules are loaded.
+    from faceflow.cli import streams
+
+    streams.prepare()
+    from faceflow.cli.app import app
+
+    sys.exit(streams.finish(lambda: app(prog_name="faceflow")))
 
 
 def leave_working_folder() -> None:

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from faceflow.threads import MAX_THREADS
+
 DEFAULT_GALLERY = Path("people.faceflow")
 
 _SCORING = "Scoring"
@@ -42,7 +44,12 @@ Offline = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="CPU threads for the networks (default: all cores)."),
+    typer.Option(
+        "--threads",
+        min=1,
+        max=MAX_THREADS,
+        help="CPU threads for the networks (default: all cores).",
+    ),
 ]
 Network = Annotated[
     str | None,

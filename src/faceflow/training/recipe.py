@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from faceflow.errors import InputError
+from faceflow.files import read_text
 
 Recipe = TypeVar("Recipe", bound="HeadRecipe | NetworkRecipe")
 
@@ -137,10 +138,9 @@ def read_recipe(kind: type[Recipe], path: Path | None, **changes: Any) -> Recipe
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise InputError(f"{path} cannot be read as TOML", why=why) from error
+            values = tomllib.loads(read_text(path, kind="recipe"))
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{path} cannot be read as TOML", why=str(error)) from error
     values |= {name: value for name, value in changes.items() if value is not None}
     return recipe_from(kind, values)
 

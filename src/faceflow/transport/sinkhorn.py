@@ -10,6 +10,7 @@ import numpy as np
 
 from faceflow.arrays import Floats
 from faceflow.errors import InputError
+from faceflow.threads import check_threads
 from faceflow.transport import native
 from faceflow.transport.codes import DTYPES, Codes, DType, decode, dtype_of, encode
 from faceflow.transport.numpy_sinkhorn import sinkhorn
@@ -89,8 +90,7 @@ class Sinkhorn:
             raise InputError(
                 f"there is no dtype {self.dtype!r}", todo=f"choose one of {', '.join(DTYPES)}"
             )
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"threads is {self.threads}", why="it must be 1 or more")
+        check_threads(self.threads)
 
     def backend_for(
         self, patches: int, gallery_patches: int, channels: int

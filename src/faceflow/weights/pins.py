@@ -65,7 +65,7 @@ def pin(file_name: str, sha256: str) -> None:
     if path.exists():
         return
     try:
-        with atomic_write(path) as file:
+        with atomic_write(path, shared=True) as file:
             file.write(f"{sha256}  {file_name}\n".encode())
     except OSError as error:
         raise WeightsError(

@@ -246,7 +246,7 @@ def _store(
     for name in model.graphs:
         sha256 = hashlib.sha256(graphs[name]).hexdigest()
         file_name = f"{name}-{sha256[:16]}.onnx"
-        with atomic_write(folder / file_name) as file:
+        with atomic_write(folder / file_name, shared=True) as file:
             file.write(graphs[name])
         entries[name] = {"file": file_name, "sha256": sha256, "size": len(graphs[name])}
     manifest: dict[str, Any] = {
@@ -259,7 +259,7 @@ def _store(
     }
     if record is not None:
         manifest["record"] = record
-    with atomic_write(folder / MANIFEST) as file:
+    with atomic_write(folder / MANIFEST, shared=True) as file:
         file.write(json.dumps(manifest, indent=2).encode())
     kept = {str(entry["file"]) for entry in entries.values()}
     _sweep(folder, kept)
