@@ -9,8 +9,10 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from faceflow.errors import GalleryError
+from faceflow.gallery.held_file import HeldFile, hold
 
 APPLICATION_ID = 0x66666C77  # "fflw"
 SCHEMA_VERSION = 1
@@ -105,18 +107,36 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def connect(path: Path, *, readonly: bool, busy_seconds: float) -> tuple[sqlite3.Connection, bool]:
-    """Open a gallery file after looking at what it is.
+class Opened(NamedTuple):
+    """A connection, the file behind it, and whether it was opened without locks.
 
-    Returns:
-        The connection, and whether it is ``immutable``: opened without locks, because the
-        file lies where this process may not write and nobody has it open.
+    That is so where this process may not write and nobody has the file open. The connection is
+    to be closed before the file is released.
+    """
+
+    connection: sqlite3.Connection
+    file: HeldFile
+    immutable: bool
+
+
+def connect(path: Path, *, readonly: bool, busy_seconds: float) -> Opened:
+    """Open a gallery file after looking at what it is.
 
     Raises:
         GalleryError: missing, empty, cut short, not a gallery, damaged, written by a newer
             version, or not writable although ``readonly`` is False.
     """
-    _look_at(path)
+    file = _hold(path)
+    try:
+        _look_at(path, file)
+        connection, immutable = _connect(path, readonly=readonly, busy_seconds=busy_seconds)
+    except BaseException:
+        file.release()
+        raise
+    return Opened(connection, file, immutable)
+
+
+def _connect(path: Path, *, readonly: bool, busy_seconds: float) -> tuple[sqlite3.Connection, bool]:
     writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     if not readonly and not writable:
         raise GalleryError(
@@ -157,10 +177,9 @@ def connect(path: Path, *, readonly: bool, busy_seconds: float) -> tuple[sqlite3
     return connection, immutable
 
 
-def usable_bytes(path: Path) -> int:
+def usable_bytes(file: HeldFile) -> int:
     """Page size minus the bytes reserved at the end of each page, from the file's header."""
-    with path.open("rb") as file:
-        head = file.read(21)
+    head = file.read(0, 21)
     return _page_size(head) - head[20]
 
 
@@ -239,21 +258,22 @@ def os_error(path: Path, error: OSError) -> GalleryError:
     )
 
 
-def _look_at(path: Path) -> None:
-    """Refuse what is plainly no gallery before SQLite would create or repair anything."""
+def _hold(path: Path) -> HeldFile:
     try:
-        with path.open("rb") as file:
-            head = file.read(100)
-            size = file.seek(0, os.SEEK_END)
-        logged = log_exists(path) and _log(path).stat().st_size > 0
+        return hold(path)
     except FileNotFoundError as error:
         raise GalleryError(
             f"there is no gallery {path}", todo="check the path, or create one by enrolling photos"
         ) from error
-    except IsADirectoryError as error:
-        raise GalleryError(f"{path} is a folder, not a gallery file") from error
     except OSError as error:
         raise os_error(path, error) from error
+
+
+def _look_at(path: Path, file: HeldFile) -> None:
+    """Refuse what is plainly no gallery before SQLite would create or repair anything."""
+    with translated(path):
+        head, size = file.read(0, 100), file.size()
+        logged = log_exists(path) and _log(path).stat().st_size > 0
     if not head:
         raise GalleryError(
             f"{path} is not a gallery", why="the file is empty", todo=f"{RESTORE}, or delete it"

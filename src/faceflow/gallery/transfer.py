@@ -38,7 +38,7 @@ from faceflow.gallery.identity import GalleryHeader, make_header
 from faceflow.gallery.records import FaceRecord
 from faceflow.gallery.search import require_unit
 from faceflow.gallery.sqlite_store import SqliteStore
-from faceflow.gallery.store import Store, StoredFace
+from faceflow.gallery.store import Store, StoredFace, StoreView
 
 FORMAT = "faceflow-gallery"
 VERSION = 1
@@ -58,16 +58,15 @@ def export_gallery(store: Store, folder: Path, *, overwrite: bool) -> Path:
     with sqlite_file.translated(folder):
         try:
             partial.mkdir()
-            with store.snapshot():
-                _write_export(store, partial)
+            with store.snapshot() as view:
+                _write_export(view, store.header, partial)
             _publish_folder(partial, folder, overwrite)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
-def _write_export(store: Store, folder: Path) -> None:
-    header = store.header
+def _write_export(store: StoreView, header: GalleryHeader, folder: Path) -> None:
     fields = codec(header.codec, header.grid, header.channels)
     ids = store.face_ids()
     parts = []
@@ -96,7 +95,7 @@ def _write_export(store: Store, folder: Path) -> None:
     sqlite_file.sync(folder)
 
 
-def _tensors(store: Store, ids: NDArray[np.int64], fields: PatchCodec) -> Tensors:
+def _tensors(store: StoreView, ids: NDArray[np.int64], fields: PatchCodec) -> Tensors:
     wanted = ids.tolist()
     embedding, payloads = store.vectors(wanted)
     pictures = store.thumbnails(wanted)
