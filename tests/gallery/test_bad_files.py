@@ -186,8 +186,8 @@ def change(path: Path, *statements: str) -> None:
 
 
 def test_a_gallery_of_a_newer_version(full: Path) -> None:
-    change(full, "PRAGMA user_version = 2")
-    with pytest.raises(GalleryError, match=r"newer faceflow \(format 2.*upgrade"):
+    change(full, "PRAGMA user_version = 3")
+    with pytest.raises(GalleryError, match=r"newer faceflow \(format 3.*upgrade"):
         Gallery.open(full)
 
 

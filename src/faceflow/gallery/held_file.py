@@ -44,6 +44,10 @@ class HeldFile:
         """Bytes of the file."""
         return os.fstat(self._descriptors[0]).st_size
 
+    def names(self) -> int:
+        """How many names the file has (hard links)."""
+        return os.fstat(self._descriptors[0]).st_nlink
+
     def release(self) -> None:
         """Give up one :func:`hold`; call it after the connection is closed."""
         with _lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import sqlite3
 import threading
 import time
@@ -10,12 +11,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from faceflow.errors import GalleryError
-from faceflow.gallery import sqlite_file
+from faceflow.gallery import lineage, paths, schema, sqlite_file
+from faceflow.gallery.held_file import identity
+from faceflow.gallery.lineage import Watch
+from faceflow.gallery.sqlite_errors import representable, translated
 
 # Connections kept for later snapshots; more are made while more are needed at once.
 _IDLE = 8
 # Seconds between two attempts to erase the log.
 _LONGEST_PAUSE = 0.05
+# Steps of SQLite's machine between two looks at whether a statement should have ended by now.
+# Reading a face takes some 30, none is smaller than half a kilobyte; a crafted file asks for ever.
+_STEPS = 1_000_000
+_STEPS_PER_BYTE = 10
+_LEAST_ALLOWANCE = 50 * _STEPS
 
 
 class Session:
@@ -27,18 +36,29 @@ class Session:
         self._lock = threading.RLock()
         self._erase_pending = False
         self._closed = False
+        self._lost = False
         self._busy_ms = int(busy_seconds * 1000)
         opened = sqlite_file.connect(path, readonly=readonly, busy_seconds=busy_seconds)
         self._connection, self._file, self._immutable = opened
         self._opened_state = self._file_state()
+        self._beside = self._neighbours()
+        self._watch = Watch(path, paths.log_of(path), self._file, sqlite_file.page_size(self._file))
+        self._steps = 0
+        self._connection.set_progress_handler(self._endless, _STEPS)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, locked for this thread; its errors become GalleryError."""
-        with self._lock, sqlite_file.translated(self.path):
+        with self._lock, translated(self.path), representable(self.path):
             if self._closed:
                 raise GalleryError(f"{self.path.name} is closed", todo="open the gallery again")
+            self._steps = 0
             yield self._connection
+
+    def _endless(self) -> bool:
+        """Whether a statement has taken more steps than a file of this size has use for."""
+        self._steps += _STEPS
+        return self._steps > _LEAST_ALLOWANCE + _STEPS_PER_BYTE * sqlite_file.total_bytes(self.path)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -48,18 +68,24 @@ class Session:
                 raise GalleryError(
                     f"{self.path} is open read-only", todo="open it for writing to change it"
                 )
+            self.require_in_place()
             connection.execute("BEGIN IMMEDIATE")
             try:
+                self._watch.require_same_content(connection)
                 yield connection
+                lineage.advance(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 _roll_back(connection)
                 raise
+            # Nothing may be acknowledged that went to a file nobody will find.
+            self.require_in_place()
 
     @contextlib.contextmanager
     def one_state(self) -> Iterator[None]:
         """Reads inside see one state, whatever is written meanwhile."""
         with self.reading() as connection:
+            self.require_in_place()
             connection.execute("BEGIN")
             try:
                 # BEGIN alone waits for the first read before it fixes the state.
@@ -130,22 +156,71 @@ class Session:
                 todo="try again",
             )
 
+    def upgrade(self) -> None:
+        """Bring a gallery of a former format to the present one."""
+        with self.reading() as connection:
+            if schema.version(connection) == schema.VERSION:
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                schema.upgrade(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                _roll_back(connection)
+                raise
+        self.erase(wait=False)
+
+    def require_in_place(self) -> None:
+        """Refuse to go on when the file or its log was removed or replaced under our hands.
+
+        Raises:
+            GalleryError: it was.
+        """
+        if self._in_place():
+            return
+        self._lost = True
+        raise GalleryError(
+            f"{self.path} or its log was replaced or removed while it was open",
+            why="another program did it; what is written now would go to a file that nobody finds",
+            todo="close everything that uses the gallery, open it again and repeat the last step",
+        )
+
+    def _in_place(self) -> bool:
+        try:
+            return (
+                not self._lost
+                and identity(self.path) == self._file.identity
+                and (self._immutable or self._neighbours() == self._beside)
+            )
+        except (OSError, GalleryError):
+            return False
+
+    def _neighbours(self) -> list[tuple[int, int] | None]:
+        return [
+            _identity(path) for path in (paths.log_of(self.path), paths.shared_memory_of(self.path))
+        ]
+
     def close(self) -> None:
         """Let go of the file; the last connection folds the log in and removes it."""
         with self._lock:
             if self._closed:
                 return
+            if not self._in_place():
+                # SQLite would remove the log by its name, and it may be another gallery's by now.
+                self._closed = True
+                _never_close(self._connection)
+                return
             try:
                 with contextlib.suppress(GalleryError):
                     self.erase_pending()
-                with sqlite_file.translated(self.path):
+                with translated(self.path):
                     self._connection.close()
             finally:
                 self._closed = True
                 self._file.release()
 
     def _file_state(self) -> tuple[int, int, bool]:
-        with sqlite_file.translated(self.path):
+        with translated(self.path):
             state = self.path.stat()
             return state.st_mtime_ns, state.st_size, sqlite_file.log_exists(self.path)
 
@@ -188,10 +263,14 @@ class Readers:
         for session in idle:
             session.close()
 
+    def require_open(self) -> None:
+        """Raise GalleryError after :meth:`close`."""
+        if self._closed:
+            raise GalleryError(f"{self._path.name} is closed", todo="open the gallery again")
+
     def _take(self) -> Session:
         with self._lock:
-            if self._closed:
-                raise GalleryError(f"{self._path.name} is closed", todo="open the gallery again")
+            self.require_open()
             session = self._idle.pop() if self._idle else None
             self._users.append(threading.get_ident())
         try:
@@ -212,6 +291,18 @@ class Readers:
                 self._idle.append(session)
         if not keep:
             session.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        return identity(path)
+    except OSError:
+        return None
+
+
+def _never_close(connection: sqlite3.Connection) -> None:
+    """Keep a connection until the process ends, then let it end with the process."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

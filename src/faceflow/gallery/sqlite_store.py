@@ -12,19 +12,20 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from faceflow.gallery import layout, sqlite_changes, sqlite_file
+from faceflow.gallery import layout, paths, sqlite_changes, sqlite_file
 from faceflow.gallery.codec import codec
 from faceflow.gallery.identity import GalleryHeader
 from faceflow.gallery.records import Change
 from faceflow.gallery.rows import seal_header, seal_record, unseal_header
 from faceflow.gallery.seal import seal
 from faceflow.gallery.session import Readers, Session
+from faceflow.gallery.sqlite_errors import translated
 from faceflow.gallery.sqlite_view import SqliteView
 from faceflow.gallery.store import Added, StoredFace
 
@@ -37,7 +38,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, *, readonly: bool = False, busy_seconds: float = 5.0) -> None:
-        self.path = path
+        self.path = path = paths.real_path(path)
         self._readers = Readers(path, busy_seconds=busy_seconds)
         self._writer = Session(path, readonly=readonly, busy_seconds=busy_seconds)
         try:
@@ -45,6 +46,8 @@ class SqliteStore:
                 row = connection.execute("SELECT content FROM header").fetchone()
                 self.header = unseal_header(row and row[0])
             self._usable = self._writer.usable_bytes()
+            if not readonly:
+                self._writer.upgrade()
             if not readonly and sqlite_file.log_exists(path):
                 # A process killed after removing somebody may have left the old data there.
                 self._writer.erase(wait=False)
@@ -55,19 +58,18 @@ class SqliteStore:
     @staticmethod
     def create(path: Path, header: GalleryHeader) -> None:
         """Make an empty gallery file; the path must not exist."""
-        payload = codec(header.codec, header.grid, header.channels).payload_size
-        size = layout.page_size(header.embedding_size * 4 + payload)
+        path = paths.new_path(path)
+        sqlite_file.create_file(path, *_first_content(header))
 
-        def fill(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT INTO header VALUES(1, ?)", (seal_header(header),))
-            connection.execute("INSERT INTO state VALUES(1, 0, 0, 0)")
-
-        sqlite_file.create_file(path, size, fill)
+    @staticmethod
+    def build(path: Path, header: GalleryHeader) -> None:
+        """Make an empty gallery in a hidden folder, to be filled and published."""
+        sqlite_file.build(path, *_first_content(header))
 
     @staticmethod
     def exists(path: Path) -> bool:
         """Whether there is a file of that name."""
-        with sqlite_file.translated(path):
+        with translated(path):
             return path.exists()
 
     # Changing
@@ -140,6 +142,8 @@ class SqliteStore:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[SqliteView]:
         """A read transaction on a connection of its own."""
+        self._readers.require_open()
+        self._writer.require_in_place()
         with self._readers.session() as session:
             view = SqliteView(session, self.header)
             try:
@@ -158,3 +162,14 @@ class SqliteStore:
         """The last process to close leaves the one file and nothing beside it."""
         self._readers.close()
         self._writer.close()
+
+
+def _first_content(header: GalleryHeader) -> tuple[int, Callable[[sqlite3.Connection], None]]:
+    """Page size, and what writes the first rows."""
+    payload = codec(header.codec, header.grid, header.channels).payload_size
+
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO header VALUES(1, ?)", (seal_header(header),))
+        connection.execute("INSERT INTO state VALUES(1, 0, 0, 0)")
+
+    return layout.page_size(header.embedding_size * 4 + payload), fill

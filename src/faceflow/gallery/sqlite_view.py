@@ -12,12 +12,13 @@ import numpy as np
 
 from faceflow.arrays import Float32, Int64
 from faceflow.errors import GalleryError
-from faceflow.gallery import sqlite_changes, sqlite_file
+from faceflow.gallery import sqlite_changes
 from faceflow.gallery.identity import GalleryHeader
 from faceflow.gallery.records import FaceRecord, PersonInfo
 from faceflow.gallery.rows import checked_name, unseal_record
 from faceflow.gallery.seal import damaged, unseal
 from faceflow.gallery.session import Session
+from faceflow.gallery.sqlite_errors import RESTORE
 from faceflow.gallery.store import Revision, Vectors
 
 # Rows fetched at a time, and ids asked for in one statement.
@@ -133,7 +134,7 @@ class SqliteView:
     def count(self) -> int:
         """Faces."""
         with self._reading() as connection:
-            return int(connection.execute("SELECT count(*) FROM face").fetchone()[0])
+            return int(connection.execute("SELECT count(person_id) FROM face").fetchone()[0])
 
     def settings(self) -> dict[str, Any]:
         """All settings, checksums compared."""
@@ -148,7 +149,7 @@ class SqliteView:
             if connection.execute("PRAGMA foreign_key_check").fetchone():
                 verdict = "a face belongs to nobody"
             if verdict != "ok":
-                raise GalleryError(f"{self.path} is damaged", why=verdict, todo=sqlite_file.RESTORE)
+                raise GalleryError(f"{self.path} is damaged", why=verdict, todo=RESTORE)
             photos = {
                 (content.hex(), person): face
                 for content, person, face in connection.execute("SELECT * FROM photo")
