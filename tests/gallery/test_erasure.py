@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceflow.arrays import unit
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.gallery.identity import make_header
 from faceflow.gallery.layout import closing_pad, local_bytes, minimum_local, page_size
@@ -157,7 +158,7 @@ def test_nothing_stays_behind_after_many_changes(tmp_path: Path) -> None:
                     score=1.0,
                     created=datetime.now(UTC),
                 )
-                vector = numbers.standard_normal(4).astype(np.float32)
+                vector = unit(numbers.standard_normal(4).astype(np.float32))
                 picture = numbers.bytes(rng.randrange(100, 1500))
                 faces.append(StoredFace(record, vector, numbers.bytes(24), picture))
             for face, added in zip(faces, store.add(faces), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -241,7 +242,7 @@ class Gallery(ReadableGallery):
             GalleryMismatchError: features of other sizes than the gallery's.
             GalleryError: disk full, in use, read-only. The batches before are kept.
         """
-        if batch < 1:
+        if not 1 <= batch <= sys.maxsize:
             raise InputError(f"batch is {batch}", why="it must be at least 1")
         reports: list[EnrolReport] = []
         remaining = iter(items)

@@ -208,7 +208,7 @@ class ReadableGallery(ABC):
     def record(self, face_id: int) -> FaceRecord:
         """What is known about one face. No such face: GalleryError."""
         with self._reading() as store:
-            return store.records([int(face_id)])[0]
+            return store.records(_ids([face_id]))[0]
 
     def records(self, face_ids: Sequence[int] | Int64) -> list[FaceRecord]:
         """Records of the given faces, in that order. No such face: GalleryError."""
@@ -232,7 +232,7 @@ class ReadableGallery(ABC):
     def thumbnail(self, face_id: int) -> bytes | None:
         """The small JPEG of a face, or None where none was kept. No such face: GalleryError."""
         with self._reading() as store:
-            return store.thumbnails([int(face_id)])[0]
+            return store.thumbnails(_ids([face_id]))[0]
 
     def check(self) -> None:
         """Read every byte and compare it with its checksum; takes seconds on large galleries.
@@ -271,6 +271,10 @@ class GalleryView(ReadableGallery):
 
 def _ids(face_ids: Sequence[int] | Int64) -> list[int]:
     array: Any = np.asarray(face_ids)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+    numbers = array.dtype.kind in "iu" or (
+        # Numbers beyond 64 bits: no face has them, which is for the store to say.
+        array.dtype.kind in "Of" and all(type(i) is int for i in face_ids)
+    )
+    if array.ndim != 1 or (array.size and not numbers):
         raise InputError(f"face ids must be a flat list of whole numbers, got {face_ids!r}")
-    return [int(i) for i in array]
+    return [int(i) for i in face_ids]

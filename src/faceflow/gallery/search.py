@@ -249,17 +249,23 @@ def _check(queries: Float32, k: Any, n: int, exclude: Sequence[Collection[int]] 
 
 def require_unit(name: str, vectors: Float32, *, zero_allowed: bool = False) -> None:
     """Raise InputError unless every row has length 1 (or 0, where that is allowed)."""
-    length = np.linalg.norm(vectors.astype(np.float64), axis=-1)
+    wrong = not_unit(vectors, zero_allowed=zero_allowed)
+    if len(wrong):
+        length = np.linalg.norm(vectors[wrong[0]].astype(np.float64))
+        raise InputError(
+            f"{name} {wrong[0]} has length {length:.6g}, not 1",
+            todo="build features with FaceFeatures.from_maps, which makes them unit",
+        )
+
+
+def not_unit(vectors: Float32, *, zero_allowed: bool = False) -> Int64:
+    """The rows whose length is not 1 (nor 0, where that is allowed), NaN and infinity included."""
+    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    # Written so that NaN and infinity count as wrong.
     good = np.abs(length - 1) <= UNIT_TOLERANCE
     if zero_allowed:
         good |= length == 0
-    # Written so that NaN and infinity count as bad.
-    if not good.all():
-        first = int(np.flatnonzero(~good)[0])
-        raise InputError(
-            f"{name} {first} has length {length[first]:.6g}, not 1",
-            todo="build features with FaceFeatures.from_maps, which makes them unit",
-        )
+    return np.flatnonzero(~good)
 
 
 def _error_bound(size: int) -> float:
@@ -275,7 +281,7 @@ def _error_bound(size: int) -> float:
 
 def _mask(rough: Float32, ids: Int64, exclude: Sequence[Collection[int]]) -> None:
     for row, unwanted in zip(rough, exclude, strict=True):
-        wanted = np.fromiter(unwanted, dtype=np.int64, count=len(unwanted))
+        wanted = np.array([i for i in unwanted if 0 < i < 2**63], dtype=np.int64)
         at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
         row[at[ids[at] == wanted]] = -np.inf
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from faceflow.errors import InputError
 from faceflow.gallery import layout, paths, sqlite_changes, sqlite_file
 from faceflow.gallery.codec import codec
 from faceflow.gallery.identity import GalleryHeader
@@ -29,6 +30,8 @@ from faceflow.gallery.sqlite_errors import translated
 from faceflow.gallery.sqlite_view import SqliteView
 from faceflow.gallery.store import Added, StoredFace
 
+_LONGEST_WAIT = 86_400
+
 
 class SqliteStore:
     """See :class:`faceflow.gallery.store.Store` for what each method promises.
@@ -38,6 +41,10 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, *, readonly: bool = False, busy_seconds: float = 5.0) -> None:
+        if not 0 <= busy_seconds <= _LONGEST_WAIT:
+            raise InputError(
+                f"busy_seconds is {busy_seconds}", why=f"0 to {_LONGEST_WAIT} are possible"
+            )
         self.path = path = paths.real_path(path)
         self._readers = Readers(path, busy_seconds=busy_seconds)
         self._writer = Session(path, readonly=readonly, busy_seconds=busy_seconds)

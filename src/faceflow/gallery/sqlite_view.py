@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,8 +14,9 @@ from faceflow.errors import GalleryError
 from faceflow.gallery import sqlite_changes
 from faceflow.gallery.identity import GalleryHeader
 from faceflow.gallery.records import FaceRecord, PersonInfo
-from faceflow.gallery.rows import checked_name, unseal_record
+from faceflow.gallery.rows import checked_name, unseal_record, unseal_setting
 from faceflow.gallery.seal import damaged, unseal
+from faceflow.gallery.search import not_unit
 from faceflow.gallery.session import Session
 from faceflow.gallery.sqlite_errors import RESTORE
 from faceflow.gallery.store import Revision, Vectors
@@ -35,8 +35,8 @@ class SqliteView:
         self._session = session
         self._over = False
         with self._reading() as connection:
-            row = connection.execute("SELECT last_face_id, removals FROM state").fetchone()
-        self._revision = Revision(*row)
+            last_face, _, removals = sqlite_changes.state(connection)
+        self._revision = Revision(last_face, removals)
 
     def end(self) -> None:
         """Refuse all further reads: the session goes to another snapshot."""
@@ -140,7 +140,7 @@ class SqliteView:
         """All settings, checksums compared."""
         with self._reading() as connection:
             rows = connection.execute("SELECT name, content FROM setting ORDER BY name").fetchall()
-        return {name: json.loads(unseal(f"setting {name}", (), value)) for name, value in rows}
+        return {name: unseal_setting(name, value) for name, value in rows}
 
     def check(self) -> None:
         """SQLite's own check, every checksum, and the tables against each other."""
@@ -151,7 +151,7 @@ class SqliteView:
             if verdict != "ok":
                 raise GalleryError(f"{self.path} is damaged", why=verdict, todo=RESTORE)
             photos = {
-                (content.hex(), person): face
+                (content.hex() if isinstance(content, bytes) else content, person): face
                 for content, person, face in connection.execute("SELECT * FROM photo")
             }
             owners = dict(connection.execute("SELECT face_id, person_id FROM face"))
@@ -180,6 +180,7 @@ class SqliteView:
     def _fetch(self, columns: str, face_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
         """Columns of each face by id; every id asked for is there."""
         wanted = sorted(set(face_ids))
+        sqlite_changes.require_possible(wanted)
         found: dict[int, tuple[Any, ...]] = {}
         with self._reading() as connection:
             for start in range(0, len(wanted), _BLOCK):
@@ -203,4 +204,9 @@ class SqliteView:
             if len(vector) != size * 4:
                 raise damaged("embedding", (face_id,))
         flat = np.frombuffer(b"".join(content), dtype="<f4").astype(np.float32)
-        return flat.reshape(len(rows), size)
+        vectors: Float32 = flat.reshape(len(rows), size)
+        # Search counts on it, and a crafted file may hold anything under a right checksum.
+        wrong = not_unit(vectors)
+        if len(wrong):
+            raise damaged("embedding", (rows[wrong[0]][0],))
+        return vectors

@@ -29,6 +29,7 @@ from safetensors.numpy import load, save
 
 from faceflow.errors import FaceflowError, GalleryError
 from faceflow.features import FaceFeatures
+from faceflow.files import LIST_LIMIT, read_regular
 from faceflow.gallery import paths, sqlite_file
 from faceflow.gallery.codec import PatchCodec, codec
 from faceflow.gallery.enrolling import checked_record
@@ -46,6 +47,7 @@ FACES_PER_PART = 1024
 _MANIFEST = "gallery.json"
 _PART_NAME = re.compile(r"faces-\d{5,}\.(safetensors|json)")
 _WRITE_BATCH = 256
+_LARGEST_PART = 2 * 2**30
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -172,12 +174,11 @@ def _fill(path: Path, folder: Path, manifest: dict[str, Any], header: GalleryHea
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    if not (folder / _MANIFEST).is_file():
+    if not os.path.lexists(folder / _MANIFEST):
         raise GalleryError(
             f"{folder} is not an export of a gallery", why=f"there is no {_MANIFEST} in it"
         )
-    with translated(folder):
-        content = (folder / _MANIFEST).read_bytes()
+    content = read_regular(folder / _MANIFEST, limit=LIST_LIMIT, kind="list", error=GalleryError)
     try:
         manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -286,8 +287,8 @@ def _read(folder: Path, entry: dict[str, Any]) -> bytes:
     name = entry["name"]
     if not _PART_NAME.fullmatch(name):
         raise _bad(f"{name!r} is not the name of a part")
-    with translated(folder / name):
-        content: bytes = (folder / name).read_bytes()
+    limit = min(int(entry["bytes"]), _LARGEST_PART)
+    content = read_regular(folder / name, limit=limit, kind="part", error=GalleryError)
     if len(content) != entry["bytes"] or _sha256(content) != entry["sha256"]:
         raise _bad(f"{name} was changed or damaged")
     return content

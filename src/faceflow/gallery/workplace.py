@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import sys
 import time
 import uuid
@@ -81,7 +82,7 @@ def sweep(folder: Path) -> None:
         return
     for name in names:
         found = folder / name
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             if _NAME.fullmatch(name):
                 _sweep_workplace(found)
             elif _FORMER_NAME.fullmatch(name) and _untouched(found):
@@ -96,16 +97,18 @@ def _sweep_workplace(folder: Path) -> None:
         return
     lock = folder / _LOCK
     try:
-        descriptor = os.open(lock, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(lock, os.O_RDWR | flags)
     except FileNotFoundError:
         # Made in this moment, or killed in that moment.
         if _untouched(folder):
             shutil.rmtree(folder, ignore_errors=True)
         return
     try:
-        if not _lock(descriptor):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not _lock(descriptor):
             return
         about = json.loads(os.read(descriptor, 4096) or b"{}")
+        about = about if isinstance(about, dict) else {}
         if about.get("host") != socket.gethostname() and not _untouched(folder):
             return
         target = about.get("target")
