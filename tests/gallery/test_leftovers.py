@@ -137,3 +137,26 @@ def test_a_failed_overwriting_gives_back_the_former_export(
         gallery.export(folder, overwrite=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert hidden(tmp_path) == []
+
+
+def test_the_lock_goes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while cleaning up: without a lock the rest would look as if just being made."""
+    unlink = Path.unlink
+    done: list[str] = []
+
+    def interrupted(self: Path, missing_ok: bool = False) -> None:
+        if len(done) == 5:
+            raise KeyboardInterrupt
+        done.append(self.name)
+        unlink(self, missing_ok)
+
+    def build() -> None:
+        with workplace(tmp_path / "x") as place:
+            for number in range(9):
+                place.file(f"part {number}").write_text("here")
+            patch.setattr(Path, "unlink", interrupted)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        build()
+    (left,) = hidden(tmp_path)
+    assert (tmp_path / left / "lock").exists()

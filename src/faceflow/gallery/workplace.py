@@ -68,10 +68,12 @@ def workplace(target: Path) -> Iterator[Workplace]:
         yield Workplace(folder)
     finally:
         _restore(folder, target)
-        shutil.rmtree(folder, ignore_errors=True)
-        if descriptor is not None:
-            os.close(descriptor)
-            shutil.rmtree(folder, ignore_errors=True)  # Windows keeps what is open
+        try:
+            _clear(folder)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+        _clear(folder)  # Windows keeps what is open
 
 
 def sweep(folder: Path) -> None:
@@ -102,7 +104,7 @@ def _sweep_workplace(folder: Path) -> None:
     except FileNotFoundError:
         # Made in this moment, or killed in that moment.
         if _untouched(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+            _clear(folder)
         return
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not _lock(descriptor):
@@ -114,9 +116,21 @@ def _sweep_workplace(folder: Path) -> None:
         target = about.get("target")
         if isinstance(target, str) and Path(target).name == target:
             _restore(folder, folder.parent / target)
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder)
     finally:
         os.close(descriptor)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a folder, the lock last: whoever is killed here leaves it to be swept at once."""
+    with contextlib.suppress(OSError):
+        for found in folder.iterdir():
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found, ignore_errors=True)
+            elif found.name != _LOCK:
+                found.unlink()
+        (folder / _LOCK).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _restore(folder: Path, target: Path) -> None:
