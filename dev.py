@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One command for everything: python3 dev.py demo | test | check | docs | bench.
+"""One command for everything: python3 dev.py demo | test | check | docs | soak.
 
 Needs only Python 3.11 or newer. Makes a virtual environment in .venv, installs faceflow and
 its development tools there, fetches the default weights, and runs the task. The second run
@@ -83,7 +83,13 @@ def docs(rest: list[str]) -> None:
     run(PYTHON, "-m", "mkdocs", "build", "--strict", "--quiet", *rest)
 
 
-TASKS = {task.__name__: task for task in (demo, test, check, docs)}
+def soak(rest: list[str]) -> None:
+    """Kill, fill, swap and damage galleries for --minutes N; not part of the gate."""
+    install()
+    run(PYTHON, "tools/soak.py", *rest)
+
+
+TASKS = {task.__name__: task for task in (demo, test, check, docs, soak)}
 
 
 def main() -> None:

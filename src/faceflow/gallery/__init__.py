@@ -3,6 +3,7 @@
 from faceflow.gallery.codec import CODECS, QuantisedPatches
 from faceflow.gallery.gallery import Gallery
 from faceflow.gallery.identity import GalleryHeader, NetworkLike
+from faceflow.gallery.reading import GalleryView, ReadableGallery
 from faceflow.gallery.records import (
     Change,
     Enrolment,
@@ -25,9 +26,11 @@ __all__ = [
     "Gallery",
     "GalleryHeader",
     "GalleryStats",
+    "GalleryView",
     "NetworkLike",
     "PersonInfo",
     "QuantisedPatches",
+    "ReadableGallery",
     "SharedPhoto",
     "Shortlist",
     "Store",

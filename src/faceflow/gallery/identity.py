@@ -16,6 +16,11 @@ from faceflow.features import (
 )
 from faceflow.gallery.codec import codec as find_codec
 
+LARGEST_PAYLOAD = 32 * 2**20
+"""Bytes of a face's patches that a gallery takes; no known network comes near."""
+_LARGEST_SIZE = 2**20
+_LONGEST_TEXT = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class GalleryHeader:
@@ -119,6 +124,9 @@ def make_header(
     Raises:
         InputError: a size below 1, an empty name or digest, an unknown codec.
     """
+    texts: tuple[object, ...] = (network_name, digest, codec, alignment)
+    if not all(isinstance(text, str) and len(text) <= _LONGEST_TEXT for text in texts):
+        raise InputError("a gallery's network, digest, codec and alignment are short texts")
     header = GalleryHeader(
         network_name=network_name,
         digest=digest,
@@ -134,7 +142,13 @@ def make_header(
         raise InputError("a gallery needs its network's name and digest, and its alignment")
     if min(header.embedding_size, *header.grid, header.channels) < 1:
         raise InputError(f"a gallery cannot be made for {header.describe()}")
-    find_codec(codec, header.grid, header.channels)
+    if max(header.embedding_size, *header.grid, header.channels) > _LARGEST_SIZE or (
+        find_codec(codec, header.grid, header.channels).payload_size > LARGEST_PAYLOAD
+    ):
+        raise InputError(
+            f"a gallery cannot be made for {header.describe()}",
+            why=f"a face's patches may take {LARGEST_PAYLOAD // 2**20} MB at most",
+        )
     return header
 
 

@@ -15,7 +15,7 @@ SEAL_BYTES = 4
 
 def checksum(kind: str, owner: tuple[int, ...], content: bytes) -> int:
     """CRC-32 over what the content is, whose it is, and the content itself."""
-    prefix = kind.encode() + struct.pack(f"<{len(owner)}q", *owner)
+    prefix = kind.encode(errors="surrogatepass") + struct.pack(f"<{len(owner)}q", *owner)
     return zlib.crc32(content, zlib.crc32(prefix))
 
 
@@ -30,7 +30,8 @@ def unseal(kind: str, owner: tuple[int, ...], sealed: object) -> bytes:
     Raises:
         GalleryError: it is not.
     """
-    if isinstance(sealed, bytes) and len(sealed) >= SEAL_BYTES:
+    whole = all(isinstance(number, int) for number in owner)
+    if whole and isinstance(sealed, bytes) and len(sealed) >= SEAL_BYTES:
         content = sealed[:-SEAL_BYTES]
         if checksum(kind, owner, content) == int.from_bytes(sealed[-SEAL_BYTES:], "little"):
             return content

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from faceflow.errors import GalleryError, InputError
 from faceflow.gallery.rows import checked_name, seal_name
-from faceflow.gallery.seal import seal, unseal
+from faceflow.gallery.seal import damaged, seal, unseal
 from faceflow.gallery.store import Added, StoredFace
 
 MakeRow = Callable[[int, int, StoredFace], tuple[Any, ...]]
@@ -21,9 +21,7 @@ def add(
 ) -> list[Added]:
     """Insert faces, leaving out content that its person already has."""
     people: dict[str, int] = {}
-    last_face, last_person = connection.execute(
-        "SELECT last_face_id, last_person_id FROM state"
-    ).fetchone()
+    last_face, last_person, _ = state(connection)
     results: list[Added] = []
     for face in faces:
         name = face.record.person
@@ -58,9 +56,18 @@ def add(
     return results
 
 
+def state(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """The last face's id, the last person's, and how many faces were removed."""
+    row = connection.execute("SELECT last_face_id, last_person_id, removals FROM state").fetchone()
+    if row is None or not all(isinstance(value, int) and value >= 0 for value in row):
+        raise damaged("state", ())
+    return row[0], row[1], row[2]
+
+
 def remove_faces(connection: sqlite3.Connection, face_ids: Sequence[int]) -> int:
     """Remove these faces; how many. Unknown id: GalleryError."""
     wanted = sorted(set(face_ids))
+    require_possible(wanted)
     _collect(connection, "INSERT INTO gone VALUES(?)", [(i,) for i in wanted])
     unknown = connection.execute(
         "SELECT min(face_id) FROM gone WHERE face_id NOT IN (SELECT face_id FROM face)"
@@ -134,6 +141,13 @@ def require(connection: sqlite3.Connection, name: str) -> int:
         todo = f"did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise GalleryError(f"there is no person {name!r} in the gallery", todo=todo)
     return person
+
+
+def require_possible(face_ids: Iterable[int]) -> None:
+    """Raise GalleryError for an id that no face can have, and that SQLite cannot hold."""
+    for face_id in face_ids:
+        if not 0 < face_id < 2**63:
+            raise no_face(face_id)
 
 
 def no_face(face_id: int) -> GalleryError:

@@ -57,42 +57,15 @@ class Revision(NamedTuple):
     removals: int
 
 
-class Store(Protocol):
-    """A durable set of faces.
+class StoreView(Protocol):
+    """One state of a store: all reads answer as the store was when the view was made.
 
-    Promises:
-
-    1. ``add`` is all or nothing, also when the process is killed, and durable once it
-       returns. So is every other change.
-    2. Face ids are positive and grow: a face becomes visible only after every face with a
-       smaller id, and an id is never given twice. Readers rely on it to fetch what is new.
-    3. Removed and renamed-away data does not come back, and is erased from the medium as far
-       as the store controls it; :attr:`Change.erased` tells when that is still to come.
-    4. A person has at least one face; content hash and person together are unique.
-    5. Other processes may read while one writes; inside ``snapshot`` a reader sees one state.
-    6. Damage is noticed when it is read and raised as GalleryError, never returned as data.
+    Used by one thread at a time. Damage is noticed when it is read and raised as GalleryError,
+    never returned as data.
     """
 
-    path: Path
-    header: GalleryHeader
-
-    def add(self, faces: Sequence[StoredFace]) -> list[Added]:
-        """Write a batch, leaving out faces whose person already has that content."""
-
-    def remove_faces(self, face_ids: Sequence[int]) -> Change:
-        """Remove these faces, and people left without any. Unknown id: GalleryError."""
-
-    def remove_person(self, person: str) -> Change:
-        """Remove a person with all faces. Unknown: GalleryError."""
-
-    def rename(self, old: str, new: str) -> Change:
-        """Rename a person. ``old`` unknown or ``new`` taken: GalleryError."""
-
-    def merge(self, source: str, target: str) -> Change:
-        """Move all faces of ``source`` to ``target``; a photo both have is kept once."""
-
     def revision(self) -> Revision:
-        """Cheap: called before every search."""
+        """Which faces there are, in two numbers; costs nothing."""
 
     def face_ids(self) -> Int64:
         """(n,) every face, ascending."""
@@ -127,17 +100,52 @@ class Store(Protocol):
     def settings(self) -> dict[str, Any]:
         """All settings, JSON values."""
 
+    def check(self) -> None:
+        """Read everything and raise GalleryError at the first thing that is not as written."""
+
+
+class Store(Protocol):
+    """A durable set of faces.
+
+    Promises:
+
+    1. ``add`` is all or nothing, also when the process is killed, and durable once it
+       returns. So is every other change.
+    2. Face ids are positive and grow: a face becomes visible only after every face with a
+       smaller id, and an id is never given twice. Readers rely on it to fetch what is new.
+    3. Removed and renamed-away data does not come back, and is erased from the medium as far
+       as the store controls it; :attr:`Change.erased` tells when that is still to come.
+    4. A person has at least one face; content hash and person together are unique.
+    5. Any number of threads and processes may hold snapshots while one writes; none of them
+       waits for another.
+    """
+
+    path: Path
+    header: GalleryHeader
+
+    def snapshot(self) -> AbstractContextManager[StoreView]:
+        """A view of the store as it is now."""
+
+    def add(self, faces: Sequence[StoredFace]) -> list[Added]:
+        """Write a batch, leaving out faces whose person already has that content."""
+
+    def remove_faces(self, face_ids: Sequence[int]) -> Change:
+        """Remove these faces, and people left without any. Unknown id: GalleryError."""
+
+    def remove_person(self, person: str) -> Change:
+        """Remove a person with all faces. Unknown: GalleryError."""
+
+    def rename(self, old: str, new: str) -> Change:
+        """Rename a person. ``old`` unknown or ``new`` taken: GalleryError."""
+
+    def merge(self, source: str, target: str) -> Change:
+        """Move all faces of ``source`` to ``target``; a photo both have is kept once."""
+
     def update_settings(self, values: Mapping[str, Any]) -> None:
         """Set each; None removes it."""
 
     def size_bytes(self) -> int:
         """Bytes on the medium."""
 
-    def snapshot(self) -> AbstractContextManager[None]:
-        """Reads inside see one state of the store; changes inside are refused."""
-
-    def check(self) -> None:
-        """Read everything and raise GalleryError at the first thing that is not as written."""
-
     def close(self) -> None:
-        """Let go of everything; a second call does nothing."""
+        """Let go of everything; a second call does nothing. Views still in use stay valid."""
