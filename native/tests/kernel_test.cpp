@@ -23,8 +23,12 @@ namespace {
 std::mt19937_64 random_bits(7);
 int failures = 0;
 
-double uniform() { return std::uniform_real_distribution<double>(0, 1)(random_bits); }
-int between(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_bits); }
+double uniform() {
+  return std::uniform_real_distribution<double>(0, 1)(random_bits);
+}
+int between(int low, int high) {
+  return std::uniform_int_distribution<int>(low, high)(random_bits);
+}
 
 template <class T>
 struct Block {  // exactly n values on the heap, no spare capacity behind them
@@ -120,7 +124,8 @@ Result run(const Format& format, Job job, int parts) {
 
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || !std::memcmp(a.data(), b.data(), a.size() * sizeof(T)));
+  return a.size() == b.size() &&
+         (a.empty() || !std::memcmp(a.data(), b.data(), a.size() * sizeof(T)));
 }
 bool same_bits(const Result& a, const Result& b) {
   return same_bits(a.similarity, b.similarity) && same_bits(a.iterations, b.iterations) &&
@@ -191,9 +196,11 @@ void check(const Case& c, const std::vector<const Format*>& formats) {
     faces.push_back(std::make_unique<Block<unsigned char>>(face + static_cast<std::size_t>(shift)));
     unsigned char* at = faces.back()->get() + shift;
     for (int j = 0; j < c.S; ++j) {
-      gallery.push_back(decoded(values.get() + (n * c.S + j) * c.C, c.C, c.dtype, at + j * c.C * item));
+      gallery.push_back(
+          decoded(values.get() + (n * c.S + j) * c.C, c.C, c.dtype, at + j * c.C * item));
     }
-    if (spoil && n == 0) std::memset(at + face - static_cast<std::size_t>(item), 0xff, static_cast<std::size_t>(item));
+    if (spoil && n == 0)
+      std::memset(at + face - static_cast<std::size_t>(item), 0xff, static_cast<std::size_t>(item));
     starts.push_back(at);
   }
   std::vector<std::vector<double>> rounded;
@@ -201,7 +208,8 @@ void check(const Case& c, const std::vector<const Format*>& formats) {
   for (int i = 0; i < c.B * c.R; ++i) {
     rounded.push_back(decoded(query.get() + i * c.C, c.C, c.dtype, scrap.data()));
   }
-  Block<float> u(static_cast<std::size_t>(c.B) * c.N * c.R), v(static_cast<std::size_t>(c.B) * c.N * c.S);
+  Block<float> u(static_cast<std::size_t>(c.B) * c.N * c.R),
+      v(static_cast<std::size_t>(c.B) * c.N * c.S);
   for (std::size_t i = 0; i < u.n; ++i) u[i] = static_cast<float>(uniform() + 0.01);
   for (std::size_t i = 0; i < v.n; ++i) v[i] = static_cast<float>(uniform() + 0.01);
 
@@ -251,14 +259,15 @@ void check(const Case& c, const std::vector<const Format*>& formats) {
           cosine[i * c.S + j] = dot;
         }
       }
-      for (int j = 0; j < c.S; ++j) vp.push_back(c.weighting == Weighting::uniform ? 1 : v[p * c.S + j]);
+      for (int j = 0; j < c.S; ++j)
+        vp.push_back(c.weighting == Weighting::uniform ? 1 : v[p * c.S + j]);
       const double expected = plain(cosine, c.R, c.S, up, vp, c.epsilon, result.iterations[p]);
       const double off = std::fabs(result.similarity[p] - expected);
       if (!(off < 3e-6 + 2e-7 / c.epsilon)) fail(c, format->isa, "similarity", off);
     }
     const std::string isa = format->isa;
     if (isa == "portable" || isa == "avx512bf16") continue;  // other roundings by design
-    if (isa == "amx" && c.dtype == Dtype::bf16) continue;     // likewise
+    if (isa == "amx" && c.dtype == Dtype::bf16) continue;    // likewise
     if (!fused) {
       fused = std::make_unique<Result>(result);
     } else if (!same_bits(*fused, result)) {
@@ -351,8 +360,9 @@ int main(int argc, char** argv) {
   for (int k = 0; k < cases; ++k) {
     check_scan();
     const bool big = k % 25 == 24;
-    Case c{between(1, 2), between(1, 4),  between(1, 40), between(1, 40), between(1, 90),
-           Dtype::f32,    Weighting::given, 0.05,         1e-3};
+    Case c{between(1, 2),    between(1, 4),  between(1, 40),
+           between(1, 40),   between(1, 90), Dtype::f32,
+           Weighting::given, 0.05,           1e-3};
     if (big) c.R = between(60, 256), c.S = between(60, 256), c.C = between(400, 2048);
     const double epsilons[] = {0.05, 0.05, 1.0, 0.02, 0.004, 1e-3};
     c.epsilon = epsilons[between(0, 5)];
