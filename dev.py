@@ -131,7 +131,9 @@ def check(rest: list[str]) -> None:
     """The gate: formatting, lint, types, tests, documentation; --fast without the slow parts."""
     parser = argparse.ArgumentParser(prog="dev.py check", description=check.__doc__)
     parser.add_argument(
-        "--fast", action="store_true", help=f"leave out the documentation and {', '.join(SLOW)}"
+        "--fast",
+        action="store_true",
+        help=f"leave out the documentation, the sanitizers and {', '.join(SLOW)}",
     )
     parser.add_argument(
         "--jobs", type=int, default=min(4, os.cpu_count() or 1), help="test processes"
@@ -152,10 +154,12 @@ def check(rest: list[str]) -> None:
     run(PYTHON, "-m", "pytest", *words)
     if not options.fast:
         docs([])
+        if sys.platform == "linux" and has_compiler():
+            sanitize(["--short"])
     for name, seconds in spent:
         print(f"{seconds:7.1f} s  {name}")
     if options.fast:
-        print(f"left out: the documentation, and the tests of {', '.join(SLOW)}")
+        print(f"left out: the documentation, the sanitizers, and the tests of {', '.join(SLOW)}")
 
 
 def docs(rest: list[str]) -> None:
@@ -185,7 +189,8 @@ def sanitize(rest: list[str]) -> None:
     """The kernel under AddressSanitizer and UBSan: native and property tests; --short for less."""
     install(groups=("dev", "docs"))
     path = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
-    run(PYTHON, ROOT / "native" / "tests" / "run_sanitizers.py", *rest, PATH=path)
+    program = ROOT / "native" / "tests" / "run_sanitizers.py"
+    run(PYTHON, program, *rest, label="sanitizers", PATH=path)
 
 
 TASKS = {task.__name__: task for task in (demo, check, test, docs, bench, sanitize)}
