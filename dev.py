@@ -144,14 +144,16 @@ def check(rest: list[str]) -> None:
     run(PYTHON, "-m", "ruff", "check", ".")
     folders = (ROOT / "native" / "src", ROOT / "native" / "tests")
     sources = sorted(path for folder in folders for path in folder.glob("*.[ch]pp"))
-    clang_format = BIN / ("clang-format.exe" if os.name == "nt" else "clang-format")
-    run(clang_format, "--dry-run", "--Werror", *(path.relative_to(ROOT) for path in sources))
+    clang_format = "import clang_format; clang_format.clang_format()"
+    names = [path.relative_to(ROOT) for path in sources]
+    words = ["-c", clang_format, "--dry-run", "--Werror", *map(str, names)]
+    run(PYTHON, *words, label="clang-format")
     run(PYTHON, "-m", "mypy")
     run(BIN / "faceflow", "models", "pull")
     # A file's tests stay in one process, so that what they share is made once.
-    words = ["--numprocesses", str(options.jobs), "--dist", "loadfile", "--quiet"]
-    words += [f"--ignore={path}" for path in SLOW if options.fast]
-    run(PYTHON, "-m", "pytest", *words)
+    tests = ["--numprocesses", str(options.jobs), "--dist", "loadfile", "--quiet"]
+    tests += [f"--ignore={path}" for path in SLOW if options.fast]
+    run(PYTHON, "-m", "pytest", *tests)
     if not options.fast:
         docs([])
         if sys.platform == "linux" and has_compiler():
