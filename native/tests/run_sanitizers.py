@@ -39,11 +39,17 @@ def build(folder: Path, *, short: bool, plain: bool) -> None:
 
 
 def runtime() -> str:
-    """The sanitizer's library, to be loaded before Python; empty where the compiler links it."""
+    """Libraries to be loaded before Python: the sanitizer's, and that of the exceptions it watches.
+
+    Empty where the compiler links them.
+    """
     compiler = os.environ.get("CXX", "c++")
-    asked = [compiler, "-print-file-name=libasan.so"]
-    found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    return found if Path(found).is_absolute() else ""
+    found = []
+    for name in ("libasan.so", "libstdc++.so.6"):
+        asked = [compiler, f"-print-file-name={name}"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+        found += [told] if Path(told).is_absolute() else []
+    return os.pathsep.join(found)
 
 
 def main() -> int:
