@@ -13,6 +13,12 @@ import pytest
 from faceflow.errors import WeightsError
 from faceflow.features import FaceFeatures
 
+# A user's own settings must not steer the tests, nor what they start, nor modules that look at the
+# processor while tests are collected. Kept are where the tests' weights and reference data lie.
+for _name in [name for name in os.environ if name.startswith("FACEFLOW_")]:
+    if _name not in ("FACEFLOW_CACHE", "FACEFLOW_SHARED"):
+        del os.environ[_name]
+
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
     from faceflow.detection import Detector
@@ -85,10 +91,3 @@ def random_features() -> Callable[..., FaceFeatures]:
         return features.with_landmarks((counts / 68).astype(np.float32))
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def _leave_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's own faceflow settings must not steer the tests."""
-    monkeypatch.delenv("FACEFLOW_GALLERY", raising=False)
-    return

@@ -82,7 +82,7 @@ def examine(*, gallery: str | Path | None = None) -> list[Check]:
         Check("instructions", "ok", _instructions()),
     ]
     if not any(check.verdict == "problem" for check in checks):
-        checks += [_guarded("onnxruntime providers", _providers), _guarded("transport", _transport)]
+        checks += [_guarded("onnxruntime providers", _providers), _transport()]
         checks += [_cache(), *_models()]
         if not any(check.verdict == "problem" for check in checks):
             checks.append(_guarded("self-test", _self_test))
@@ -149,14 +149,27 @@ def _providers() -> str:
     return ", ".join(onnxruntime.get_available_providers())
 
 
-def _transport() -> str:
+def _transport() -> Check:
     from faceflow.transport import native
 
-    if not native.available():
-        return "NumPy; the compiled kernel is not in this installation"
+    missing = native.why_missing()
+    if missing is not None:
+        return Check(
+            "transport",
+            "note",
+            f"NumPy backend, without the compiled kernel: {missing}. Results agree to six digits, "
+            f"comparing faces takes {native.NUMPY_SLOWER}; to have the kernel, install a C++17 "
+            "compiler and then faceflow again",
+        )
+    return _guarded("transport", _kernel)
+
+
+def _kernel() -> str:
+    from faceflow.transport import native
+
     kernel = native.info()
     levels = ", ".join(f"{dtype} by {isa}" for dtype, isa in kernel.active.items())
-    return f"native kernel, {levels}; {kernel.cores} cores; built for {', '.join(kernel.built)}"
+    return f"compiled kernel, {levels}; {kernel.cores} cores; built for {', '.join(kernel.built)}"
 
 
 def _cache() -> Check:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,9 @@ else:
 WEIGHTINGS = ("uniform", "apc", "sc")
 """Weightings the kernel computes itself, as :func:`faceflow.weighting.weigh` does."""
 
+NUMPY_SLOWER = "about 5 to 13 times as long (20 ms instead of 2 for 100 candidates)"
+"""What comparing faces costs without this kernel: 64 patches x 128 channels (13 times) and 49 x 512
+(5 times), float32, one thread, CPU time of both in turn."""
 MOST_PATCHES = 256
 MOST_CHANNELS = 2048
 _ITEM_BYTES = {"f32": 4, "bf16": 2, "int8": 1}
@@ -48,6 +52,18 @@ _ITEM_BYTES = {"f32": 4, "bf16": 2, "int8": 1}
 def available() -> bool:
     """Whether the compiled kernel is installed."""
     return _why_missing is None
+
+
+def why_missing() -> str | None:
+    """Why the compiled kernel cannot be used here; None where it can."""
+    if _why_missing is None:
+        return None
+    built = sorted(
+        path.name for path in Path(__file__).parents[1].glob("_kernel.*") if path.suffix != ".pyi"
+    )
+    if built:
+        return f"{built[0]} does not load ({_why_missing})"
+    return "this installation was built without a C++17 compiler"
 
 
 def fits(patches: int, gallery_patches: int, channels: int) -> bool:
@@ -208,7 +224,7 @@ def _require() -> None:
     if _why_missing is not None:
         raise MissingExtraError(
             "the compiled transport kernel is not installed",
-            why=str(_why_missing),
+            why=why_missing() or "",
             todo="reinstall faceflow from a wheel, or with a C++17 compiler at hand",
         ) from _why_missing
 
