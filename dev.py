@@ -30,7 +30,7 @@ BENCHMARKS = ROOT / "benchmarks" / "speed"
 SLOW = (
     "tests/evaluation",
     "tests/training",
-    "tests/datasets",
+    "tests/evaluation/data",
     "tests/calibration",
     "tests/occlusion",
     "tests/test_demo.py",
@@ -105,7 +105,7 @@ def install(*, groups: tuple[str, ...] = ()) -> None:
     path = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
     words = (*pip, *extra, "--no-build-isolation", "--editable", ".")
     run(*words, label="install faceflow", PATH=path, **require)
-    found = "from faceflow.transport import native; print(native.why_missing() or '')"
+    found = "from faceflow.matching.transport import native; print(native.why_missing() or '')"
     missing = subprocess.run([PYTHON, "-c", found], capture_output=True, text=True, check=True)
     if missing.stdout.strip():
         print(f"NOTE: no compiled kernel: {missing.stdout.strip()}. Everything works on NumPy,")

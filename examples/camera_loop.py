@@ -16,7 +16,7 @@ import numpy as np
 
 from faceflow import FaceflowError, Identifier
 from faceflow.demo import PEOPLE, QUERIES
-from faceflow.images import iter_images, load_image
+from faceflow.faces.images import iter_images, load_image
 
 
 def frames(video: Path | None) -> Iterator[np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from faceflow import FaceflowError, Identifier
 from faceflow.demo import PEOPLE, QUERIES
-from faceflow.images import iter_images
+from faceflow.faces.images import iter_images
 
 
 def main() -> None:

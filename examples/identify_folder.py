@@ -8,7 +8,7 @@ from pathlib import Path
 
 from faceflow import FaceflowError, Identifier
 from faceflow.demo import PEOPLE, QUERIES
-from faceflow.images import iter_images
+from faceflow.faces.images import iter_images
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ for _name in [name for name in os.environ if name.startswith("FACEFLOW_")]:
 
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
-    from faceflow.detection import Detector
+    from faceflow.faces.detectors import Detector
     from faceflow.networks import FaceNetwork
 
 
@@ -52,7 +52,7 @@ def default_network() -> FaceNetwork:
 
 @pytest.fixture(scope="session")
 def detector() -> Detector:
-    from faceflow.detection import load_detector
+    from faceflow.faces.detectors import load_detector
 
     try:
         return load_detector()

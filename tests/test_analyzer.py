@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from drawn_people import identity, portrait
-from faceflow.alignment import TEMPLATES, align
 from faceflow.analyzer import Face, FaceAnalyzer, fit
 from faceflow.arrays import UInt8
-from faceflow.detection import Detection
 from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
-from faceflow.evaluation.verification import fold_accuracy
+from faceflow.evaluation.metrics.pairs import fold_accuracy
+from faceflow.faces.alignment import TEMPLATES, align
+from faceflow.faces.detectors import Detection
 from faceflow.features import FaceFeatures
 from faceflow.networks import FaceNetwork
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from faceflow.caches import cache_dir
+from faceflow.system.caches import cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTAINER = ROOT / "container"

@@ -15,6 +15,7 @@ from drawn_people import write_people
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.demo import DemoResult, run_demo
 from faceflow.errors import InputError
+from faceflow.faces import detectors
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +144,11 @@ def test_the_command(
 ) -> None:
     from typer.testing import CliRunner
 
-    from faceflow import detection, networks
+    from faceflow import networks
     from faceflow.cli.app import app
 
     monkeypatch.setattr(networks, "load_network", lambda name, **_: analyzer.network)
-    monkeypatch.setattr(detection, "load_detector", lambda **_: analyzer.detector)
+    monkeypatch.setattr(detectors, "load_detector", lambda **_: analyzer.detector)
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["demo", "--max-queries", "2"])
     assert done.exit_code == 0, done.output

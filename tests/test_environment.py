@@ -36,7 +36,7 @@ def test_tests_pass_whatever_is_set() -> None:
             "-p",
             "no:cacheprovider",
             "tests/test_environment.py::test_no_setting_reaches_a_test",
-            "tests/transport/test_native.py::test_the_running_backend_is_said",
+            "tests/matching/transport/test_native.py::test_the_running_backend_is_said",
         ],
         cwd=ROOT,
         env=os.environ | bad,

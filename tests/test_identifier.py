@@ -28,7 +28,7 @@ from faceflow.errors import (
     NoFaceError,
     WeightsError,
 )
-from faceflow.images import load_image
+from faceflow.faces.images import load_image
 
 ADA, MASKED = PEOPLE / "Ada" / "Ada_0001.jpg", QUERIES / "Ada-mask.jpg"
 

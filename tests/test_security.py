@@ -31,8 +31,8 @@ def test_every_promise_names_a_test() -> None:
 
 
 def test_the_numbers_are_the_programs() -> None:
-    from faceflow.files import LIST_LIMIT
-    from faceflow.photo_limits import FILE_LIMIT, MAX_PIXELS, MEMORY_LIMIT
+    from faceflow.faces.photo_limits import FILE_LIMIT, MAX_PIXELS, MEMORY_LIMIT
+    from faceflow.system.files import LIST_LIMIT
 
     assert f"{FILE_LIMIT // 2**20} MiB for a photo" in PAGE
     assert f"{LIST_LIMIT // 2**20} MiB for a list" in PAGE

@@ -44,12 +44,12 @@ from faceflow import (
     Gallery,
     MatchOptions,
     identify,
-    patch_model,
 )
 from faceflow.errors import NoFaceError
+from faceflow.faces.images import content_hash, iter_images, load_image
 from faceflow.gallery import Enrolment
-from faceflow.identification import Match, Matches
-from faceflow.images import content_hash, iter_images, load_image
+from faceflow.matching import covers as patch_model
+from faceflow.matching.identification import Match, Matches
 from faceflow.occlusion import occlude
 
 COVERS = ("clean", "mask", "sunglasses", "crop", "aligned-crop", "aligned-crop-found")

@@ -22,11 +22,12 @@ from __future__ import annotations
 import numpy as np
 from covered import SETS, Cache, Query, _drawn, make_parser
 
-from faceflow import FaceAnalyzer, FaceFeatures, patch_model
+from faceflow import FaceAnalyzer, FaceFeatures
 from faceflow.arrays import unit
-from faceflow.patch_model import PatchModel
-from faceflow.transport import Sinkhorn
-from faceflow.weighting import weigh
+from faceflow.matching import covers
+from faceflow.matching.covers import PatchModel
+from faceflow.matching.transport import Sinkhorn
+from faceflow.matching.weighting import weigh
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 1.0)
 
@@ -79,7 +80,7 @@ def table(
     asked: list[Query], people: np.ndarray, gallery: FaceFeatures, cache: Cache, k: int
 ) -> None:
     spec = cache.analyzer.network.spec
-    model = patch_model.load(spec.name, spec.digest)
+    model = covers.load(spec.name, spec.digest)
     if model is None:
         raise SystemExit(f"{spec.name} has no patch model")
     right: dict[str, list[list[bool]]] = {}

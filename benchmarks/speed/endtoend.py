@@ -24,15 +24,15 @@ import numpy as np
 from measuring import Clock, load, machine, synthetic
 
 from faceflow import FaceAnalyzer, Gallery, MatchOptions, identify
-from faceflow.alignment import align, template
 from faceflow.demo import PEOPLE
-from faceflow.detection import load_detector
 from faceflow.explain import explain_pair, flow_picture
+from faceflow.faces.alignment import align, template
+from faceflow.faces.detectors import load_detector
+from faceflow.faces.images import load_image
 from faceflow.gallery import Enrolment
-from faceflow.images import load_image
+from faceflow.matching.score import emd_similarity, prepare
+from faceflow.matching.transport import Sinkhorn
 from faceflow.networks import FaceNetwork, load_network
-from faceflow.score import emd_similarity, prepare
-from faceflow.transport import Sinkhorn
 
 
 def enroll(path: Path, network: FaceNetwork, faces: int) -> Gallery:

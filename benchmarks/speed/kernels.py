@@ -19,7 +19,7 @@ import numpy as np
 from measuring import load, machine
 
 from faceflow.arrays import unit
-from faceflow.transport import encode
+from faceflow.matching.transport import encode
 
 
 def kernel(path: str) -> Any:

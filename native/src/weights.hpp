@@ -1,4 +1,4 @@
-// The weights of a pair's patches: given, or computed as faceflow.weighting does.
+// The weights of a pair's patches: given, or computed as faceflow.matching.weighting does.
 #pragma once
 
 #include <float.h>

@@ -4,8 +4,8 @@ Usage: python3 dev.py sanitize [--short] [--cases N] [--plain]
 
 First the native tests: every level this machine runs (and, with SIMDe's headers installed, Debian:
 libsimde-dev, the AVX-512 sources emulated) against a plain second method and against hostile input.
-Then the Python module built the same way, with the property tests of tests/transport: whatever
-Python hands over. Needs CMake and GCC or Clang. The build is kept in build/sanitize.
+Then the Python module built the same way, with the property tests of tests/matching/transport:
+whatever Python hands over. Needs CMake and GCC or Clang. The build is kept in build/sanitize.
 """
 
 from __future__ import annotations

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from faceflow.calibration import calibrate
     from faceflow.errors import FaceflowError
     from faceflow.explain import explain_pair
+    from faceflow.explain.report import Reasons
     from faceflow.features import FaceFeatures
     from faceflow.gallery import Gallery
-    from faceflow.identification import Matches, identify
     from faceflow.identifier import ComparedFaces, FoundFace, Identifier
-    from faceflow.matching import MatchOptions
-    from faceflow.reports import Reasons
-    from faceflow.transport import Sinkhorn
-    from faceflow.verification import verify
+    from faceflow.matching.identification import Matches, identify
+    from faceflow.matching.options import MatchOptions
+    from faceflow.matching.transport import Sinkhorn
+    from faceflow.matching.verification import verify
 
 _HOME = {
     "ComparedFaces": "faceflow.identifier",
@@ -44,14 +44,14 @@ _HOME = {
     "FoundFace": "faceflow.identifier",
     "Gallery": "faceflow.gallery",
     "Identifier": "faceflow.identifier",
-    "MatchOptions": "faceflow.matching",
-    "Matches": "faceflow.identification",
-    "Reasons": "faceflow.reports",
-    "Sinkhorn": "faceflow.transport",
+    "MatchOptions": "faceflow.matching.options",
+    "Matches": "faceflow.matching.identification",
+    "Reasons": "faceflow.explain.report",
+    "Sinkhorn": "faceflow.matching.transport",
     "calibrate": "faceflow.calibration",
     "explain_pair": "faceflow.explain",
-    "identify": "faceflow.identification",
-    "verify": "faceflow.verification",
+    "identify": "faceflow.matching.identification",
+    "verify": "faceflow.matching.verification",
 }
 
 __all__ = [

@@ -10,20 +10,20 @@ from typing import Literal, TypeVar
 import cv2
 import numpy as np
 
-from faceflow.alignment import Template, align, template
 from faceflow.arrays import Float32, Float64, UInt8
-from faceflow.detection import DEFAULT as DEFAULT_DETECTOR
-from faceflow.detection import (
+from faceflow.errors import FaceflowError, InputError, NoFaceError
+from faceflow.faces.alignment import Template, align, template
+from faceflow.faces.detectors import DEFAULT as DEFAULT_DETECTOR
+from faceflow.faces.detectors import (
     Detection,
     Detector,
     alignment_of,
     check_alignment,
     load_detector,
 )
-from faceflow.errors import FaceflowError, InputError, NoFaceError
+from faceflow.faces.images import ImageSource, load_image, source_name
+from faceflow.faces.landmarks import landmark_share
 from faceflow.features import FaceFeatures, Grid, features_digest
-from faceflow.images import ImageSource, load_image, source_name
-from faceflow.landmarks import landmark_share
 from faceflow.networks import FaceNetwork, load_network
 
 Select = Literal["all", "largest", "centre"]
@@ -80,7 +80,7 @@ class FaceAnalyzer:
         network: the face network; None loads the default one when first needed.
         detector: the face detector; None loads the one of ``alignment`` when first needed.
         alignment: whose landmarks align the face, a name from
-            :data:`faceflow.detection.ALIGNMENTS`; for a detector given, it follows from it.
+            :data:`faceflow.faces.detectors.ALIGNMENTS`; for a detector given, it follows from it.
         threads: CPU threads for what is loaded here; None: one per physical core.
 
     Examples:

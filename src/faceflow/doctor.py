@@ -150,7 +150,7 @@ def _providers() -> str:
 
 
 def _transport() -> Check:
-    from faceflow.transport import native
+    from faceflow.matching.transport import native
 
     missing = native.why_missing()
     if missing is not None:
@@ -165,7 +165,7 @@ def _transport() -> Check:
 
 
 def _kernel() -> str:
-    from faceflow.transport import native
+    from faceflow.matching.transport import native
 
     kernel = native.info()
     levels = ", ".join(f"{dtype} by {isa}" for dtype, isa in kernel.active.items())
@@ -173,7 +173,7 @@ def _kernel() -> str:
 
 
 def _cache() -> Check:
-    from faceflow.caches import cache_dir
+    from faceflow.system.caches import cache_dir
 
     folder = cache_dir()
     # The folder may not exist yet: its nearest parent says what can be made there.
@@ -188,7 +188,8 @@ def _cache() -> Check:
 
 
 def _models() -> list[Check]:
-    from faceflow import detection, models, networks
+    from faceflow import models, networks
+    from faceflow.faces import detectors
     from faceflow.weights import Status
 
     checks = []
@@ -198,7 +199,7 @@ def _models() -> list[Check]:
         if state.status is Status.READY:
             checks.append(Check(name, "ok", found))
             continue
-        if state.model.name not in (networks.DEFAULT, detection.DEFAULT):
+        if state.model.name not in (networks.DEFAULT, detectors.DEFAULT):
             checks.append(Check(name, "note", f"{found}; it is not used by default"))
             continue
         error = WeightsError(
@@ -213,7 +214,7 @@ def _self_test() -> str:
     """Find, embed and compare the face of a drawn person."""
     from faceflow.analyzer import FaceAnalyzer
     from faceflow.demo.shipped import PEOPLE
-    from faceflow.score import emd_similarity
+    from faceflow.matching.score import emd_similarity
 
     photo = next(PEOPLE.glob("*/*.jpg"))
     analyzer = FaceAnalyzer()

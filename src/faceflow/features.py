@@ -22,7 +22,7 @@ def features_digest(
 
     Args:
         network: the network's digest over weights and preprocessing.
-        alignment: whose landmarks align the face, see :data:`faceflow.detection.ALIGNMENTS`.
+        alignment: whose landmarks align the face, see :data:`faceflow.faces.detectors.ALIGNMENTS`.
         detector: what finds the face, for who wants to tell detectors apart too; left out
             otherwise, because features of one alignment can be compared whatever found the face.
     """
@@ -85,7 +85,7 @@ class FaceFeatures:
         grid: (h, w) with h * w = R.
         visibility: (N, R) float32 in [0, 1], how surely each patch shows the face and not
             something in front of it; None where nobody looked. See
-            :class:`faceflow.patch_model.PatchModel`.
+            :class:`faceflow.matching.covers.PatchModel`.
         landmark_share: (N, R) float32 share of each face's landmarks per cell, for LMK
             weighting; a row of zeros for a face whose landmarks are not known, as of a whole
             image. None where nobody looked for landmarks.

@@ -25,22 +25,29 @@ from typing import Self, Unpack
 import numpy as np
 from PIL import Image
 
-from faceflow import detection, models, networks
+from faceflow import models, networks
 from faceflow.analyzer import Face, FaceAnalyzer, Select, Source, WholeImage
 from faceflow.arrays import Float64
-from faceflow.detection import Detector
-from faceflow.enrolment import EnrolmentReport, Progress, SelectOne, enroll_photos, list_photos
 from faceflow.errors import FaceflowError, GalleryError, InputError
 from faceflow.explain import PageRow, explain_pair
+from faceflow.explain.report import TOP, Reasons, reasons_for
+from faceflow.faces import detectors
+from faceflow.faces.detectors import Detector
+from faceflow.faces.images import ImageSource, content_hash, source_name
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Change, Enrolment, Gallery, PersonInfo, person_name
-from faceflow.identification import Matches, PersonMatch, Status, identify
-from faceflow.images import ImageSource, content_hash, source_name
-from faceflow.matching import Changes, MatchOptions, options_for
+from faceflow.gallery.enrolment import (
+    EnrolmentReport,
+    Progress,
+    SelectOne,
+    enroll_photos,
+    list_photos,
+)
+from faceflow.matching.identification import Matches, PersonMatch, Status, identify
+from faceflow.matching.options import Changes, MatchOptions, options_for
+from faceflow.matching.transport import Sinkhorn
+from faceflow.matching.verification import Verification, verify
 from faceflow.networks import FaceNetwork
-from faceflow.reports import TOP, Reasons, reasons_for
-from faceflow.transport import Sinkhorn
-from faceflow.verification import Verification, verify
 
 _LOG = logging.getLogger("faceflow")
 
@@ -265,7 +272,7 @@ class Identifier:
         if isinstance(network, str):
             networks.spec(network)  # an unknown name is told now
         if isinstance(detector, str):
-            detection.check_alignment(detector)
+            detectors.check_alignment(detector)
         if readonly or self.path.exists():
             self._open()
 
@@ -325,9 +332,9 @@ class Identifier:
         gallery = self._known()
         header = None if gallery is None else gallery.header
         network = self._network or (header.network_name if header else networks.DEFAULT)
-        detector = self._detector or (header.alignment if header else detection.DEFAULT)
+        detector = self._detector or (header.alignment if header else detectors.DEFAULT)
         wanted = [networks.spec(network).model_name] if isinstance(network, str) else []
-        if detector in {model.name for model in detection.MODELS}:
+        if detector in {model.name for model in detectors.MODELS}:
             wanted.append(str(detector))
         models.ensure(*wanted, offline=self._offline, tell=_LOG.warning)
         loaded = _network(network, self._threads)
@@ -618,7 +625,7 @@ def _network(network: str | FaceNetwork, threads: int | None) -> FaceNetwork:
 
 
 def _alignment(detector: str | Detector) -> str:
-    return detector if isinstance(detector, str) else detection.alignment_of(detector)
+    return detector if isinstance(detector, str) else detectors.alignment_of(detector)
 
 
 def _file_name(photo: str) -> str:

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from faceflow import detection, networks, weights
+from faceflow import networks, weights
 from faceflow.errors import InputError, WeightsError
+from faceflow.faces import detectors
 from faceflow.weights import CheckpointFile, ModelFile, ModelState, Progress, Status
 
 
 def available() -> tuple[ModelFile, ...]:
     """All models, the default network and the default detector first of their kind."""
-    return (*networks.models(), *detection.MODELS)
+    return (*networks.models(), *detectors.MODELS)
 
 
 def find(name: str) -> ModelFile:
@@ -27,25 +28,11 @@ def find(name: str) -> ModelFile:
     network = networks.find(name)
     if network is not None:
         return networks.model(network)
-    for model in detection.MODELS:
+    for model in detectors.MODELS:
         if model.name == name:
             return model
     known = ", ".join(model.name for model in available())
     raise InputError(f"there is no model {name!r}", todo=f"choose one of {known}")
-
-
-def require_new_name(name: str) -> None:
-    """Check that a network of the user's can be called ``name``.
-
-    Raises:
-        InputError: it cannot be a name, or belongs to a model of faceflow's own.
-    """
-    networks.check_name(name)
-    if name in networks.OWN_NAMES | {model.name for model in detection.MODELS}:
-        raise InputError(
-            f"{name} is the name of a model of faceflow's own",
-            todo=f"choose another name, e.g. {name}-masked",
-        )
 
 
 def pull(

@@ -11,9 +11,9 @@ import pytest
 from faceflow.arrays import Float32, Float64
 from faceflow.calibration import Evidence, Origin, settings_grid
 from faceflow.calibration.evidence import collect
-from faceflow.evaluation.mates import MateRanks
+from faceflow.evaluation.metrics.mates import MateRanks
 from faceflow.evaluation.ranking import Rankings
-from faceflow.patch_model import CoverModel, PatchModel
+from faceflow.matching.covers import CoverModel, PatchModel
 
 MakeEvidence = Callable[..., Evidence]
 GALLERY = 30

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceflow import patch_model
 from faceflow.analyzer import Face
 from faceflow.arrays import UInt8
 from faceflow.calibration import calibrate, calibrating
 from faceflow.calibration.searches import collect_evidence
 from faceflow.errors import FaceflowError, InputError, NoFaceError
+from faceflow.faces.images import content_hash, load_image
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
-from faceflow.identification import identify
-from faceflow.images import content_hash, load_image
+from faceflow.matching import covers
+from faceflow.matching.identification import identify
 from faceflow.networks import MatchDefaults
 
 SIDE = 64
@@ -175,7 +175,7 @@ def test_projected_patches_are_tried_where_their_model_is_known(
 
     model = make_patch_model(16)
     monkeypatch.setattr(calibrating, "collect_evidence", spy)
-    monkeypatch.setattr(patch_model, "load", lambda *_: model)
+    monkeypatch.setattr(covers, "load", lambda *_: model)
     defaults = MatchDefaults(0.2, "uncovered", 9, "projected", 0.5)
     monkeypatch.setattr(calibrating, "defaults_for", lambda _: defaults)
     options: dict[str, Any] = {"analyzer": reader, "covers": ("clean",), "fpir": None}
@@ -198,7 +198,7 @@ def test_projected_patches_are_tried_where_their_model_is_known(
     assert not np.allclose(evidence.top[2], evidence.top[3])
     assert gallery.settings["match"] == asdict(result.setting)
 
-    monkeypatch.setattr(patch_model, "load", lambda *_: None)
+    monkeypatch.setattr(covers, "load", lambda *_: None)
     calibrate(tmp_path / "photos", gallery, **options)
     assert {setting.patches for setting in kept[-1][1].settings} == {"raw"}
     with pytest.raises(InputError, match="need a patch model"):

@@ -15,8 +15,8 @@ from faceflow.calibration.calibrating import require_impostors
 from faceflow.calibration.choice import LEAST_PEOPLE, decide, folds, judge, simplest_good
 from faceflow.calibration.evidence import Evidence, collect
 from faceflow.errors import InputError
-from faceflow.evaluation.open_set import tpir_at_fpir
-from faceflow.evaluation.verification import threshold_for
+from faceflow.evaluation.metrics.open_set import tpir_at_fpir
+from faceflow.evaluation.metrics.pairs import threshold_for
 
 
 def test_simplest_settings_come_first() -> None:

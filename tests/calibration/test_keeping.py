@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from faceflow import patch_model
 from faceflow.calibration import Setting, conclude, forget, recall, remember
 from faceflow.errors import GalleryError, GalleryMismatchError
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
-from faceflow.identification import identify
-from faceflow.matching import MatchOptions
-from faceflow.transport import Sinkhorn
+from faceflow.matching import covers
+from faceflow.matching.identification import identify
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.transport import Sinkhorn
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_projected_patches_are_kept_and_their_threshold_holds_for_them_alone(
     gallery, faces, make_evidence, make_patch_model, origin, monkeypatch
 ) -> None:
     model = make_patch_model(8)
-    monkeypatch.setattr(patch_model, "load", lambda *_: model)
+    monkeypatch.setattr(covers, "load", lambda *_: model)
     found = conclude(make_evidence(clean=1.6, mask=1.6), 0.1, origin)
     setting = Setting(0.3, "uncovered", 4, "projected", 0.5)
     remember(gallery, replace(found, setting=setting))
@@ -106,7 +106,7 @@ def test_projected_patches_are_kept_and_their_threshold_holds_for_them_alone(
         (answer,) = identify(faces[0], gallery, other)
         assert (answer.status, answer.threshold) == ("ranked", None), other
     # Where the model is not known the scores are others, and so is the threshold.
-    monkeypatch.setattr(patch_model, "load", lambda *_: None)
+    monkeypatch.setattr(covers, "load", lambda *_: None)
     assert identify(faces[0], gallery)[0].status == "ranked"
 
 
@@ -114,7 +114,7 @@ def test_a_calibration_that_does_not_speak_of_patches_had_raw_ones(
     gallery, faces, make_patch_model, monkeypatch
 ) -> None:
     model = make_patch_model(8)
-    monkeypatch.setattr(patch_model, "load", lambda *_: model)
+    monkeypatch.setattr(covers, "load", lambda *_: model)
     gallery.update_settings({"match": {"alpha": 0.3, "weighting": "apc", "k": 4, "threshold": 0.2}})
     (answer,) = identify(faces[0], gallery)
     assert answer == identify(faces[0], gallery, MatchOptions(0.3, "apc", 4))[0]
@@ -133,7 +133,7 @@ def test_former_names_in_old_galleries_are_read(
     gallery, faces, make_evidence, make_patch_model, origin, monkeypatch
 ) -> None:
     model = make_patch_model(8)
-    monkeypatch.setattr(patch_model, "load", lambda *_: model)
+    monkeypatch.setattr(covers, "load", lambda *_: model)
     setting = Setting(0.3, "uncovered", 4, "projected", 0.5)
     result = replace(conclude(make_evidence(clean=1.6, mask=1.6), 0.1, origin), setting=setting)
     remember(gallery, result)

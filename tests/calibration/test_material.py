@@ -14,12 +14,12 @@ from faceflow.calibration import calibrate
 from faceflow.calibration.leaks import Leaks, find_leaks
 from faceflow.calibration.material import Material, check_covers, gather, surroundings
 from faceflow.calibration.searches import among_themselves, in_gallery, photographs
-from faceflow.datasets import Photo
 from faceflow.errors import InputError
+from faceflow.evaluation.data import Photo
+from faceflow.faces.images import content_hash, load_image
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.gallery.thumbnail import thumbnail
-from faceflow.images import content_hash, load_image
 from faceflow.occlusion import occlude
 
 Make = Callable[..., FaceFeatures]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faceflow import detection
+from faceflow.faces import detectors
 from faceflow.gallery import Gallery
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -172,8 +172,8 @@ def test_photos_are_aligned_as_the_gallery_was(
 
     place = tmp_path / "fan.faceflow"
     Gallery.open_or_create(place, loaded.network, alignment="fan-2d").close()
-    monkeypatch.setattr(detection, "check_alignment", lambda _: None)  # without the extra
-    monkeypatch.setattr(detection, "load_detector", load)
+    monkeypatch.setattr(detectors, "check_alignment", lambda _: None)  # without the extra
+    monkeypatch.setattr(detectors, "load_detector", load)
     # The detector that stands in for FAN aligns in its own way, and is found out.
     refused = run("identify", drawn / "queries" / "Ada-mask.png", "-g", place, code=5)
     assert "aligned by fan-2d" in refused.err

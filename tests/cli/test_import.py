@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from faceflow import models, networks
-from faceflow.detection import Detector
+from faceflow.faces.detectors import Detector
 from faceflow.networks import cosface
 
 

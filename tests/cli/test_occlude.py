@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from drawn_people import identity, portrait, write_people
-from faceflow.covering import SHEET_COVERS, cover_photos, save_picture
-from faceflow.detection import Detection
 from faceflow.errors import InputError
-from faceflow.images import load_image
+from faceflow.faces.detectors import Detection
+from faceflow.faces.images import load_image
 from faceflow.occlusion import corrupt, occlude
+from faceflow.occlusion.photos import SHEET_COVERS, cover_photos, save_picture
 
 
 @pytest.fixture

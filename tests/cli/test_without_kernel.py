@@ -12,7 +12,7 @@ import pytest
 
 HIDDEN = "import sys; sys.modules['faceflow._kernel'] = None\n"
 MAIN = "from faceflow.cli import main; main()\n"
-CHECK = "from faceflow.transport import native; assert not native.available()\n"
+CHECK = "from faceflow.matching.transport import native; assert not native.available()\n"
 
 
 def command(code: str, *words: object) -> str:

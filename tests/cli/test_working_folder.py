@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from faceflow import cli, programs
+from faceflow import cli
+from faceflow.system import programs
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="scripts as stand-ins for programs")
 

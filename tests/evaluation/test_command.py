@@ -10,16 +10,17 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from faceflow import networks, patch_model
+from faceflow import networks
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.cli.app import app
 from faceflow.evaluation.experiment import Experiment
 from faceflow.evaluation.identification_run import identification
 from faceflow.evaluation.laboratory import Laboratory
 from faceflow.evaluation.report import from_json
-from faceflow.matching import MatchOptions
+from faceflow.matching import covers
+from faceflow.matching.covers import PatchModel
+from faceflow.matching.options import MatchOptions
 from faceflow.networks import MatchDefaults
-from faceflow.patch_model import PatchModel
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_scoring_options_reach_the_experiment(
     # The ablation over grids cannot project.
     ran = run("ablation", "grid", "--data", f"lfw={photos}", "--people", 3, "--alpha", 0.5)
     assert "projected" not in ran.stdout
-    monkeypatch.setattr(patch_model, "load", lambda *_: None)
+    monkeypatch.setattr(covers, "load", lambda *_: None)
     (told,) = from_json(json.loads(run(*words).stdout)).results
     assert told.experiment == usual.compared(weighting="uniform")
     said = run(*words, "--patches", "projected", code=2).stderr

@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from drawn_people import write_people
-from faceflow.datasets import Photo
-from faceflow.evaluation import duplicate_cache
-from faceflow.evaluation.duplicate_cache import cached_near_duplicates
-from faceflow.evaluation.near_duplicates import find_near_duplicates
+from faceflow.evaluation.data import Photo, duplicate_cache
+from faceflow.evaluation.data.duplicate_cache import cached_near_duplicates
+from faceflow.evaluation.data.near_duplicates import find_near_duplicates
 
 
 @pytest.fixture

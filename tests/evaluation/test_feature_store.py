@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceflow.datasets import Photo
 from faceflow.errors import FaceflowError, NoFaceError
+from faceflow.evaluation.data import Photo
 from faceflow.evaluation.feature_store import FeatureStore
 from faceflow.features import FaceFeatures
 from faceflow.gallery.codec import Int8Codec
@@ -144,7 +144,7 @@ def test_other_code_finds_nothing_of_this(
 ) -> None:
     extract = Counted(random_features)
     FeatureStore(tmp_path).features(photos(b"one"), extract)
-    monkeypatch.setattr("faceflow.caches.source_digest", lambda module: f"new {module}")
+    monkeypatch.setattr("faceflow.system.caches.source_digest", lambda module: f"new {module}")
     FeatureStore(tmp_path).features(photos(b"one"), extract)
     assert extract.calls == 2
 

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 
 from faceflow.arrays import Float32, Floats, Int64
-from faceflow.datasets import Photo
 from faceflow.errors import InputError
 from faceflow.evaluation import exhaustive, ranking
+from faceflow.evaluation.data import Photo
+from faceflow.evaluation.data.protocols import Protocol, no_leak, one_mate, open_set, published
 from faceflow.evaluation.exhaustive import rank_by_emd
-from faceflow.evaluation.mates import NEVER
-from faceflow.evaluation.metrics import precision_at_1
-from faceflow.evaluation.protocols import Protocol, no_leak, one_mate, open_set, published
+from faceflow.evaluation.metrics.mates import NEVER
+from faceflow.evaluation.metrics.retrieval import precision_at_1
 from faceflow.evaluation.ranking import Rankings, rank
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery
-from faceflow.identification import identify
-from faceflow.matching import MatchOptions
-from faceflow.score import Reranked, emd_similarity, rerank
-from faceflow.transport import Plan, RefinedSinkhorn, Sinkhorn
+from faceflow.matching.identification import identify
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import Reranked, emd_similarity, rerank
+from faceflow.matching.transport import Plan, RefinedSinkhorn, Sinkhorn
 
 Make = Callable[..., FaceFeatures]
 PEOPLE = "aaabbbbbcddddeefgggh"

@@ -25,7 +25,7 @@ from faceflow.evaluation.report.plots import Series, chart
 from faceflow.evaluation.report.texts import show
 from faceflow.evaluation.report.write import write_report
 from faceflow.evaluation.sweeps import identification_tables
-from faceflow.matching import MatchOptions
+from faceflow.matching.options import MatchOptions
 
 HOSTILE = '<script>alert(1)</script> | "x"'
 

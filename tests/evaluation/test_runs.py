@@ -8,18 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from faceflow.datasets import read
 from faceflow.errors import InputError
 from faceflow.evaluation import laboratory, verification_run
+from faceflow.evaluation.data import read
 from faceflow.evaluation.experiment import Experiment, IdentificationResult, NotHereError
 from faceflow.evaluation.identification_run import identification
 from faceflow.evaluation.laboratory import DataSource, Laboratory
 from faceflow.evaluation.material import material, several_only, subset
-from faceflow.evaluation.verification import fold_accuracy
+from faceflow.evaluation.metrics.pairs import fold_accuracy
 from faceflow.evaluation.verification_run import PAIRS, verification
-from faceflow.matching import MatchOptions
-from faceflow.patch_model import PatchModel
-from faceflow.score import emd_similarity
+from faceflow.matching.covers import PatchModel
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import emd_similarity
 
 BASE = Experiment("lfw", "mask", "lightcnn-v4", MatchOptions(0.5, "uniform", 7))
 FACES = 17  # 6 people with 3 photos, one of which shows no face

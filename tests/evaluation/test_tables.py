@@ -16,7 +16,7 @@ from faceflow.evaluation.laboratory import DataSource, Laboratory
 from faceflow.evaluation.paper import NOTES, TABLES, paper_rows, paper_table
 from faceflow.evaluation.sweeps import ablation, identification_tables
 from faceflow.evaluation.tables import PAPER_NETWORKS, TableOptions, experiment_of, paper_tables
-from faceflow.matching import MatchOptions
+from faceflow.matching.options import MatchOptions
 
 BASE = Experiment("lfw", "mask", "lightcnn-v4", MatchOptions(0.5, "uniform", 7))
 

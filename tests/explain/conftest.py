@@ -10,8 +10,8 @@ import pytest
 from faceflow.arrays import Float64, Floats, UInt8
 from faceflow.explain import Explanation, explain_pair
 from faceflow.features import FaceFeatures, Grid
-from faceflow.matching import MatchOptions
-from faceflow.transport import Plan, Sinkhorn, Status
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.transport import Plan, Sinkhorn, Status
 
 
 class Chosen:

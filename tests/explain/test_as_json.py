@@ -8,7 +8,7 @@ import pytest
 
 from faceflow.explain import Explanation, to_json
 from faceflow.features import Grid
-from faceflow.transport import Status
+from faceflow.matching.transport import Status
 
 Make = Callable[..., Explanation]
 

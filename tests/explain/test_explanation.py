@@ -14,9 +14,9 @@ from faceflow.errors import InputError
 from faceflow.explain import Explanation, explain_pair
 from faceflow.explain.explanation import best_match, brightness, nearby
 from faceflow.features import FaceFeatures, Grid
-from faceflow.matching import MatchOptions
-from faceflow.score import emd_similarity
-from faceflow.transport import ExactEMD, Sinkhorn, Status
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import emd_similarity
+from faceflow.matching.transport import ExactEMD, Sinkhorn, Status
 
 Make = Callable[..., FaceFeatures]
 GRIDS: list[Grid] = [(8, 8), (7, 6), (4, 4), (3, 3), (1, 1)]

@@ -19,7 +19,7 @@ from faceflow.arrays import UInt8
 from faceflow.errors import InputError
 from faceflow.explain import Explanation, PageRow, html_page
 from faceflow.features import Grid
-from faceflow.transport import Status
+from faceflow.matching.transport import Status
 
 Make = Callable[..., Explanation]
 HOSTILE = [

@@ -19,8 +19,8 @@ import numpy as np
 from faceflow.errors import FaceflowError
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery
-from faceflow.gallery.rows import seal_name
-from faceflow.gallery.seal import seal
+from faceflow.gallery.stores.seal import seal
+from faceflow.gallery.stores.sqlite.rows import seal_name
 
 
 @functools.cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from faceflow.datasets.insightface_bin import read_bin
 from faceflow.errors import InputError
+from faceflow.evaluation.data.insightface_bin import read_bin
 
 
 def one(data: bytes) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from faceflow.datasets.edited import pair_by_table
-from faceflow.datasets.lists import (
+from faceflow.errors import InputError
+from faceflow.evaluation.data.edited import pair_by_table
+from faceflow.evaluation.data.lists import (
     read_label_list,
     read_lfw_pairs,
     read_path_pairs,
     read_two_line_pairs,
 )
-from faceflow.enrolment import photos_in_csv
-from faceflow.errors import InputError
-from faceflow.names import person_name
+from faceflow.gallery.enrolment import photos_in_csv
+from faceflow.gallery.person_names import person_name
 
 _READERS = (
     photos_in_csv,

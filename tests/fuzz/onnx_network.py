@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import tomllib
 
-from faceflow import child
-from faceflow.child import Limits
 from faceflow.errors import FaceflowError
-from faceflow.onnx_networks.apart import look
-from faceflow.onnx_networks.findings import from_values
-from faceflow.onnx_networks.graph import read_graph
-from faceflow.onnx_networks.proposal import propose
+from faceflow.networks.foreign.apart import look
+from faceflow.networks.foreign.findings import from_values
+from faceflow.networks.foreign.graph import read_graph
+from faceflow.networks.foreign.proposal import propose
+from faceflow.system import child
+from faceflow.system.child import Limits
 
 _LIMITS = Limits(seconds=15, cpu_seconds=5, memory=1500 * 2**20, answer=2**20)
 

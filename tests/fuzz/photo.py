@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 
 from faceflow.errors import ImageError
-from faceflow.images import load_image
-from faceflow.photo_limits import MAX_PIXELS, MAX_SIDE
+from faceflow.faces.images import load_image
+from faceflow.faces.photo_limits import MAX_PIXELS, MAX_SIDE
 
 
 def one(data: bytes) -> None:

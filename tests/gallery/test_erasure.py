@@ -18,10 +18,10 @@ import pytest
 from faceflow.arrays import unit
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.gallery.identity import make_header
-from faceflow.gallery.layout import closing_pad, local_bytes, minimum_local, page_size
 from faceflow.gallery.records import FaceRecord
-from faceflow.gallery.sqlite_store import SqliteStore
-from faceflow.gallery.store import StoredFace
+from faceflow.gallery.stores.sqlite.layout import closing_pad, local_bytes, minimum_local, page_size
+from faceflow.gallery.stores.sqlite.store import SqliteStore
+from faceflow.gallery.stores.store import StoredFace
 
 Make = Callable[..., list[Enrolment]]
 

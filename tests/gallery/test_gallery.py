@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import faceflow.gallery.gallery
-import faceflow.names
+import faceflow.gallery.person_names
 from faceflow.errors import GalleryError, GalleryMismatchError, InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Change, Enrolment, EnrolReport, Gallery, PersonInfo, SharedPhoto
@@ -29,7 +29,7 @@ def replace(item: Enrolment, **changes: object) -> Enrolment:
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    for module in (faceflow.gallery.gallery, faceflow.names):
+    for module in (faceflow.gallery.gallery, faceflow.gallery.person_names):
         result = doctest.testmod(module)
         assert result.attempted > 0
         assert result.failed == 0

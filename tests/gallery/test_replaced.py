@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import GalleryError
-from faceflow.gallery import Enrolment, Gallery, lineage
-from faceflow.gallery.held_file import hold
+from faceflow.gallery import Enrolment, Gallery
+from faceflow.gallery.stores.sqlite import lineage
+from faceflow.gallery.stores.sqlite.held_file import hold
 
 Make = Callable[..., list[Enrolment]]
 Start = Callable[..., subprocess.Popen[str]]

@@ -16,7 +16,7 @@ from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery, search
 from faceflow.gallery.rounded import RoundedEmbeddings
 from faceflow.gallery.search import exact_search
-from faceflow.transport import native
+from faceflow.matching.transport import native
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the compiled kernel is not built")
 LEVELS = native.info().available if native.available() else ()

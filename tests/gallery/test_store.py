@@ -14,7 +14,7 @@ from faceflow.arrays import Float32, Int64
 from faceflow.gallery import Enrolment, Gallery, PersonInfo
 from faceflow.gallery.identity import GalleryHeader
 from faceflow.gallery.records import Change, FaceRecord
-from faceflow.gallery.store import Added, Revision, Store, StoredFace, StoreView, Vectors
+from faceflow.gallery.stores.store import Added, Revision, Store, StoredFace, StoreView, Vectors
 
 
 class MemoryStore:

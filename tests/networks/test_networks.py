@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from faceflow import models, networks, patch_model
-from faceflow.alignment import TEMPLATES
+from faceflow import models, networks
 from faceflow.errors import InputError, WeightsError
-from faceflow.weighting import WEIGHTINGS
+from faceflow.faces.alignment import TEMPLATES
+from faceflow.matching import covers
+from faceflow.matching.weighting import WEIGHTINGS
 from faceflow.weights import OnnxFile, TrainedHere, WheelFile
 
 
@@ -157,7 +158,7 @@ def test_asking_for_one_network_opens_no_other(
     for asked in (networks.last_layer, networks.load_network, models.find):
         assert set(opens(partial(asked, "two"))) == {"two"}
         assert set(opens(partial(asked, "facenet-paper"))) == {"facenet"}
-    assert opens(partial(patch_model.load, "lightcnn-v4", "0" * 64)) == []
+    assert opens(partial(covers.load, "lightcnn-v4", "0" * 64)) == []
     assert {"one", "two", "three"} <= set(opens(networks.available)), "the test can count"
 
 

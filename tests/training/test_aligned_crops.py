@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from drawn_people import write_people
-from faceflow.alignment import template
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.enrolment import Photo, list_photos
+from faceflow.faces.alignment import template
+from faceflow.gallery.enrolment import Photo, list_photos
 from faceflow.training.aligned_crops import collect_crops
 
 

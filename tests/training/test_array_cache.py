@@ -63,7 +63,7 @@ def test_kinds_and_states_of_the_code_do_not_mix(
     assert cache(tmp_path, "b").rows() == {}
     assert ArrayCache(tmp_path, np.float16, (3, 2), identity="a").rows() == {}
     assert cache(tmp_path).rows() == {"x": 0}
-    monkeypatch.setattr("faceflow.caches.source_digest", lambda module: f"new {module}")
+    monkeypatch.setattr("faceflow.system.caches.source_digest", lambda module: f"new {module}")
     assert cache(tmp_path).rows() == {}
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import onnx
 import pytest
 
-from faceflow import models, networks, patch_model
-from faceflow.caches import cache_dir
+from faceflow import models, networks
 from faceflow.errors import InputError, WeightsError
-from faceflow.matching import MatchOptions
+from faceflow.matching import covers
+from faceflow.matching.options import MatchOptions
 from faceflow.networks import (
     FaceNetwork,
     MatchDefaults,
@@ -24,6 +24,7 @@ from faceflow.networks import (
     load_network,
 )
 from faceflow.networks.spec import UNCALIBRATED
+from faceflow.system.caches import cache_dir
 from faceflow.training.export import (
     keep,
     last_layer,
@@ -61,8 +62,8 @@ def test_save_and_load(cache: Path, default_network: FaceNetwork) -> None:
     assert networks.available()[0].name == "lightcnn-v4"
     assert networks.available()[-1].name == NAME
     # The raw patches are the base's, so its covers are known; contributions are the new layer's.
-    seen = patch_model.load(NAME, spec.digest)
-    base = patch_model.load("lightcnn-v4", default_network.digest)
+    seen = covers.load(NAME, spec.digest)
+    base = covers.load("lightcnn-v4", default_network.digest)
     assert seen is not None
     assert base is not None
     np.testing.assert_array_equal(seen.cover.weight, base.cover.weight)
@@ -156,10 +157,10 @@ def test_defaults_are_those_of_the_base_where_they_need_no_patch_model(cache: Pa
         keep(NAME, replace(base, defaults=given), graph, trained_on="nobody")
         assert networks.defaults_for(NAME) == expected
     spec = keep(NAME, replace(base, defaults=seen), graph, trained_on="nobody")
-    assert patch_model.load(NAME, spec.digest) is None, "whole networks have patches of their own"
+    assert covers.load(NAME, spec.digest) is None, "whole networks have patches of their own"
     spec = keep(NAME, base, graph, trained_on="nobody", same_patches=True)
     again = keep("again", spec, graph, trained_on="nobody", same_patches=True)
-    assert patch_model.load("again", again.digest) is not None
+    assert covers.load("again", again.digest) is not None
 
 
 def test_a_layer_that_nothing_computes_with_is_not_trained(cache: Path) -> None:

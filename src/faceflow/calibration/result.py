@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from faceflow.calibration.evidence import Setting
-from faceflow.evaluation.significance import Interval, PairedTest
-from faceflow.matching import Calibration
+from faceflow.evaluation.metrics.significance import Interval, PairedTest
+from faceflow.matching.options import Calibration
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,15 @@ from faceflow.arrays import Bools, Float32, Int64
 from faceflow.calibration.evidence import Evidence, Kind, Setting, collect
 from faceflow.calibration.leaks import Leaks, enrolled_photos
 from faceflow.calibration.material import CLEAN, Material
-from faceflow.datasets import Photo
 from faceflow.errors import InputError
+from faceflow.evaluation.data import Photo
+from faceflow.evaluation.data.protocols import Protocol, no_leak
 from faceflow.evaluation.faces import Features
-from faceflow.evaluation.protocols import Protocol, no_leak
 from faceflow.evaluation.ranking import rank
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Gallery
-from faceflow.matching import MatchOptions
-from faceflow.patch_model import PatchModel
+from faceflow.matching.covers import PatchModel
+from faceflow.matching.options import MatchOptions
 
 Progress = Callable[[int, int], None]
 _FACES = 512  # enrolled faces decoded at a time

@@ -12,8 +12,8 @@ from faceflow.errors import FaceflowError, NoFaceError
 
 if TYPE_CHECKING:
     from faceflow.analyzer import Face
-    from faceflow.identification import Matches, PersonMatch
-    from faceflow.reports import Report
+    from faceflow.explain.report import Report
+    from faceflow.matching.identification import Matches, PersonMatch
 
 _STYLES = {
     "identified": "bold green",

@@ -319,7 +319,7 @@ def _strata(given: Sequence[str], option: str) -> dict[str, Path]:
 def _write(report: Path | None, record: Mapping[str, Any]) -> None:
     if report is None:
         return
-    from faceflow.files import atomic_write
+    from faceflow.system.files import atomic_write
 
     with atomic_write(report) as file:
         file.write((json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode())

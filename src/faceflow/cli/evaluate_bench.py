@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
     from faceflow.evaluation.cells import Bench
     from faceflow.evaluation.experiment import Experiment
-    from faceflow.patch_model import PatchModel
+    from faceflow.matching.covers import PatchModel
 
 Title = tuple[str, float]
 """A report's title and when the work began."""
@@ -59,10 +59,10 @@ class Asked:
 @contextmanager
 def open_bench(photos: Photos) -> Iterator[tuple[Bench, Callable[[str], Title]]]:
     """A bench on the user's data, with a progress bar."""
-    from faceflow.caches import cache_dir
     from faceflow.cli.loading import load_analyzer
     from faceflow.evaluation.cells import Bench
     from faceflow.evaluation.laboratory import Laboratory, require_known
+    from faceflow.system.caches import cache_dir
 
     def analyzer(network: str, alignment: str) -> FaceAnalyzer:
         require_known(network, alignment)
@@ -116,7 +116,7 @@ def experiments(bench: Bench, asked: Asked) -> list[Experiment]:
     """Every data set x query x network x weighting; what is left open is the network's own."""
     from faceflow import networks
     from faceflow.evaluation.experiment import Experiment
-    from faceflow.matching import MatchOptions
+    from faceflow.matching.options import MatchOptions
 
     if not bench.lab.sources:
         raise InputError(
@@ -159,10 +159,11 @@ def experiments(bench: Bench, asked: Asked) -> list[Experiment]:
 
 def _patch_model(bench: Bench, name: str) -> PatchModel | None:
     """A network's patch model; of a network that cannot be had the experiment says why."""
-    from faceflow import detection, patch_model
+    from faceflow.faces import detectors
+    from faceflow.matching import covers
 
     try:
-        network = bench.lab.analyzer(name, detection.DEFAULT).network
+        network = bench.lab.analyzer(name, detectors.DEFAULT).network
     except FaceflowError:
         return None
-    return patch_model.load(name, network.digest)
+    return covers.load(name, network.digest)

@@ -320,7 +320,7 @@ def figure(
     """
     from faceflow.evaluation.figures import FIGURES, sweep_chart
     from faceflow.evaluation.figures import figure as draw
-    from faceflow.files import atomic_write
+    from faceflow.system.files import atomic_write
 
     if name not in FIGURES:
         raise InputError(f"there is no figure {name!r}", todo=f"choose one of {', '.join(FIGURES)}")

@@ -44,7 +44,7 @@ from faceflow.errors import FaceflowError, InputError
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
     from faceflow.gallery import Gallery
-    from faceflow.matching import MatchOptions
+    from faceflow.matching.options import MatchOptions
 
 _TOP = 5
 
@@ -167,7 +167,7 @@ def identify(
 
 def _expand(photos: Sequence[Path]) -> Iterator[Path]:
     """Photos as they are, folders as the photos in them."""
-    from faceflow.images import iter_images
+    from faceflow.faces.images import iter_images
 
     for photo in photos:
         if not photo.is_dir():
@@ -193,9 +193,9 @@ def _identify(
     top: int,
 ) -> Iterator[list[Answer]]:
     """The answers of each photo in turn: one per face, or one failure."""
+    from faceflow.explain.report import write_report
     from faceflow.features import FaceFeatures
-    from faceflow.identification import identify as search
-    from faceflow.reports import write_report
+    from faceflow.matching.identification import identify as search
 
     taken: set[str] = set()
     for source, found in analyzer.analyze_many(sources, select=select, whole_image=whole_image):

@@ -35,17 +35,18 @@ def load_analyzer(
 
     FAN's weights are not faceflow's to fetch; the package that brings FAN does that.
     """
-    from faceflow import detection, networks
+    from faceflow import networks
     from faceflow.analyzer import FaceAnalyzer
+    from faceflow.faces import detectors
 
     spec = networks.spec(network or networks.DEFAULT)
-    aligned_by = alignment or detection.DEFAULT
-    detection.check_alignment(aligned_by)
-    own = {model.name for model in detection.MODELS}
+    aligned_by = alignment or detectors.DEFAULT
+    detectors.check_alignment(aligned_by)
+    own = {model.name for model in detectors.MODELS}
     ensure_models(spec.model_name, *({aligned_by} & own), offline=offline)
     return FaceAnalyzer(
         networks.load_network(spec.name, threads=threads),
-        detection.load_detector(name=aligned_by, threads=threads),
+        detectors.load_detector(name=aligned_by, threads=threads),
     )
 
 

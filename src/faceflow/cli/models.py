@@ -176,9 +176,10 @@ def verify(
 
 
 def _defaults() -> list[str]:
-    from faceflow import detection, networks
+    from faceflow import networks
+    from faceflow.faces import detectors
 
-    return [networks.DEFAULT, detection.DEFAULT]
+    return [networks.DEFAULT, detectors.DEFAULT]
 
 
 def _say_terms(model: ModelFile) -> None:

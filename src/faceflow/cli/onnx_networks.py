@@ -12,7 +12,7 @@ from faceflow.cli.output import print_json, print_line, say
 from faceflow.errors import InputError
 
 if TYPE_CHECKING:
-    from faceflow.onnx_networks import Inspection
+    from faceflow.networks.foreign import Inspection
 
 _SHOWN = 8
 
@@ -26,8 +26,8 @@ def inspect(
     The description goes to stdout, what was found to stderr, so that `> network.toml` keeps
     the first.
     """
-    from faceflow.onnx_networks import inspect as look
-    from faceflow.onnx_networks import propose
+    from faceflow.networks.foreign import inspect as look
+    from faceflow.networks.foreign import propose
 
     found = look(file)
     text = propose(found) if found.patches else ""
@@ -70,7 +70,7 @@ def _chain(operators: tuple[str, ...]) -> str:
 
 def import_onnx(name: str, file: Path, spec: Path | None, *, as_json: bool) -> None:
     """Import one ONNX network; the half of ``models import`` that is for these files."""
-    from faceflow.onnx_networks import import_network, read_file
+    from faceflow.networks.foreign import import_network, read_file
 
     if spec is None:
         raise InputError(

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from faceflow.threads import MAX_THREADS
+from faceflow.system.threads import MAX_THREADS
 
 DEFAULT_GALLERY = Path("people.faceflow")
 

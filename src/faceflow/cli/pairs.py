@@ -59,8 +59,8 @@ def verify(
 
     Exits with 0 whatever the answer is.
     """
-    from faceflow.matching import options_for
-    from faceflow.verification import verify as compare
+    from faceflow.matching.options import options_for
+    from faceflow.matching.verification import verify as compare
 
     analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
     scoring = Scoring(
@@ -161,10 +161,10 @@ def explain(
         to_json,
         weight_sheet,
     )
-    from faceflow.explain.picture import Part
-    from faceflow.files import atomic_write
-    from faceflow.matching import options_for
-    from faceflow.score import prepare
+    from faceflow.explain.drawing.picture import Part
+    from faceflow.matching.options import options_for
+    from faceflow.matching.score import prepare
+    from faceflow.system.files import atomic_write
 
     targets = output or ([] if as_json or weights else [Path("explanation.png")])
     if weights is not None and weights.suffix.lower() != ".png":

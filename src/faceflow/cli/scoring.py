@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from faceflow.cli.options import parse_grid
 
 if TYPE_CHECKING:
-    from faceflow.matching import Changes, Patches
+    from faceflow.matching.options import Changes, Patches
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Scoring:
     visible_share: float | None = None
 
     def changes(self) -> Changes:
-        """What ``gallery.options`` and :func:`faceflow.matching.options_for` take."""
-        from faceflow.transport import Sinkhorn
+        """What ``gallery.options`` and :func:`faceflow.matching.options.options_for` take."""
+        from faceflow.matching.transport import Sinkhorn
 
         return {
             "k": self.k,

@@ -15,7 +15,7 @@ from faceflow.cli.options import Json, Network, Offline, OneFaceChoice, Threads
 from faceflow.cli.output import number, plural, print_json, print_line, print_table, progress, say
 
 if TYPE_CHECKING:
-    from faceflow.enrolment import Photo
+    from faceflow.gallery.enrolment import Photo
     from faceflow.networks import NetworkSpec
     from faceflow.training.head import HeadEpoch, TrainedHead
     from faceflow.training.network import NetworkEpoch, TrainedNetwork
@@ -76,7 +76,7 @@ class Training:
 
     def folder(self, base: NetworkSpec, kind: str) -> Path:
         """Where what is computed of the photos is kept."""
-        from faceflow.caches import cache_dir
+        from faceflow.system.caches import cache_dir
 
         named = f"{base.name}-{base.digest[:12]}-{self.face}{kind}"
         return self.features or cache_dir() / "training" / named
@@ -250,7 +250,7 @@ def _begin(
 ) -> tuple[NetworkSpec, tuple[Photo, ...]]:
     """The network to start from and the photos, all checked before anything is computed."""
     from faceflow import networks
-    from faceflow.enrolment import list_photos
+    from faceflow.gallery.enrolment import list_photos
     from faceflow.training.export import require_free
     from faceflow.training.samples import check_covers
 

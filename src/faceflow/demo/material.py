@@ -14,9 +14,9 @@ from PIL import Image
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.arrays import Float64, UInt8
 from faceflow.demo.shipped import PEOPLE, QUERIES, shown_in
-from faceflow.enrolment import Listing, Photo, list_photos
 from faceflow.errors import InputError, NoFaceError
-from faceflow.images import load_image
+from faceflow.faces.images import load_image
+from faceflow.gallery.enrolment import Listing, Photo, list_photos
 from faceflow.occlusion import occlude, random_crop
 
 COVERS = ("mask", "sunglasses", "crop")

@@ -14,13 +14,13 @@ from faceflow.analyzer import Face, FaceAnalyzer
 from faceflow.arrays import UInt8
 from faceflow.demo.material import COVERS, Query, as_jpeg, cover_photo
 from faceflow.demo.results import DemoRow
-from faceflow.enrolment import Photo
 from faceflow.errors import FaceflowError, ImageError, NoFaceError
-from faceflow.files import atomic_write
+from faceflow.explain.report import file_name, write_report
 from faceflow.gallery import Gallery
-from faceflow.identification import Matches, identify
-from faceflow.matching import MatchOptions
-from faceflow.reports import file_name, write_report
+from faceflow.gallery.enrolment import Photo
+from faceflow.matching.identification import Matches, identify
+from faceflow.matching.options import MatchOptions
+from faceflow.system.files import atomic_write
 
 Tell = Callable[[int, int], None]
 """Called with (photos done, photos in all)."""

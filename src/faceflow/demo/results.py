@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faceflow.enrolment import EnrolmentReport
 from faceflow.errors import FaceflowError
-from faceflow.identification import Matches, PersonMatch
-from faceflow.matching import MatchOptions
-from faceflow.reports import Report
+from faceflow.explain.report import Report
+from faceflow.gallery.enrolment import EnrolmentReport
+from faceflow.matching.identification import Matches, PersonMatch
+from faceflow.matching.options import MatchOptions
 
 FORMAT = "faceflow-demo/1"
 

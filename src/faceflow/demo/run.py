@@ -14,10 +14,10 @@ from faceflow.demo.material import shipped_photos, split_photos
 from faceflow.demo.page import demo_page
 from faceflow.demo.questions import Asker, Tell
 from faceflow.demo.results import FORMAT, DemoResult, to_json
-from faceflow.enrolment import enroll_photos
 from faceflow.errors import InputError
-from faceflow.files import atomic_write
 from faceflow.gallery import Gallery
+from faceflow.gallery.enrolment import enroll_photos
+from faceflow.system.files import atomic_write
 
 Progress = Callable[[str, int, int], None]
 """Called with (step, done, total)."""

@@ -10,13 +10,13 @@ import numpy as np
 
 from faceflow.arrays import Float64, Int64
 from faceflow.errors import InputError
+from faceflow.evaluation.data.protocols import Protocol
 from faceflow.evaluation.faces import Features
-from faceflow.evaluation.mates import MateRanks
-from faceflow.evaluation.protocols import Protocol
+from faceflow.evaluation.metrics.mates import MateRanks
 from faceflow.evaluation.ranking_cache import Block, BlockCache
-from faceflow.matching import MatchOptions
-from faceflow.score import prepare, rerank
-from faceflow.transport import RefinedSinkhorn, Status
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import prepare, rerank
+from faceflow.matching.transport import RefinedSinkhorn, Status
 
 # Queries of one block, and gallery faces read for them at a time (34 MB as float32).
 _QUERIES = 16

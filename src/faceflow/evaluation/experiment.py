@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from faceflow.errors import FaceflowError
-from faceflow.evaluation.open_set import IdentificationPoint
-from faceflow.evaluation.significance import Interval, PairedTest
-from faceflow.matching import MatchOptions
-from faceflow.transport import Sinkhorn
+from faceflow.evaluation.metrics.open_set import IdentificationPoint
+from faceflow.evaluation.metrics.significance import Interval, PairedTest
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.transport import Sinkhorn
 
 Curve = tuple[tuple[float, ...], tuple[float, ...]]
 """x and y of a curve's points."""

@@ -12,11 +12,11 @@ import numpy as np
 from faceflow import __version__
 from faceflow.analyzer import Face, FaceAnalyzer, WholeImage
 from faceflow.arrays import UInt8
-from faceflow.datasets import Photo
-from faceflow.detection import Detection
 from faceflow.errors import InputError, NoFaceError
+from faceflow.evaluation.data import Photo
+from faceflow.faces.detectors import Detection
+from faceflow.faces.images import load_image
 from faceflow.features import FaceFeatures
-from faceflow.images import load_image
 from faceflow.occlusion import occlude, occlusions, random_crop
 
 CLEAN = "clean"

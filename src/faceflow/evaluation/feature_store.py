@@ -23,15 +23,16 @@ from typing import Protocol
 
 import numpy as np
 
-from faceflow import alignment, analyzer, detection, images, landmarks, networks, occlusion
+from faceflow import analyzer, networks, occlusion
 from faceflow.arrays import Bools, Float32, Int64
-from faceflow.caches import new_key
-from faceflow.datasets import LeftOut, Photo
 from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
+from faceflow.evaluation.data import LeftOut, Photo
+from faceflow.faces import alignment, detectors, images, landmarks
+from faceflow.faces.images import content_hash
 from faceflow.features import FaceFeatures, Grid
 from faceflow.gallery import codec as codecs
 from faceflow.gallery.codec import Int8Codec
-from faceflow.images import content_hash
+from faceflow.system.caches import new_key
 
 Progress = Callable[[int, int], None]
 """Called with (photos done, photos in all)."""
@@ -45,7 +46,7 @@ CREATE TABLE IF NOT EXISTS photos (
 _log = logging.getLogger(__name__)
 
 # What features are made by: another release with other code here does not read what this one kept.
-_CODE = (alignment, analyzer, codecs, detection, images, landmarks, networks, occlusion)
+_CODE = (alignment, analyzer, codecs, detectors, images, landmarks, networks, occlusion)
 # Photos added in one transaction: what a kill can cost.
 _BATCH = 32
 # Keys of one query; SQLite's default limit is far higher.

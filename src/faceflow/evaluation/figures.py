@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from faceflow.arrays import Int64, UInt8
-from faceflow.datasets import Photo
 from faceflow.errors import FaceflowError, InputError
 from faceflow.evaluation.cells import Bench
+from faceflow.evaluation.data import Photo
 from faceflow.evaluation.experiment import Experiment
 from faceflow.evaluation.extraction import CLEAN
 from faceflow.evaluation.identification_run import Prepared, prepare, require_methods
@@ -29,8 +29,8 @@ from faceflow.evaluation.laboratory import Laboratory
 from faceflow.evaluation.ranking import Rankings, rank
 from faceflow.evaluation.report.plots import Series, chart
 from faceflow.explain import Caption, explain_pair, flow_picture, weight_heatmap
+from faceflow.matching.weighting import NEED_LANDMARKS, weigh
 from faceflow.occlusion import contact_sheet
-from faceflow.weighting import NEED_LANDMARKS, weigh
 
 FIGURES = ("S1", "S2", "S3", "S4", "S5")
 """What :func:`figure` draws; S3 is a chart, the others are pictures."""

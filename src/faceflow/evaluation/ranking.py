@@ -1,4 +1,4 @@
-"""Two-stage rankings of whole query sets, as :func:`faceflow.identification.identify` makes them.
+"""Two-stage rankings of whole query sets, as identification makes them.
 
 Stage 1 orders every enrolled face by cosine, stage 2 re-orders the top k by
 ``alpha * emd + (1 - alpha) * cosine``; the rest keep stage 1's order. What is kept per query is
@@ -16,16 +16,16 @@ import numpy as np
 
 from faceflow.arrays import Bools, Float32, Float64, Int64
 from faceflow.errors import InputError
+from faceflow.evaluation.data.protocols import Protocol
 from faceflow.evaluation.faces import Features
-from faceflow.evaluation.mates import NEVER, MateRanks
-from faceflow.evaluation.open_set import Searches
-from faceflow.evaluation.protocols import Protocol
+from faceflow.evaluation.metrics.mates import NEVER, MateRanks
+from faceflow.evaluation.metrics.open_set import Searches
 from faceflow.evaluation.ranking_cache import Block, BlockCache
 from faceflow.features import FaceFeatures, require_same_digest
 from faceflow.gallery.search import exact_search
-from faceflow.matching import MatchOptions, check_alpha
-from faceflow.score import combine, prepare, rerank
-from faceflow.transport import Status
+from faceflow.matching.options import MatchOptions, check_alpha
+from faceflow.matching.score import combine, prepare, rerank
+from faceflow.matching.transport import Status
 
 Progress = Callable[[int, int], None]
 """Called with (queries done, queries in all)."""

@@ -10,14 +10,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from faceflow.arrays import Float64, Int64
-from faceflow.caches import KeyedFolder, new_key
 from faceflow.errors import InputError
+from faceflow.evaluation.data.protocols import Protocol
 from faceflow.evaluation.faces import Features
-from faceflow.evaluation.protocols import Protocol
 from faceflow.features import FaceFeatures
-from faceflow.matching import MatchOptions
-from faceflow.score import prepare
-from faceflow.transport import Sinkhorn
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import prepare
+from faceflow.matching.transport import Sinkhorn
+from faceflow.system.caches import KeyedFolder, new_key
 
 _FORMAT = "ranking block 3"
 _FACES = 1024

@@ -24,7 +24,7 @@ from faceflow.evaluation.experiment import (
     Table,
     VerificationResult,
 )
-from faceflow.transport import Sinkhorn
+from faceflow.matching.transport import Sinkhorn
 
 ABLATIONS = ("k", "grid", "epsilon", "iterations")
 """What :func:`ablation` can vary."""

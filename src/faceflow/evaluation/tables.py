@@ -11,7 +11,7 @@ from faceflow.evaluation.cells import RETRIEVAL, Bench, photo_notes, reason, ret
 from faceflow.evaluation.experiment import Experiment, Row, Table
 from faceflow.evaluation.paper import NOTES, SOURCE, PaperRow, paper_table
 from faceflow.evaluation.verification_run import PAIRS
-from faceflow.matching import MatchOptions
+from faceflow.matching.options import MatchOptions
 
 PAPER_ALPHA = 0.7
 """Share of the EMD in the paper's out-of-distribution tables."""

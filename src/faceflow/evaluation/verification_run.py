@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from faceflow.arrays import Bools, Float64, Int64
-from faceflow.datasets import Pair
 from faceflow.errors import InputError
+from faceflow.evaluation.data import Pair
 from faceflow.evaluation.experiment import (
     ALPHAS,
     FARS,
@@ -21,10 +21,10 @@ from faceflow.evaluation.extraction import CLEAN
 from faceflow.evaluation.feature_store import PhotoFeatures
 from faceflow.evaluation.identification_run import require_methods, thin
 from faceflow.evaluation.laboratory import Laboratory
-from faceflow.evaluation.significance import compare
-from faceflow.evaluation.verification import auc, eer, fold_accuracy, roc, tar_at_far
-from faceflow.score import combine, rerank
-from faceflow.transport import Status
+from faceflow.evaluation.metrics.pairs import auc, eer, fold_accuracy, roc, tar_at_far
+from faceflow.evaluation.metrics.significance import compare
+from faceflow.matching.score import combine, rerank
+from faceflow.matching.transport import Status
 
 PAIRS = "pairs"
 """The ``protocol`` of verification experiments."""

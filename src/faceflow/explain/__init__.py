@@ -7,11 +7,11 @@ Example:
 """
 
 from faceflow.explain.as_json import to_json
+from faceflow.explain.drawing.panels import contribution_heatmap, rebuild, weight_heatmap
+from faceflow.explain.drawing.picture import Part, flow_picture
+from faceflow.explain.drawing.weight_sheet import WeightedPair, weight_sheet
 from faceflow.explain.explanation import Explanation, Term, explain_pair
 from faceflow.explain.page import PageRow, html_page
-from faceflow.explain.panels import contribution_heatmap, rebuild, weight_heatmap
-from faceflow.explain.picture import Part, flow_picture
-from faceflow.explain.weight_sheet import WeightedPair, weight_sheet
 from faceflow.explain.words import Caption
 
 __all__ = [

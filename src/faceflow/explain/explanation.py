@@ -19,11 +19,11 @@ import numpy as np
 from faceflow.arrays import Bools, Float64, Floats, Int64
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
-from faceflow.matching import MatchOptions, options_for
-from faceflow.score import prepare, rerank
-from faceflow.transport import Sinkhorn, Solver, Status
-from faceflow.transport.problem import patch_cosine
-from faceflow.weighting import weigh
+from faceflow.matching.options import MatchOptions, options_for
+from faceflow.matching.score import prepare, rerank
+from faceflow.matching.transport import Sinkhorn, Solver, Status
+from faceflow.matching.transport.problem import patch_cosine
+from faceflow.matching.weighting import weigh
 
 # Numbers closer together than this share of the largest count as one: stretching rounding
 # noise over the whole range of brightness would show a pattern that is not there. Weights
@@ -155,9 +155,9 @@ def explain_pair(
             in float64 the flow accounts for every digit, and a single pair needs no speed.
 
     Returns:
-        The explanation. Every number is that of :func:`faceflow.score.rerank` with the NumPy
-        backend, to the last bit, and ``emd`` is the sum of its contributions, exactly. With the
-        native backend ``emd`` and ``score`` agree within its float32 rounding (2e-6).
+        The explanation. Every number is that of :func:`faceflow.matching.score.rerank` with the
+        NumPy backend, to the last bit, and ``emd`` is the sum of its contributions, exactly. With
+        the native backend ``emd`` and ``score`` agree within its float32 rounding (2e-6).
 
     Raises:
         InputError: more than one face on a side, faces of two networks or grids, or a solver
@@ -186,7 +186,7 @@ def explain_pair(
     cosines = patch_cosine(one.patches[0], other.patches)[0]
     flow = np.asarray(plan.flow[0], dtype=np.float64)
     moved = flow * cosines
-    # The order in which the solver sums (faceflow.transport.numpy_sinkhorn): patches first.
+    # The order in which the solver sums (transport.numpy_sinkhorn): patches first.
     contributions = moved.sum(axis=1)
     shown = found.visible_cosine
     return Explanation(

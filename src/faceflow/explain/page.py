@@ -20,9 +20,8 @@ from PIL import Image
 
 from faceflow import __version__
 from faceflow.arrays import UInt8
-from faceflow.explain.explanation import Explanation
-from faceflow.explain.heat import heat_note, heat_row
-from faceflow.explain.panels import (
+from faceflow.explain.drawing.heat import heat_note, heat_row
+from faceflow.explain.drawing.panels import (
     blank_face,
     check_crop,
     draw_grid,
@@ -31,6 +30,7 @@ from faceflow.explain.panels import (
     rebuild,
     resize,
 )
+from faceflow.explain.explanation import Explanation
 from faceflow.explain.words import (
     NOT_PROOF,
     Caption,

@@ -13,15 +13,15 @@ from typing import Any, Self
 
 from faceflow.errors import GalleryMismatchError, InputError
 from faceflow.features import DEFAULT_ALIGNMENT, Grid
-from faceflow.gallery.enrolling import prepare
 from faceflow.gallery.identity import NetworkLike, make_header
+from faceflow.gallery.person_names import person_name
+from faceflow.gallery.preparing import prepare
 from faceflow.gallery.reading import GalleryView, ReadableGallery
 from faceflow.gallery.records import Change, Enrolment, EnrolReport, GalleryStats, SharedPhoto
 from faceflow.gallery.search import EmbeddingIndex
-from faceflow.gallery.sqlite_store import SqliteStore
-from faceflow.gallery.store import Store, StoreView
+from faceflow.gallery.stores.sqlite.store import SqliteStore
+from faceflow.gallery.stores.store import Store, StoreView
 from faceflow.gallery.transfer import export_gallery, import_gallery
-from faceflow.names import person_name
 
 
 class Gallery(ReadableGallery):

@@ -36,7 +36,7 @@ class GalleryHeader:
         thumbnails: whether a small picture of each face is kept.
         created: UTC.
         alignment: whose landmarks aligned the faces, see
-            :data:`faceflow.detection.ALIGNMENTS`. Galleries from before there was a choice
+            :data:`faceflow.faces.detectors.ALIGNMENTS`. Galleries from before there was a choice
             are of "mtcnn".
     """
 

@@ -11,7 +11,6 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from faceflow import patch_model
 from faceflow.arrays import Float32, Int64
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures
@@ -24,14 +23,16 @@ from faceflow.gallery.identity import (
     require_features,
     require_network,
 )
-from faceflow.gallery.names import checked_hash
-from faceflow.gallery.records import FaceRecord, PersonInfo, Shortlist
+from faceflow.gallery.person_names import person_name
+from faceflow.gallery.records import FaceRecord, PersonInfo
 from faceflow.gallery.search import EmbeddingIndex, exact_search
-from faceflow.gallery.store import StoreView
-from faceflow.matching import Calibration, Changes, MatchOptions
-from faceflow.names import person_name
+from faceflow.gallery.sources import checked_hash
+from faceflow.gallery.stores.store import StoreView
+from faceflow.matching import covers
+from faceflow.matching.options import Calibration, Changes, MatchOptions
+from faceflow.matching.score import CodedFaces, PreparedFaces, Reranked, rerank
+from faceflow.matching.shortlist import Shortlist
 from faceflow.networks import defaults_for
-from faceflow.score import CodedFaces, PreparedFaces, Reranked, rerank
 
 
 class ReadableGallery(ABC):
@@ -228,7 +229,7 @@ class ReadableGallery(ABC):
 
         Args:
             changes: alpha, weighting, k, grid, solver, patches and visible_share, see
-                :class:`faceflow.matching.MatchOptions`; None leaves one open.
+                :class:`faceflow.matching.options.MatchOptions`; None leaves one open.
 
         Raises:
             InputError: an option is unknown or out of range.
@@ -238,7 +239,7 @@ class ReadableGallery(ABC):
         return MatchOptions.resolve(
             defaults_for(name),
             self.calibration,
-            model=patch_model.load(name, digest),
+            model=covers.load(name, digest),
             changes=changes,
         )
 
@@ -254,7 +255,7 @@ class ReadableGallery(ABC):
         *,
         flow: bool = False,
     ) -> Reranked:
-        """Stage 2: :func:`faceflow.score.rerank` of the given faces, in their order.
+        """Stage 2: :func:`faceflow.matching.score.rerank` of the given faces, in their order.
 
         Args:
             query: one face, from the gallery's network.
@@ -354,7 +355,7 @@ class GalleryView(ReadableGallery):
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Some faces of a gallery as :class:`faceflow.score.KeptFaces`."""
+    """Some faces of a gallery as :class:`faceflow.matching.score.KeptFaces`."""
 
     gallery: ReadableGallery
     face_ids: list[int]

@@ -22,10 +22,10 @@ import numpy as np
 from faceflow.arrays import Bools, Float32, Float64, Int64
 from faceflow.errors import GalleryError, InputError
 from faceflow.gallery import rounded
-from faceflow.gallery.records import Shortlist
 from faceflow.gallery.rounded import RoundedEmbeddings
-from faceflow.gallery.store import Revision, StoreView
-from faceflow.score import embedding_cosine
+from faceflow.gallery.stores.store import Revision, StoreView
+from faceflow.matching.score import embedding_cosine
+from faceflow.matching.shortlist import Shortlist
 
 UNIT_TOLERANCE = 1e-5
 """How far from 1 an embedding's length may be; the error bound below counts on it."""

@@ -29,17 +29,18 @@ from safetensors.numpy import load, save
 
 from faceflow.errors import FaceflowError, GalleryError
 from faceflow.features import FaceFeatures
-from faceflow.files import LIST_LIMIT, read_regular
-from faceflow.gallery import paths, sqlite_file
 from faceflow.gallery.codec import PatchCodec, codec
-from faceflow.gallery.enrolling import checked_record
 from faceflow.gallery.identity import GalleryHeader, make_header
+from faceflow.gallery.preparing import checked_record
 from faceflow.gallery.records import FaceRecord
 from faceflow.gallery.search import require_unit
-from faceflow.gallery.sqlite_errors import translated
-from faceflow.gallery.sqlite_store import SqliteStore
-from faceflow.gallery.store import Store, StoredFace, StoreView
+from faceflow.gallery.stores.sqlite import file as sqlite_file
+from faceflow.gallery.stores.sqlite import paths
+from faceflow.gallery.stores.sqlite.errors import translated
+from faceflow.gallery.stores.sqlite.store import SqliteStore
+from faceflow.gallery.stores.store import Store, StoredFace, StoreView
 from faceflow.gallery.workplace import Workplace, workplace
+from faceflow.system.files import LIST_LIMIT, read_regular
 
 FORMAT = "faceflow-gallery"
 VERSION = 1

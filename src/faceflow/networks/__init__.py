@@ -111,6 +111,22 @@ def architecture(name: str) -> Architecture:
     return _ARCHITECTURES[own.model_name]
 
 
+def require_new_name(name: str) -> None:
+    """Check that a network of the user's can be called ``name``.
+
+    Raises:
+        InputError: it cannot be a name, or belongs to a model of faceflow's own.
+    """
+    from faceflow.faces import detectors
+
+    check_name(name)
+    if name in OWN_NAMES | {model.name for model in detectors.MODELS}:
+        raise InputError(
+            f"{name} is the name of a model of faceflow's own",
+            todo=f"choose another name, e.g. {name}-masked",
+        )
+
+
 def defaults_for(name: str) -> MatchDefaults:
     """Matching options to start from with the network called ``name``.
 
@@ -189,5 +205,6 @@ __all__ = [
     "load_network",
     "model",
     "models",
+    "require_new_name",
     "spec",
 ]

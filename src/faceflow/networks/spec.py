@@ -22,7 +22,7 @@ class MatchDefaults:
         weighting: name of the patch weighting.
         k: how many stage-1 candidates stage 2 re-ranks.
         patches: what is transported, the "raw" feature map or its "projected" contributions
-            to the embedding; see :class:`faceflow.patch_model.PatchModel`.
+            to the embedding; see :class:`faceflow.matching.covers.PatchModel`.
         visible_share: share of the visible faces' cosine in the cosine term.
     """
 
@@ -44,6 +44,9 @@ def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
         named["weighting"] = "uncovered"
     return named
 
+
+WEIGHTING_NAMES = ("uniform", "apc", "sc", "cc", "lmk", "norm", "uncovered")
+"""What a network's defaults may name; :mod:`faceflow.matching.weighting` says what each does."""
 
 # Little trust in the patches, every patch alike: the start for a network nobody calibrated.
 UNCALIBRATED = MatchDefaults(alpha=0.1, weighting="uniform", k=100)

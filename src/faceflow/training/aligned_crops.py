@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.alignment import align, template
 from faceflow.arrays import Float32, Int64, UInt8
-from faceflow.detection import Detector
-from faceflow.enrolment import Photo, SelectOne
 from faceflow.errors import FaceflowError, NoFaceError
-from faceflow.images import content_hash, load_image
+from faceflow.faces.alignment import align, template
+from faceflow.faces.detectors import Detector
+from faceflow.faces.images import content_hash, load_image
+from faceflow.gallery.enrolment import Photo, SelectOne
 from faceflow.networks import NetworkSpec
 from faceflow.networks.runtime import scale_crops
 from faceflow.occlusion import occlude

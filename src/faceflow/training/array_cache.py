@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow import alignment, analyzer, detection, images, landmarks, networks, occlusion
-from faceflow.caches import new_key
+from faceflow import analyzer, networks, occlusion
 from faceflow.errors import FaceflowError
+from faceflow.faces import alignment, detectors, images, landmarks
+from faceflow.system.caches import new_key
 
 _WAIT_SECONDS = 60
 _log = logging.getLogger(__name__)
 
 # What arrays are made by: another release with other code here does not read what this one kept.
-_CODE = (alignment, analyzer, detection, images, landmarks, networks, occlusion)
+_CODE = (alignment, analyzer, detectors, images, landmarks, networks, occlusion)
 
 
 class ArrayCache:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from faceflow import models, networks
+from faceflow import networks
 from faceflow.arrays import Float32, Floats
 from faceflow.errors import InputError, WeightsError
 from faceflow.networks import NetworkSpec, described
@@ -26,7 +26,7 @@ def require_free(name: str, *, replace: bool = False) -> None:
         InputError: it cannot be a name, belongs to a published model, or is taken and must
             not be replaced.
     """
-    models.require_new_name(name)
+    networks.require_new_name(name)
     if not replace and networks.find(name) is not None:
         raise InputError(
             f"there is a network {name} already",

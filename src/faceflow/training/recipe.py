@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from faceflow.errors import InputError
-from faceflow.files import read_text
+from faceflow.system.files import read_text
 
 Recipe = TypeVar("Recipe", bound="HeadRecipe | NetworkRecipe")
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from faceflow.errors import FaceflowError, InputError
-from faceflow.files import atomic_write
+from faceflow.system.files import atomic_write
 
 
 def identity(*parts: Any) -> str:

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from faceflow.errors import WeightsError
-from faceflow.programs import environment, find_program, module_path, neutral_folder
+from faceflow.system.programs import environment, find_program, module_path, neutral_folder
 
 TIMEOUT_SECONDS = 1800  # 40 MB on a very slow line
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 from faceflow.errors import WeightsError
-from faceflow.files import size_text
+from faceflow.system.files import size_text
 from faceflow.weights.fetch import Progress
 
 MIRROR = "FACEFLOW_MIRROR"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from faceflow.errors import WeightsError
-from faceflow.files import open_regular
+from faceflow.system.files import open_regular
 from faceflow.weights import client
 from faceflow.weights.source import WheelFile
 

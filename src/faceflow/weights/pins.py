@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from faceflow.caches import cache_dir
 from faceflow.errors import WeightsError
-from faceflow.files import atomic_write
+from faceflow.system.caches import cache_dir
+from faceflow.system.files import atomic_write
 
 
 def pin_path(file_name: str) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from faceflow.errors import InputError, WeightsError
-from faceflow.files import is_regular
+from faceflow.system.files import is_regular
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_members
 from faceflow.weights.pins import pin, pinned, require_pinned

@@ -19,9 +19,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from faceflow.caches import cache_dir
 from faceflow.errors import WeightsError
-from faceflow.files import atomic_write, read_regular
+from faceflow.system.caches import cache_dir
+from faceflow.system.files import atomic_write, read_regular
 from faceflow.weights.checkpoint import Tensors
 from faceflow.weights.source import (
     CheckpointFile,

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime
 
 from faceflow.errors import WeightsError
-from faceflow.threads import check_threads
+from faceflow.system.threads import check_threads
 
 _LOG_FATAL_ONLY = 4  # errors are raised; their twins on stderr hold colour codes
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"

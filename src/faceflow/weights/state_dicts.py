@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from faceflow import child
-from faceflow.child import Answer, Limits
 from faceflow.errors import WeightsError
-from faceflow.files import open_regular
+from faceflow.system import child
+from faceflow.system.child import Answer, Limits
+from faceflow.system.files import open_regular
 from faceflow.weights.checkpoint import Tensors, read_checkpoint, require_names
 from faceflow.weights.pickles import shown
 

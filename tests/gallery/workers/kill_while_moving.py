@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from faceflow.gallery import Gallery, sqlite_file, transfer
+from faceflow.gallery import Gallery, transfer
+from faceflow.gallery.stores.sqlite import file as sqlite_file
 
 
 def die(*_: object) -> NoReturn:

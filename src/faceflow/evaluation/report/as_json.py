@@ -11,8 +11,8 @@ from typing import Any
 
 from faceflow.errors import InputError
 from faceflow.evaluation.experiment import Report
-from faceflow.matching import MatchOptions
-from faceflow.transport import Sinkhorn
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.transport import Sinkhorn
 
 SCHEMA = "faceflow.evaluation/2"
 """Changes with the fields of :class:`faceflow.evaluation.experiment.Report`."""
