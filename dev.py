@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One command for everything: python3 dev.py demo | check | test | docs | bench | sanitize | ...
+"""One command: dev.py demo | check | test | docs | bench | sanitize | fuzz | soak | audit.
 
 Needs only Python 3.11 or newer. Makes a virtual environment in .venv, installs faceflow and
 its development tools there, fetches the default weights, and runs the task. The second run

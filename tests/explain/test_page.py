@@ -267,22 +267,3 @@ def test_two_faces_without_ranks(explained: Make) -> None:
     assert "rank" not in page.text.lower().replace("re-rank", "")
     assert "Two faces compared" in page.text
     assert [len(page.all(tag)) for tag in ("tr", "td")] == [2, 3]
-
-
-def test_the_columns_of_the_table_account_for_the_score(explained: Make) -> None:
-    """With the cosine of what both faces show, which counts by default, and without."""
-    plain = explained()
-    mixed = replace(
-        plain,
-        visible=0.5,
-        visible_share=0.4,
-        score=0.3 * plain.emd + 0.7 * (0.6 * plain.cosine + 0.4 * 0.5),
-    )
-    for explanation, columns in ((plain, 2), (mixed, 3)):
-        html = html_page(crop(), [PageRow("Ada", explanation, 1, 1)])
-        heads, row = html.split("<thead>")[1].split("</table>")[0].split("<tbody>")
-        shares = [float(share) for share in re.findall(r"&times; ([\d.]+)<", heads)]
-        score, *values = [float(n) for n in re.findall(r'number(?: strong)?">(-?\d\.\d+)<', row)]
-        assert len(shares) == len(values) == columns
-        total = sum(share * value for share, value in zip(shares, values, strict=True))
-        assert score == pytest.approx(total, abs=0.01)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from faceflow.errors import FaceflowError
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery, transfer
 
 _NAMES = {1: "faces-00000.json", 2: "faces-00000.safetensors"}
@@ -27,7 +27,11 @@ _KINDS = {1: "records", 2: "tensors"}
 @functools.cache
 def _sound() -> dict[str, bytes]:
     rng = np.random.default_rng(0)
-    faces = FaceFeatures.from_maps(rng.standard_normal((3, 4)), rng.standard_normal((3, 4, 2, 2)))
+    faces = FaceFeatures.from_maps(
+        rng.standard_normal((3, 4)),
+        rng.standard_normal((3, 4, 2, 2)),
+        digest=features_digest("d"),
+    )
     with tempfile.TemporaryDirectory() as folder:
         with Gallery.create(
             Path(folder) / "x.faceflow",

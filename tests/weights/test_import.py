@@ -245,10 +245,10 @@ def test_a_failed_import_leaves_the_cache_as_it_was(
     before = contents(weights.path(model()))
     real = registry.atomic_write
 
-    def full(path: Path) -> Any:
+    def full(path: Path, **options: Any) -> Any:
         if path.name.startswith(fail_at):
             raise OSError(28, "No space left on device")
-        return real(path)
+        return real(path, **options)
 
     monkeypatch.setattr(registry, "atomic_write", full)
     with pytest.raises(WeightsError, match="the disk is full"):

@@ -120,7 +120,7 @@ def run(
             "arguments": dict(arguments or {}),
             "limits": asdict(limits),
             # The child's own entries come first; ours add editable installs and PYTHONPATH.
-            "module_path": [*module_path(), str(Path(__file__).resolve().parents[1])],
+            "module_path": [*module_path(), str(Path(__file__).resolve().parents[2])],
         }
         Path(folder, "request.json").write_text(json.dumps(request))
         with contextlib.ExitStack() as stack:

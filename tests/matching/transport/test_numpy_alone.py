@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from faceflow.similarity import emd_similarity, takes_codes
 
 from faceflow.arrays import unit
 from faceflow.errors import MissingExtraError
 from faceflow.gallery import rounded
 from faceflow.gallery.search import exact_search
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import emd_similarity, takes_codes
 from faceflow.matching.transport import Sinkhorn, native
 
 built = pytest.mark.skipif(not native.available(), reason="the kernel is not built")
@@ -67,9 +68,9 @@ def test_stage_one_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_kernel")
 def test_what_needs_the_kernel_says_so(random_features) -> None:
-    query = random_features(1)
     assert Sinkhorn().backend_for(64, 64, 128) == "numpy"
-    assert not takes_codes(query, "uniform", Sinkhorn(dtype="int8"))
+    options = MatchOptions(0.5, "uniform", solver=Sinkhorn(dtype="int8"))
+    assert not takes_codes(options, 64, 128)
     for call in (
         native.info,
         lambda: Sinkhorn(backend="native")(np.eye(2), np.eye(2)[None], np.ones(2), np.ones(2)),
@@ -82,8 +83,8 @@ def test_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr(native, "_why_missing", None)
     assert native.why_missing() is None
     package = tmp_path / "faceflow"
-    (package / "transport").mkdir(parents=True)
-    monkeypatch.setattr(native, "__file__", str(package / "transport" / "native.py"))
+    (package / "matching" / "transport").mkdir(parents=True)
+    monkeypatch.setattr(native, "__file__", str(package / "matching" / "transport" / "native.py"))
     monkeypatch.setattr(native, "_why_missing", ImportError("wrong architecture"))
     (package / "_kernel.pyi").touch()
     assert "without a C++17 compiler" in str(native.why_missing())

@@ -19,7 +19,7 @@ from faceflow.networks.foreign import Inspection, OnnxDescription, import_networ
 from faceflow.weights import Licence
 
 Build = Callable[..., Path]
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "networks"
+SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "networks"
 
 
 def described(found: Inspection) -> OnnxDescription:

@@ -59,7 +59,7 @@ def why_missing() -> str | None:
     if _why_missing is None:
         return None
     built = sorted(
-        path.name for path in Path(__file__).parents[1].glob("_kernel.*") if path.suffix != ".pyi"
+        path.name for path in Path(__file__).parents[2].glob("_kernel.*") if path.suffix != ".pyi"
     )
     if built:
         return f"{built[0]} does not load ({_why_missing})"
