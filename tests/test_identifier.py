@@ -261,7 +261,7 @@ def test_weights_are_fetched_at_first_use_and_said(
     with Identifier(path) as people, pytest.raises(WeightsError):
         people.identify(MASKED)
     with faceflow.Gallery.open(path, readonly=True) as gallery:
-        assert pulled == [gallery.header.network_name, gallery.header.alignment]
+        assert pulled == [gallery.header.network_name, gallery.header.detector]
     assert len(caplog.messages) == 2
     assert "licence" in caplog.messages[0].lower()
 
@@ -282,7 +282,7 @@ def test_the_gallery_says_which_network_and_detector_it_needs(path: Path) -> Non
         assert people.options().solver.threads == 1  # type: ignore[attr-defined]
         assert people.identify(MASKED)[0].person == "Ada"
         assert people.analyzer is people.analyzer
-        assert people.analyzer.alignment == people.gallery.header.alignment
+        assert people.analyzer.detector_name == people.gallery.header.detector
 
 
 def test_what_was_made_for_another_network_or_detector_is_refused(path: Path) -> None:
@@ -324,7 +324,7 @@ def test_several_threads_share_one_object(people: Identifier) -> None:
     assert len(set(found)) == 1
 
 
-@pytest.mark.parametrize("module", ["identifier", "analyzer", "reports"])
+@pytest.mark.parametrize("module", ["identifier", "analyzer", "explain.report"])
 def test_the_examples_of_the_modules_run(module: str, analyzer: FaceAnalyzer) -> None:
     result = doctest.testmod(importlib.import_module(f"faceflow.{module}"))
     assert result.attempted > 0

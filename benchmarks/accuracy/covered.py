@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import math
 import os
 import tempfile
@@ -46,6 +47,7 @@ from faceflow import (
     identify,
 )
 from faceflow.errors import NoFaceError
+from faceflow.faces.detectors import DEFAULT, load_detector
 from faceflow.faces.images import content_hash, iter_images, load_image
 from faceflow.gallery import Enrolment
 from faceflow.matching import covers as patch_model
@@ -67,11 +69,14 @@ class Cache:
 
     def __init__(self, folder: Path, analyzer: FaceAnalyzer, select: str) -> None:
         self.folder, self.analyzer, self.select = folder, analyzer, select
+        # Whatever is measured, the pictures are the same: covers lie where MTCNN sees the face.
+        self.drawer = load_detector("mtcnn")
         folder.mkdir(parents=True, exist_ok=True)
 
     def features(self, path: Path, cover: str) -> FaceFeatures | None:
         """Features of the chosen face, or None where no face was found."""
         key = f"{content_hash(path)} {cover} {self.select} {self.analyzer.network.digest}"
+        key += f" {self.analyzer.detector_name} {self.analyzer.mirror}"
         file = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
         if not file.exists():
             part = file.with_suffix(f".{os.getpid()}.npz")
@@ -87,7 +92,7 @@ class Cache:
     def _landmarks(self, image: np.ndarray) -> np.ndarray:
         """Of the face nearest to the middle: the covers are drawn on LFW photos."""
         middle = np.array(image.shape[1::-1]) / 2
-        found = self.analyzer.detector.detect(image)
+        found = self.drawer.detect(image)
         if not found:
             raise NoFaceError("No face to cover")
         return min(found, key=lambda d: np.linalg.norm(d.landmarks[2] - middle)).landmarks
@@ -151,7 +156,9 @@ def report(
     methods: list[str],
     alphas: list[float],
     k: int,
-) -> None:
+) -> dict[str, dict[str, bool]]:
+    """Print the table; returns which queries stage 2 put right, by row and photo."""
+    right: dict[str, dict[str, bool]] = {}
     header = gallery.header
     model = patch_model.load(header.network_name, header.digest)
     print(f"gallery: {len(gallery)} faces of {len(gallery.people())} people")
@@ -174,6 +181,11 @@ def report(
             for alpha in alphas:
                 second = _top(answers, alpha, options.visible_share) == people
                 _row(cover, len(found), len(asked), method, alpha, first, second)
+                row = right[f"{cover} {method} {alpha}"] = {str(q.path): False for q in asked}
+                row.update(
+                    (str(q.path), bool(ok)) for (q, _), ok in zip(found, second, strict=True)
+                )
+    return right
 
 
 def _row(
@@ -283,6 +295,9 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "faceflow-bench"
     )
+    parser.add_argument("--detector", default=DEFAULT, help="what finds and aligns the faces")
+    parser.add_argument("--keep", type=Path, help="write which queries were right, as JSON")
+    parser.add_argument("--mirror", action="store_true", help="average with the mirror image")
     parser.add_argument("--threads", type=int, help="CPU threads; default the physical cores")
     parser.add_argument(
         "--fill", choices=("photos", "queries"), help="only compute these features, then stop"
@@ -290,10 +305,17 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
+    """The analyzer that the options ask for."""
+    return FaceAnalyzer(
+        detector=arguments.detector, mirror=arguments.mirror, threads=arguments.threads
+    )
+
+
 def main() -> None:
     parser = make_parser(__doc__ or "")
     arguments = parser.parse_args()
-    analyzer = FaceAnalyzer(threads=arguments.threads)
+    analyzer = make_analyzer(arguments)
     cache = Cache(arguments.cache, analyzer, "centre")
     photos, queries = SETS[arguments.set](arguments.root, arguments)
     if arguments.fill:
@@ -305,10 +327,14 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.faceflow"
-        with Gallery.open_or_create(path, analyzer.network, thumbnails=False) as gallery:
+        with Gallery.open_or_create(
+            path, analyzer.network, thumbnails=False, detector=analyzer.detector_name
+        ) as gallery:
             missed = enroll(gallery, photos, cache)
             print(f"photos to enroll: {len(photos)}, without a detected face: {missed}")
-            report(queries, gallery, cache, arguments.method, arguments.alpha, arguments.k)
+            right = report(queries, gallery, cache, arguments.method, arguments.alpha, arguments.k)
+            if arguments.keep:
+                arguments.keep.write_text(json.dumps(right))
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ features are those of covered.py. A variant is SPACE METHOD [uncovered]:
 from __future__ import annotations
 
 import numpy as np
-from covered import SETS, Cache, Query, _drawn, make_parser
+from covered import SETS, Cache, Query, _drawn, make_analyzer, make_parser
 
-from faceflow import FaceAnalyzer, FaceFeatures
+from faceflow import FaceFeatures
 from faceflow.arrays import unit
 from faceflow.matching import covers
 from faceflow.matching.covers import PatchModel
@@ -104,7 +104,7 @@ def table(
 
 def main() -> None:
     arguments = make_parser(__doc__ or "").parse_args()
-    analyzer = FaceAnalyzer(threads=arguments.threads)
+    analyzer = make_analyzer(arguments)
     cache = Cache(arguments.cache, analyzer, "centre")
     photos, queries = SETS[arguments.set](arguments.root, arguments)
     kept = [(n, f) for n, path in photos if (f := cache.features(path, "clean")) is not None]

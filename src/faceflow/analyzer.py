@@ -14,13 +14,7 @@ from faceflow.arrays import Float32, Float64, UInt8
 from faceflow.errors import FaceflowError, InputError, NoFaceError
 from faceflow.faces.alignment import Template, align, template
 from faceflow.faces.detectors import DEFAULT as DEFAULT_DETECTOR
-from faceflow.faces.detectors import (
-    Detection,
-    Detector,
-    alignment_of,
-    check_alignment,
-    load_detector,
-)
+from faceflow.faces.detectors import Detection, Detector, check_detector, load_detector
 from faceflow.faces.images import ImageSource, load_image, source_name
 from faceflow.faces.landmarks import landmark_share
 from faceflow.features import FaceFeatures, Grid, features_digest
@@ -78,9 +72,11 @@ class FaceAnalyzer:
 
     Args:
         network: the face network; None loads the default one when first needed.
-        detector: the face detector; None loads the one of ``alignment`` when first needed.
-        alignment: whose landmarks align the face, a name from
-            :data:`faceflow.faces.detectors.ALIGNMENTS`; for a detector given, it follows from it.
+        detector: the face detector, or a name from :data:`faceflow.faces.detectors.DETECTORS`,
+            loaded when first needed. A gallery remembers its detector: give the name in its
+            header, ``gallery.header.detector``.
+        mirror: take for a face's features the mean of its crop's and of its mirror image's
+            (see :func:`mirrored_mean`): steadier, for twice the network's time.
         threads: CPU threads for what is loaded here; None: one per physical core.
 
     Examples:
@@ -94,23 +90,17 @@ class FaceAnalyzer:
     def __init__(
         self,
         network: FaceNetwork | None = None,
-        detector: Detector | None = None,
+        detector: Detector | str = DEFAULT_DETECTOR,
         *,
-        alignment: str | None = None,
+        mirror: bool = False,
         threads: int | None = None,
     ) -> None:
-        own = None if detector is None else alignment_of(detector)
-        if alignment is not None and own is not None and alignment != own:
-            raise InputError(
-                f"the detector {detector.name if detector else ''} aligns as {own}, "
-                f"not as {alignment}",
-                todo="give a detector or an alignment, not both",
-            )
-        self.alignment = own or alignment or DEFAULT_DETECTOR
-        if own is None:
-            check_alignment(self.alignment)
+        if isinstance(detector, str):
+            check_detector(detector)
+        self.detector_name = detector if isinstance(detector, str) else detector.name
+        self.mirror = mirror
         self._network = network
-        self._detector = detector
+        self._detector = None if isinstance(detector, str) else detector
         self._threads = threads
 
     @cached_property
@@ -121,16 +111,18 @@ class FaceAnalyzer:
     @cached_property
     def detector(self) -> Detector:
         """The face detector."""
-        return self._detector or load_detector(self.alignment, threads=self._threads)
+        return self._detector or load_detector(self.detector_name, threads=self._threads)
 
     @property
     def digest(self) -> str:
         """What its features are made by, see :attr:`FaceFeatures.digest`."""
-        return features_digest(self.network.digest, self.alignment)
+        return features_digest(self.network.digest, self.detector_name)
 
     def embed(self, crops: UInt8) -> FaceFeatures:
         """Features of crops (N, H, W, 3) that were aligned as this analyzer does."""
-        return self.network.embed(crops).as_from(self.digest)
+        network = self.network
+        found = mirrored_mean(network, crops) if self.mirror else network.embed(crops)
+        return found.as_from(self.digest)
 
     def analyze(
         self, image: ImageSource, *, select: Select = "all", whole_image: WholeImage = "never"
@@ -239,6 +231,29 @@ class FaceAnalyzer:
         crop = fit(image, self.network.spec.input_size)
         none = np.zeros(int(np.prod(self.network.spec.grid)), np.float32)
         return [_Pending(box, None, 0.0, crop, "whole-image", none)]
+
+
+def mirrored_mean(network: FaceNetwork, crops: UInt8) -> FaceFeatures:
+    """The mean of the features of faces and of their mirror images.
+
+    A patch is averaged with the one at the mirrored place of the mirrored face, which shows the
+    same part of it, turned round. What the network makes of a face and of its mirror image
+    differs little, and by chance, so the mean lies in the same space: it may be compared with
+    features of single crops.
+
+    Args:
+        network: takes the crops.
+        crops: (N, H, W, 3) uint8 RGB, aligned as the network wants them.
+    """
+    straight, mirrored = network.embed(crops), network.embed(crops[:, :, ::-1].copy())
+    n, _, channels = straight.patches.shape
+    maps = [
+        part.raw_patches.reshape(n, *part.grid, channels).transpose(0, 3, 1, 2)
+        for part in (straight, mirrored)
+    ]
+    return FaceFeatures.from_maps(
+        (straight.embedding + mirrored.embedding) / 2, (maps[0] + maps[1][..., ::-1]) / 2
+    )
 
 
 def _share(found: Detection, aligned_to: Template, grid: Grid) -> Float32:

@@ -11,22 +11,18 @@ from faceflow.arrays import Float32, Floats, Int64, require_finite, unit
 from faceflow.errors import GalleryMismatchError, InputError
 
 Grid = tuple[int, int]
-DEFAULT_ALIGNMENT = "mtcnn"
+DEFAULT_DETECTOR = "centerface"
 """Whose landmarks align a face unless it is said otherwise."""
 
 
-def features_digest(
-    network: str, alignment: str = DEFAULT_ALIGNMENT, *, detector: str | None = None
-) -> str:
+def features_digest(network: str, detector: str = DEFAULT_DETECTOR) -> str:
     """One string for all that decides which features come out of a photo.
 
     Args:
         network: the network's digest over weights and preprocessing.
-        alignment: whose landmarks align the face, see :data:`faceflow.faces.detectors.ALIGNMENTS`.
-        detector: what finds the face, for who wants to tell detectors apart too; left out
-            otherwise, because features of one alignment can be compared whatever found the face.
+        detector: whose landmarks align the face, see :data:`faceflow.faces.detectors.DETECTORS`.
     """
-    return "+".join(part for part in (network, alignment, detector) if part)
+    return "+".join(part for part in (network, detector) if part)
 
 
 def network_digest(digest: str) -> str:
@@ -64,7 +60,7 @@ def require_same_digest(
     raise GalleryMismatchError(
         f"the features come from different sources ({both})",
         why="features of two networks, or of faces aligned in two ways, cannot be compared",
-        todo="compute both with one network and one alignment, or enroll the photos again into a "
+        todo="compute both with one network and one detector, or enroll the photos again into a "
         "new gallery",
     )
 
@@ -170,7 +166,7 @@ class FaceFeatures:
 
         Raises:
             InputError: there are none, or they differ in sizes.
-            GalleryMismatchError: they come from different networks or alignments.
+            GalleryMismatchError: they come from different networks or detectors.
         """
         if not parts:
             raise InputError("cannot concatenate an empty list of features")

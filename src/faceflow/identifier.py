@@ -272,7 +272,7 @@ class Identifier:
         if isinstance(network, str):
             networks.spec(network)  # an unknown name is told now
         if isinstance(detector, str):
-            detectors.check_alignment(detector)
+            detectors.check_detector(detector)
         if readonly or self.path.exists():
             self._open()
 
@@ -283,7 +283,7 @@ class Identifier:
             if self._network is not None:
                 gallery.require_network(_network(self._network, self._threads))
             if self._detector is not None:
-                gallery.require_alignment(_alignment(self._detector))
+                gallery.require_detector(_name(self._detector))
         except FaceflowError:
             gallery.close()
             raise
@@ -332,7 +332,7 @@ class Identifier:
         gallery = self._known()
         header = None if gallery is None else gallery.header
         network = self._network or (header.network_name if header else networks.DEFAULT)
-        detector = self._detector or (header.alignment if header else detectors.DEFAULT)
+        detector = self._detector or (header.detector if header else detectors.DEFAULT)
         wanted = [networks.spec(network).model_name] if isinstance(network, str) else []
         if detector in {model.name for model in detectors.MODELS}:
             wanted.append(str(detector))
@@ -341,7 +341,7 @@ class Identifier:
         if gallery is not None:
             gallery.require_network(loaded)
         if isinstance(detector, str):
-            return FaceAnalyzer(loaded, alignment=detector, threads=self._threads)
+            return FaceAnalyzer(loaded, detector, threads=self._threads)
         return FaceAnalyzer(loaded, detector)
 
     def options(self, **changes: Unpack[Changes]) -> MatchOptions:
@@ -451,7 +451,7 @@ class Identifier:
             known = self._known()
             if known is None:
                 known = self._gallery = Gallery.open_or_create(
-                    self.path, self.analyzer.network, alignment=self.analyzer.alignment
+                    self.path, self.analyzer.network, detector=self.analyzer.detector_name
                 )
             return known
 
@@ -616,7 +616,7 @@ class Identifier:
         if self._gallery is None:
             return f"<Identifier {self.path}, nobody enrolled yet>"
         header = self._gallery.header
-        return f"<Identifier {self.path}, {header.network_name}, faces by {header.alignment}>"
+        return f"<Identifier {self.path}, {header.network_name}, faces by {header.detector}>"
 
 
 def _network(network: str | FaceNetwork, threads: int | None) -> FaceNetwork:
@@ -624,8 +624,8 @@ def _network(network: str | FaceNetwork, threads: int | None) -> FaceNetwork:
     return networks.load_network(network, threads=threads) if isinstance(network, str) else network
 
 
-def _alignment(detector: str | Detector) -> str:
-    return detector if isinstance(detector, str) else detectors.alignment_of(detector)
+def _name(detector: str | Detector) -> str:
+    return detector if isinstance(detector, str) else detector.name
 
 
 def _file_name(photo: str) -> str:

@@ -51,10 +51,13 @@ def import_checkpoint(name: str, file: Path, *, progress: Progress | None = None
 
     Args:
         name: a model, or a network that uses one (``arcface-layer3`` uses ``arcface``).
-        file: the checkpoint.
+        file: the checkpoint; of a detector of yours its ``.onnx`` file.
         progress: told what happens.
     """
-    return weights.import_checkpoint(find(name), file, others=networks.MODELS, progress=progress)
+    model = find(name)
+    if model.rewrite is not None:
+        return weights.import_onnx(model, file, progress=progress)
+    return weights.import_checkpoint(model, file, others=networks.MODELS, progress=progress)
 
 
 def path(name: str) -> Path:

@@ -32,7 +32,7 @@ class Reader:
     """Reads person and photo off the first pixel; features follow, a little off for each photo."""
 
     network = SimpleNamespace(spec=SimpleNamespace(name="example"), digest="00")
-    alignment = "mtcnn"
+    detector_name = "centerface"
 
     def analyze(self, source: Any, **_: Any) -> list[Face]:
         image = load_image(source)

@@ -235,12 +235,10 @@ def test_csv(run, drawn: Path, tmp_path: Path) -> None:
     assert "path,person" in run("enroll", table, "-g", gallery, code=2).err
 
 
-def test_alignments(run, no_face: Path, tmp_path: Path, bare_gallery: Path) -> None:
-    assert (
-        "mtcnn, fan-2d, fan-3d" in run("verify", no_face, no_face, "--alignment", "x", code=2).err
-    )
-    err = run("enroll", no_face, "-p", "A", "-g", bare_gallery, "--alignment", "fan-2d", code=5).err
-    assert "aligned by mtcnn, not by fan-2d" in err
+def test_detectors(run, no_face: Path, tmp_path: Path, bare_gallery: Path) -> None:
+    assert "fan-2d, fan-3d" in run("verify", no_face, no_face, "--detector", "x", code=2).err
+    err = run("enroll", no_face, "-p", "A", "-g", bare_gallery, "--detector", "fan-2d", code=5).err
+    assert "aligned by centerface, not by fan-2d" in err
     if importlib.util.find_spec("face_alignment") is None:
-        err = run("explain", no_face, no_face, "--alignment", "fan-3d", code=7).err
+        err = run("explain", no_face, no_face, "--detector", "fan-3d", code=7).err
         assert "faceflow[fan]" in err

@@ -171,8 +171,8 @@ def test_photos_are_aligned_as_the_gallery_was(
         return loaded.detector
 
     place = tmp_path / "fan.faceflow"
-    Gallery.open_or_create(place, loaded.network, alignment="fan-2d").close()
-    monkeypatch.setattr(detectors, "check_alignment", lambda _: None)  # without the extra
+    Gallery.open_or_create(place, loaded.network, detector="fan-2d").close()
+    monkeypatch.setattr(detectors, "check_detector", lambda _: None)  # without the extra
     monkeypatch.setattr(detectors, "load_detector", load)
     # The detector that stands in for FAN aligns in its own way, and is found out.
     refused = run("identify", drawn / "queries" / "Ada-mask.png", "-g", place, code=5)

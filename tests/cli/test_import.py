@@ -18,7 +18,7 @@ from faceflow.networks import cosface
 def cache(detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache that holds the detector alone."""
     folder = tmp_path / "cache"
-    shutil.copytree(models.path("mtcnn"), folder / "models" / "mtcnn")
+    shutil.copytree(models.path("centerface"), folder / "models" / "centerface")
     monkeypatch.setenv("FACEFLOW_CACHE", str(folder))
     return folder
 

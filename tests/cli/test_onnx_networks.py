@@ -49,7 +49,7 @@ def network(tmp_path: Path) -> Path:
 def cache(analyzer: FaceAnalyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache that holds the detector alone."""
     folder = tmp_path / "cache"
-    shutil.copytree(models.path("mtcnn"), folder / "models" / "mtcnn")
+    shutil.copytree(models.path("centerface"), folder / "models" / "centerface")
     monkeypatch.setenv("FACEFLOW_CACHE", str(folder))
     return folder
 

@@ -16,7 +16,7 @@ from faceflow.training.aligned_crops import collect_crops
 
 
 class NoDetector:
-    name = "mtcnn"
+    name = "centerface"
 
     def detect(self, image: np.ndarray) -> list:
         raise AssertionError("everything is in the cache")

@@ -89,7 +89,7 @@ def calibrate(
     Raises:
         InputError: an option out of range, or too few people or impostors; the message says
             how many are needed.
-        GalleryMismatchError: the analyzer's network or alignment is not the gallery's.
+        GalleryMismatchError: the analyzer's network or detector is not the gallery's.
         GalleryError: the gallery cannot be written.
     """
     folders = {str(name): Path(folder) for name, folder in (real or {}).items()}
@@ -132,7 +132,7 @@ def calibrate(
     analyzer = analyzer or _analyzer(name, gallery)
     if gallery is not None:
         gallery.require_network(analyzer.network)
-        gallery.require_alignment(analyzer.alignment)
+        gallery.require_detector(analyzer.detector_name)
 
     def told(what: str) -> Callable[[int, int], None]:
         return lambda done, total: None if progress is None else progress(done, total, what)
@@ -268,8 +268,8 @@ def _network(gallery: Gallery | None, analyzer: FaceAnalyzer | None) -> tuple[st
 
 
 def _analyzer(name: str, gallery: Gallery | None) -> FaceAnalyzer:
-    aligned_by = detectors.DEFAULT if gallery is None else gallery.header.alignment
-    return FaceAnalyzer(networks.load_network(name), alignment=aligned_by)
+    detector = detectors.DEFAULT if gallery is None else gallery.header.detector
+    return FaceAnalyzer(networks.load_network(name), detector)
 
 
 def _origin(

@@ -74,6 +74,7 @@ for _name, _command in (
     ("list", models.list_),
     ("pull", models.pull),
     ("import", models.import_),
+    ("import-pack", models.import_pack),
     ("path", models.path),
     ("verify", models.verify),
     ("inspect", onnx_networks.inspect),

@@ -171,8 +171,8 @@ def _run(
     from faceflow.calibration import calibrate as run
 
     name = network if gallery is None else gallery.header.network_name
-    alignment = None if gallery is None else gallery.header.alignment
-    analyzer = load_analyzer(name, alignment=alignment, offline=offline, threads=threads)
+    detector = None if gallery is None else gallery.header.detector
+    analyzer = load_analyzer(name, detector=detector, offline=offline, threads=threads)
     with progress("calibrating") as advance:
         return run(photos, gallery, analyzer=analyzer, progress=advance, **options)
 

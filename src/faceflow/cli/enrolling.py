@@ -11,7 +11,7 @@ from faceflow.cli.failures import code_of, sentence
 from faceflow.cli.loading import load_analyzer
 from faceflow.cli.options import (
     DEFAULT_GALLERY,
-    Alignment,
+    Detector,
     GalleryPath,
     Json,
     Network,
@@ -44,7 +44,7 @@ def enroll(
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
-    alignment: Alignment = None,
+    detector: Detector = None,
     codec: Annotated[
         Literal["int8", "float32"],
         typer.Option("--codec", help="How a new gallery keeps patches."),
@@ -73,16 +73,16 @@ def enroll(
         # An existing gallery says what it needs; no option has to repeat it.
         with Gallery.open(gallery, readonly=True) as known:
             network = network or known.header.network_name
-            alignment = alignment or known.header.alignment
-            known.require_alignment(alignment)
-    analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
+            detector = detector or known.header.detector
+            known.require_detector(detector)
+    analyzer = load_analyzer(network, detector=detector, offline=offline, threads=threads)
     with (
         Gallery.open_or_create(
             gallery,
             analyzer.network,
             codec=codec,
             thumbnails=thumbnails,
-            alignment=analyzer.alignment,
+            detector=analyzer.detector_name,
         ) as opened,
         progress("enrolling") as advance,
     ):

@@ -67,7 +67,7 @@ def open_bench(photos: Photos) -> Iterator[tuple[Bench, Callable[[str], Title]]]
     def analyzer(network: str, alignment: str) -> FaceAnalyzer:
         require_known(network, alignment)
         return load_analyzer(
-            network, alignment=alignment, offline=photos.offline, threads=photos.threads
+            network, detector=alignment, offline=photos.offline, threads=photos.threads
         )
 
     started = time.perf_counter()

@@ -113,7 +113,7 @@ def identify(
     with open_gallery(gallery) as opened:
         name = opened.header.network_name
         analyzer = load_analyzer(
-            name, alignment=opened.header.alignment, offline=offline, threads=threads
+            name, detector=opened.header.detector, offline=offline, threads=threads
         )
         opened.require_network(analyzer.network)
         scoring = Scoring(

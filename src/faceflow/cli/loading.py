@@ -27,7 +27,7 @@ def ensure_models(*names: str, offline: bool) -> None:
 def load_analyzer(
     network: str | None = None,
     *,
-    alignment: str | None = None,
+    detector: str | None = None,
     offline: bool = False,
     threads: int | None = None,
 ) -> FaceAnalyzer:
@@ -40,13 +40,13 @@ def load_analyzer(
     from faceflow.faces import detectors
 
     spec = networks.spec(network or networks.DEFAULT)
-    aligned_by = alignment or detectors.DEFAULT
-    detectors.check_alignment(aligned_by)
+    chosen = detector or detectors.DEFAULT
+    detectors.check_detector(chosen)
     own = {model.name for model in detectors.MODELS}
-    ensure_models(spec.model_name, *({aligned_by} & own), offline=offline)
+    ensure_models(spec.model_name, *({chosen} & own), offline=offline)
     return FaceAnalyzer(
         networks.load_network(spec.name, threads=threads),
-        detectors.load_detector(name=aligned_by, threads=threads),
+        detectors.load_detector(name=chosen, threads=threads),
     )
 
 

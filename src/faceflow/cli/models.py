@@ -88,7 +88,8 @@ def import_(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A checkpoint: .pth, .pt, .pth.tar, .ckpt or .safetensors. Or an .onnx file.",
+            help="A checkpoint: .pth, .pt, .pth.tar, .ckpt or .safetensors. Or an .onnx file: of "
+            "any face network, or of the detector yunet, scrfd-10g or scrfd-500m.",
             metavar="FILE",
         ),
     ],
@@ -112,7 +113,8 @@ def import_(
     """
     from faceflow import models
 
-    if file.suffix.lower() == ".onnx":
+    detector = name in {model.name for model in models.available() if model.kind == "detector"}
+    if file.suffix.lower() == ".onnx" and not (detector and spec is None):
         import_onnx(name, file, spec, as_json=as_json)
         return
     if spec is not None:
@@ -131,6 +133,29 @@ def import_(
     print_line(f"{state.model.name} is {state.status.value} in {state.path}")
     for source in state.model.sources:
         print_line(f"sha256 of its tensors: {source.member_sha256}")
+
+
+def import_pack(
+    folder: Annotated[
+        Path, typer.Argument(help="A pack of InsightFace, such as buffalo_l.", metavar="FOLDER")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Import the detector and the face network of your own copy of a pack of InsightFace.
+
+    The network is called as the folder is. Models of other kinds in the folder are left alone.
+    """
+    from faceflow.networks.foreign import import_pack as take
+
+    found, left = take(folder, progress=say)
+    if as_json:
+        imported = [{"file": one.file, "kind": one.kind, "name": one.name} for one in found]
+        print_json({"imported": imported, "left_out": list(left)})
+        return
+    for one in found:
+        print_line(f"{one.file} is now the {one.kind} {one.name}")
+    if left:
+        say(f"left out, of no use to faceflow: {', '.join(left)}")
 
 
 def path(name: Name, as_json: Json = False) -> None:

@@ -55,11 +55,12 @@ Network = Annotated[
     str | None,
     typer.Option("--network", help="Face network, see 'faceflow models list'.", metavar="NAME"),
 ]
-Alignment = Annotated[
+Detector = Annotated[
     str | None,
     typer.Option(
-        "--alignment",
-        help="Whose landmarks align a face: mtcnn, fan-2d or fan-3d (default: mtcnn).",
+        "--detector",
+        help="What finds and aligns faces, see 'faceflow models list'; or fan-2d, fan-3d "
+        "(default: the gallery's own, or centerface).",
         metavar="NAME",
     ),
 ]

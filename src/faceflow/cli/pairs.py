@@ -11,9 +11,9 @@ import typer
 
 from faceflow.cli.loading import load_analyzer
 from faceflow.cli.options import (
-    Alignment,
     Alpha,
     ChooseOne,
+    Detector,
     Epsilon,
     Json,
     Network,
@@ -50,7 +50,7 @@ def verify(
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
-    alignment: Alignment = None,
+    detector: Detector = None,
     threads: Threads = None,
     offline: Offline = False,
     as_json: Json = False,
@@ -62,7 +62,7 @@ def verify(
     from faceflow.matching.options import options_for
     from faceflow.matching.verification import verify as compare
 
-    analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
+    analyzer = load_analyzer(network, detector=detector, offline=offline, threads=threads)
     scoring = Scoring(
         alpha=alpha,
         weighting=weighting,
@@ -142,7 +142,7 @@ def explain(
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
-    alignment: Alignment = None,
+    detector: Detector = None,
     threads: Threads = None,
     offline: Offline = False,
     as_json: Json = False,
@@ -174,7 +174,7 @@ def explain(
             raise typer.BadParameter(
                 f"{target} must end in .png, .html or .json", param_hint="--output"
             )
-    analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
+    analyzer = load_analyzer(network, detector=detector, offline=offline, threads=threads)
     scoring = Scoring(
         alpha=alpha,
         weighting=weighting,

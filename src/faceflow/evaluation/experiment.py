@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from faceflow.errors import FaceflowError
 from faceflow.evaluation.metrics.open_set import IdentificationPoint
 from faceflow.evaluation.metrics.significance import Interval, PairedTest
+from faceflow.faces import detectors as detection
 from faceflow.matching.options import MatchOptions
 from faceflow.matching.transport import Sinkhorn
 
@@ -54,7 +55,7 @@ class Experiment:
     options: MatchOptions
     protocol: str = "no-leak"
     emd_first: bool = False
-    alignment: str = "mtcnn"
+    alignment: str = detection.DEFAULT
     several: bool = False
     people: int | None = None
     faces: int | None = None

@@ -24,9 +24,6 @@ from faceflow.matching.options import MatchOptions
 Progress = Callable[[str, int, int], None]
 """Called with (step, done, total)."""
 
-DETECTED = detectors.DEFAULT
-"""Alignment by the detector's own five points."""
-
 
 @dataclass(frozen=True)
 class DataSource:
@@ -56,8 +53,8 @@ def require_known(network: str, alignment: str) -> None:
             why=f"this faceflow knows the networks {', '.join(known)}",
             todo=f"get its checkpoint and run: faceflow models import {network} FILE",
         )
-    detectors.check_alignment(alignment)
-    if alignment != DETECTED and not _installed("face_alignment"):
+    detectors.check_detector(alignment)
+    if alignment.startswith("fan-") and not _installed("face_alignment"):
         raise NotHereError(
             f"alignment by {alignment} landmarks is not here",
             why="FAN is in a package that is not installed",

@@ -161,7 +161,7 @@ def rank(
     Raises:
         InputError: features and protocol do not belong together, or ``cache`` is given with a
             solver that has no name (no dataclass).
-        GalleryMismatchError: queries and gallery come from different networks or alignments.
+        GalleryMismatchError: queries and gallery come from different networks or detectors.
     """
     _check(queries, gallery, protocol)
     enrolled = gallery.embedding

@@ -11,6 +11,7 @@ from faceflow.evaluation.cells import RETRIEVAL, Bench, photo_notes, reason, ret
 from faceflow.evaluation.experiment import Experiment, Row, Table
 from faceflow.evaluation.paper import NOTES, SOURCE, PaperRow, paper_table
 from faceflow.evaluation.verification_run import PAIRS
+from faceflow.faces import detectors as detection
 from faceflow.matching.options import MatchOptions
 
 PAPER_ALPHA = 0.7
@@ -141,9 +142,9 @@ def experiment_of(
     stage = 1 if row.method == "stage 1" else 2
     emd_first = row.method.startswith("EMD at stage 1")
     word = "apc" if row.method in ("stage 1", "two-stage (best)") else row.method.split()[-1]
-    alignment = "mtcnn"
-    if row.table == "S7" and row.alignment != "MTCNN":
-        alignment = "fan-2d"
+    alignment = detection.DEFAULT
+    if row.table == "S7":
+        alignment = "mtcnn" if row.alignment == "MTCNN" else "fan-2d"
     experiment = Experiment(
         dataset=row.dataset.lower(),
         query=_QUERIES.get(row.query, row.query),

@@ -189,7 +189,7 @@ def enroll_photos(
 
     Args:
         listing: from :func:`list_photos`.
-        gallery: made for the analyzer's network and alignment, open for writing.
+        gallery: made for the analyzer's network and detector, open for writing.
         analyzer: finds and describes the faces.
         select: which face of a photo with several is the person's: "largest" or "centre".
         whole_image: as in :meth:`faceflow.analyzer.FaceAnalyzer.analyze`.
@@ -201,7 +201,7 @@ def enroll_photos(
         GalleryError: the gallery cannot be written; the batches before are kept.
     """
     gallery.require_network(analyzer.network)
-    gallery.require_alignment(analyzer.alignment)
+    gallery.require_detector(analyzer.detector_name)
     run = _Run(listing, gallery, analyzer, select, whole_image, progress)
     stored = gallery.enroll(run.enrolments())
     return run.report(stored)

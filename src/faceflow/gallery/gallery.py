@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from faceflow.errors import GalleryMismatchError, InputError
-from faceflow.features import DEFAULT_ALIGNMENT, Grid
+from faceflow.features import DEFAULT_DETECTOR, Grid
 from faceflow.gallery.identity import NetworkLike, make_header
 from faceflow.gallery.person_names import person_name
 from faceflow.gallery.preparing import prepare
@@ -75,7 +75,7 @@ class Gallery(ReadableGallery):
         channels: int,
         codec: str = "int8",
         thumbnails: bool = True,
-        alignment: str = DEFAULT_ALIGNMENT,
+        detector: str = DEFAULT_DETECTOR,
         busy_seconds: float = 5.0,
     ) -> Gallery:
         """Make an empty gallery and open it for writing.
@@ -90,7 +90,7 @@ class Gallery(ReadableGallery):
             codec: ``int8`` (R * (C + 4) bytes of patches a face) or ``float32`` (exact, four
                 times as large).
             thumbnails: keep a small picture of each face.
-            alignment: whose landmarks align its faces, see ``FaceAnalyzer.alignment``.
+            detector: whose landmarks align its faces, see ``FaceAnalyzer.detector_name``.
             busy_seconds: how long to wait while another process writes.
 
         Raises:
@@ -105,7 +105,7 @@ class Gallery(ReadableGallery):
             channels=channels,
             codec=codec,
             thumbnails=thumbnails,
-            alignment=alignment,
+            detector=detector,
         )
         SqliteStore.create(Path(path), header)
         return cls(SqliteStore(Path(path), busy_seconds=busy_seconds))
@@ -148,9 +148,9 @@ class Gallery(ReadableGallery):
         *,
         codec: str = "int8",
         thumbnails: bool = True,
-        alignment: str = DEFAULT_ALIGNMENT,
+        detector: str = DEFAULT_DETECTOR,
     ) -> Gallery:
-        """Open a gallery for this network and alignment, making it if there is none.
+        """Open a gallery for this network and detector, making it if there is none.
 
         ``codec`` and ``thumbnails`` matter only when it is made. Errors as in :meth:`open`
         and :meth:`create`.
@@ -166,11 +166,11 @@ class Gallery(ReadableGallery):
                 channels=spec.channels,
                 codec=codec,
                 thumbnails=thumbnails,
-                alignment=alignment,
+                detector=detector,
             )
         gallery = cls.open(path, network=network)
         try:
-            gallery.require_alignment(alignment)
+            gallery.require_detector(detector)
         except GalleryMismatchError:
             gallery.close()
             raise
@@ -240,7 +240,7 @@ class Gallery(ReadableGallery):
 
         Raises:
             InputError: a name, hash, box or features that cannot be kept.
-            GalleryMismatchError: features of another network or alignment than the gallery's.
+            GalleryMismatchError: features of another network or detector than the gallery's.
             GalleryError: disk full, in use, read-only. The batches before are kept.
         """
         if not 1 <= batch <= sys.maxsize:

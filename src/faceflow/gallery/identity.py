@@ -1,4 +1,4 @@
-"""Which network a gallery belongs to, and the refusal of every other."""
+"""Which network and detector a gallery belongs to, and the refusal of every other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from faceflow.errors import GalleryMismatchError, InputError
 from faceflow.features import (
-    DEFAULT_ALIGNMENT,
+    DEFAULT_DETECTOR,
     FaceFeatures,
     Grid,
     features_digest,
@@ -16,6 +16,7 @@ from faceflow.features import (
 )
 from faceflow.gallery.codec import codec as find_codec
 
+_OLD_DETECTOR = "mtcnn"  # of galleries from before they remembered it
 LARGEST_PAYLOAD = 32 * 2**20
 """Bytes of a face's patches that a gallery takes; no known network comes near."""
 _LARGEST_SIZE = 2**20
@@ -35,9 +36,7 @@ class GalleryHeader:
         codec: how patches are kept, a name from :data:`faceflow.gallery.codec.CODECS`.
         thumbnails: whether a small picture of each face is kept.
         created: UTC.
-        alignment: whose landmarks aligned the faces, see
-            :data:`faceflow.faces.detectors.ALIGNMENTS`. Galleries from before there was a choice
-            are of "mtcnn".
+        detector: whose landmarks aligned the faces, see :data:`faceflow.faces.detectors.DETECTORS`.
     """
 
     network_name: str
@@ -48,32 +47,34 @@ class GalleryHeader:
     codec: str
     thumbnails: bool
     created: datetime
-    alignment: str = DEFAULT_ALIGNMENT
+    detector: str
 
     @property
     def features_digest(self) -> str:
         """What made the features, see :attr:`faceflow.features.FaceFeatures.digest`."""
-        return features_digest(self.digest, self.alignment)
+        return features_digest(self.digest, self.detector)
 
     def describe(self) -> str:
         """One line naming network, sizes and digest, for messages."""
         return (
             f"{self.network_name} ({self.embedding_size} numbers, "
-            f"{self.grid[0]}x{self.grid[1]}x{self.channels} patches, digest {self.digest[:12]}"
-            + ("" if self.alignment == DEFAULT_ALIGNMENT else f", aligned by {self.alignment}")
-            + ")"
+            f"{self.grid[0]}x{self.grid[1]}x{self.channels} patches, digest {self.digest[:12]}, "
+            f"found by {self.detector})"
         )
 
     def as_json(self) -> dict[str, Any]:
-        """All fields as JSON holds them; the alignment only where it is not the default one.
+        """All fields as JSON holds them."""
+        return asdict(self) | {"created": self.created.isoformat()}
 
-        So a gallery with the default alignment is what older versions of faceflow write and
-        read, and one with another is refused by them.
+    @staticmethod
+    def of_any_version(content: dict[str, Any]) -> dict[str, Any]:
+        """The fields in JSON that this or an older version wrote.
+
+        Galleries once remembered a detector as their alignment, and only where it was not MTCNN.
         """
-        content = asdict(self) | {"created": self.created.isoformat()}
-        if self.alignment == DEFAULT_ALIGNMENT:
-            del content["alignment"]
-        return content
+        values = dict(content)
+        detector = values.pop("alignment", _OLD_DETECTOR)
+        return {"detector": detector} | values
 
 
 class NetworkSpecLike(Protocol):
@@ -117,16 +118,16 @@ def make_header(
     channels: int,
     codec: str,
     thumbnails: bool,
-    alignment: str = DEFAULT_ALIGNMENT,
+    detector: str = DEFAULT_DETECTOR,
 ) -> GalleryHeader:
     """A header for a gallery made now.
 
     Raises:
         InputError: a size below 1, an empty name or digest, an unknown codec.
     """
-    texts: tuple[object, ...] = (network_name, digest, codec, alignment)
+    texts: tuple[object, ...] = (network_name, digest, codec, detector)
     if not all(isinstance(text, str) and len(text) <= _LONGEST_TEXT for text in texts):
-        raise InputError("a gallery's network, digest, codec and alignment are short texts")
+        raise InputError("a gallery's network, digest, codec and detector are short texts")
     header = GalleryHeader(
         network_name=network_name,
         digest=digest,
@@ -136,10 +137,10 @@ def make_header(
         codec=codec,
         thumbnails=bool(thumbnails),
         created=datetime.now(UTC),
-        alignment=alignment,
+        detector=detector,
     )
-    if not network_name or not digest or not alignment:
-        raise InputError("a gallery needs its network's name and digest, and its alignment")
+    if not network_name or not digest or not detector:
+        raise InputError("a gallery needs its network's name and digest, and its detector")
     if min(header.embedding_size, *header.grid, header.channels) < 1:
         raise InputError(f"a gallery cannot be made for {header.describe()}")
     if max(header.embedding_size, *header.grid, header.channels) > _LARGEST_SIZE or (
@@ -164,13 +165,13 @@ def require_network(name: str, header: GalleryHeader, network: NetworkLike) -> N
         )
 
 
-def require_alignment(name: str, header: GalleryHeader, alignment: str) -> None:
-    """Raise GalleryMismatchError, naming both, unless the gallery's faces are aligned alike."""
-    if alignment != header.alignment:
+def require_detector(name: str, header: GalleryHeader, detector: str) -> None:
+    """Raise GalleryMismatchError, naming both, unless the gallery's faces were found alike."""
+    if detector != header.detector:
         raise GalleryMismatchError(
-            f"{name} holds faces aligned by {header.alignment}, not by {alignment}",
-            why="features of faces that were aligned in two ways should not be compared",
-            todo=f"use --alignment {header.alignment}, or enroll the photos again into a new "
+            f"{name} holds faces found and aligned by {header.detector}, not by {detector}",
+            why="faces that were aligned in two ways are compared worse, and nothing shows it",
+            todo=f"use the detector {header.detector}, or enroll the photos again into a new "
             "gallery",
         )
 
@@ -178,7 +179,7 @@ def require_alignment(name: str, header: GalleryHeader, alignment: str) -> None:
 def require_features(name: str, header: GalleryHeader, features: FaceFeatures) -> None:
     """Raise GalleryMismatchError, naming both, unless the gallery was made for such features.
 
-    What made them must be the gallery's network and alignment, and their sizes those it keeps.
+    What made them must be the gallery's network and detector, and their sizes those it keeps.
     """
     if not isinstance(features, FaceFeatures):
         raise InputError(f"features must be FaceFeatures, got {type(features).__name__}")

@@ -32,7 +32,7 @@ def prepare(
 
     Raises:
         InputError: a name, hash, box, score, crop or embedding that cannot be kept.
-        GalleryMismatchError: features of another network or alignment.
+        GalleryMismatchError: features of another network or detector.
     """
     for item in items:
         require_features(name, header, item.features)

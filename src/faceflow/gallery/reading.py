@@ -19,7 +19,7 @@ from faceflow.gallery.codec import codec as find_codec
 from faceflow.gallery.identity import (
     GalleryHeader,
     NetworkLike,
-    require_alignment,
+    require_detector,
     require_features,
     require_network,
 )
@@ -84,9 +84,9 @@ class ReadableGallery(ABC):
         """Raise :class:`GalleryMismatchError` if the gallery was made for another network."""
         require_network(self.path.name, self._header, network)
 
-    def require_alignment(self, alignment: str) -> None:
-        """Raise :class:`GalleryMismatchError` if the gallery's faces were aligned otherwise."""
-        require_alignment(self.path.name, self._header, alignment)
+    def require_detector(self, detector: str) -> None:
+        """Raise :class:`GalleryMismatchError` if another detector found the gallery's faces."""
+        require_detector(self.path.name, self._header, detector)
 
     # Searching
 
@@ -113,7 +113,7 @@ class ReadableGallery(ABC):
             where there are fewer faces.
 
         Raises:
-            GalleryMismatchError: features of another network or alignment than the gallery's.
+            GalleryMismatchError: features of another network or detector than the gallery's.
             InputError: k below 1, or embeddings that are not of unit length.
         """
         require_features(self.path.name, self._header, features)

@@ -196,7 +196,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _header(values: dict[str, Any]) -> GalleryHeader:
+def _header(content: dict[str, Any]) -> GalleryHeader:
+    values = GalleryHeader.of_any_version(content)
     created = _time(values.pop("created"))
     h, w = values["grid"]
     made = make_header(**values | {"grid": (h, w)})

@@ -152,7 +152,7 @@ def rerank(
     Raises:
         InputError: not exactly one query, faces of other sizes, or options that these faces
             cannot be compared with.
-        GalleryMismatchError: the two sides come from different networks or alignments, or one
+        GalleryMismatchError: the two sides come from different networks or detectors, or one
             of them from nobody knows where.
     """
     one, many = prepare(query, options, flow=flow), prepare(faces, options, flow=flow)

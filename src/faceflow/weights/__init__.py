@@ -5,7 +5,7 @@ from __future__ import annotations
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_member, pull_members
 from faceflow.weights.fork_safe import ForkSafeSession
-from faceflow.weights.pulling import import_checkpoint, pull
+from faceflow.weights.pulling import import_checkpoint, import_onnx, pull
 from faceflow.weights.registry import (
     ModelFile,
     ModelState,
@@ -43,6 +43,7 @@ __all__ = [
     "WheelFile",
     "fit",
     "import_checkpoint",
+    "import_onnx",
     "load_graphs",
     "path",
     "pull",

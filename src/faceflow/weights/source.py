@@ -49,7 +49,7 @@ class CheckpointFile:
         where: where it can be had, for people to read.
         url: its own address, when it is published at one that a program may fetch.
         tensors_sha256: hex sha256 of the tensors that were imported, see
-            :func:`faceflow.weights.tensors_digest`; empty before.
+            :func:`faceflow.weights.tensors_digest`, or of a whole ONNX file; empty before.
     """
 
     file_name: str

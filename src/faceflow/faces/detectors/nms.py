@@ -49,6 +49,11 @@ def suppress(
     return np.asarray(order[kept], dtype=np.int64)
 
 
+def intersection_over_union(a: Floats, b: Floats) -> Float64:
+    """(N, M): of each box of a (N, 4) with each of b (M, 4); 0 where both are empty."""
+    return _overlaps(np.asarray(a, np.float64), np.asarray(b, np.float64), "union", 0.0)
+
+
 def _overlaps(a: Float64, b: Float64, overlap: Overlap, edge: float) -> Float64:
     """(N, M) overlap of each box of a with each of b."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from faceflow.arrays import Float32
@@ -30,6 +30,13 @@ class Graphs:
             for key, data in files.items()
         }
 
-    def run(self, graph: str, outputs: list[str], image: Float32) -> list[Float32]:
-        """Outputs of one graph for ``image`` (N, H, W, 3), its only input."""
+    def run(self, graph: str, outputs: Sequence[str], image: Float32) -> list[Float32]:
+        """Outputs of one graph for ``image``, its only input."""
         return self._sessions[graph].run(outputs, {"image": image})
+
+    def size(self, graph: str) -> tuple[int, int] | None:
+        """(H, W) of pictures (N, 3, H, W) that a graph is fixed to; None when it takes any."""
+        _, _, height, width = self._sessions[graph].get_inputs()[0].shape
+        if isinstance(height, int) and isinstance(width, int):
+            return height, width
+        return None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from faceflow.networks.foreign.findings import Inspection, Patches
 from faceflow.networks.foreign.importing import import_network, inspect
+from faceflow.networks.foreign.packs import Imported, import_pack
 from faceflow.networks.foreign.proposal import propose
 from faceflow.networks.foreign.spec_file import OnnxDescription, read_file
 
 __all__ = [
+    "Imported",
     "Inspection",
     "OnnxDescription",
     "Patches",
     "import_network",
+    "import_pack",
     "inspect",
     "propose",
     "read_file",

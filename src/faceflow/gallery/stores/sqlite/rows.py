@@ -91,7 +91,7 @@ def unseal_header(sealed: Any) -> GalleryHeader:
     """The header again; GalleryError if it is not what was written."""
     text = unseal("header", (), sealed)
     try:
-        values = json.loads(text)
+        values = GalleryHeader.of_any_version(json.loads(text))
         created = datetime.fromisoformat(values.pop("created")).astimezone(UTC)
         return replace(make_header(**values), created=created)
     except _UNFIT as error:
