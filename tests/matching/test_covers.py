@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceflow import networks
-from faceflow.errors import InputError
+from faceflow.errors import InputError, WeightsError
 from faceflow.features import FaceFeatures
 from faceflow.matching import covers
 from faceflow.matching.covers import CoverModel, PatchModel
@@ -250,3 +250,14 @@ def test_the_score_mixes_three_similarities() -> None:
     for missing in ({"alpha": 0.5, "visible_share": 0.0}, {"alpha": 0.0, "visible_share": 0.5}):
         with pytest.raises(InputError, match="there is no"):
             combine(np.array([0.1]), None, None, **missing)
+
+
+def test_the_default_network_has_its_model() -> None:
+    """Without it everything falls back to raw patches, and nothing but accuracy would tell."""
+    try:
+        spec = networks.spec(networks.DEFAULT)
+        found = covers.load(spec.name, spec.digest)
+    except WeightsError as error:
+        pytest.skip(str(error))
+    assert found is not None
+    assert found.grid == spec.grid
