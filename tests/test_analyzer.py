@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from drawn_people import identity, portrait
-from faceflow.analyzer import Face, FaceAnalyzer, fit, mirrored_mean
+from faceflow.analyzer import Face, FaceAnalyzer, fit
 from faceflow.arrays import UInt8
 from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
 from faceflow.evaluation.metrics.pairs import fold_accuracy
@@ -317,33 +317,3 @@ def test_all_68_landmarks_count_where_a_detector_finds_them(counting: Counting) 
     # The box is 128 wide: crop x = photo x - 40, row (70 - 40) // 16 = 1.
     expected = np.bincount((1 * 8 + (points[:, 0] - 40) // 16).astype(int), minlength=64) / 68
     np.testing.assert_allclose(share[0], expected, atol=1e-6)
-
-
-def test_the_mirrored_mean_is_that_of_both_crops(analyzer: FaceAnalyzer) -> None:
-    image = portrait(identity(3), size=200).image
-    mirrored = FaceAnalyzer(analyzer.network, analyzer.detector, mirror=True)
-    (face,), (plain,) = mirrored.analyze(image), analyzer.analyze(image)
-    np.testing.assert_array_equal(face.crop, plain.crop)
-    other = analyzer.network.embed(plain.crop[None, :, ::-1].copy())
-    mean = plain.features.embedding + other.embedding
-    np.testing.assert_allclose(
-        face.features.embedding, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-6
-    )
-    height, width = face.features.grid
-    for row in range(height):
-        for column in range(width):
-            here, there = row * width + column, row * width + width - 1 - column
-            expected = (plain.features.raw_patches[0, here] + other.raw_patches[0, there]) / 2
-            np.testing.assert_allclose(face.features.raw_patches[0, here], expected, atol=1e-4)
-    # A mirror image then has the same embedding, and its patches at mirrored places.
-    crop = plain.crop[None]
-    straight, turned = (
-        mirrored_mean(analyzer.network, np.ascontiguousarray(crops))
-        for crops in (crop, crop[:, :, ::-1])
-    )
-    np.testing.assert_allclose(straight.embedding, turned.embedding, atol=1e-5)
-    # It lies in the same space: nearer to the face than another person is.
-    (stranger,) = analyzer.analyze(portrait(identity(4), size=200).image)
-    near = float((face.features.embedding @ plain.features.embedding.T)[0, 0])
-    assert near > 0.9
-    assert near > float((face.features.embedding @ stranger.features.embedding.T)[0, 0]) + 0.1

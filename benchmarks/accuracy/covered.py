@@ -76,7 +76,7 @@ class Cache:
     def features(self, path: Path, cover: str) -> FaceFeatures | None:
         """Features of the chosen face, or None where no face was found."""
         key = f"{content_hash(path)} {cover} {self.select} {self.analyzer.network.digest}"
-        key += f" {self.analyzer.detector_name} {self.analyzer.mirror}"
+        key += f" {self.analyzer.detector_name}"
         file = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
         if not file.exists():
             part = file.with_suffix(f".{os.getpid()}.npz")
@@ -297,7 +297,6 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--detector", default=DEFAULT, help="what finds and aligns the faces")
     parser.add_argument("--keep", type=Path, help="write which queries were right, as JSON")
-    parser.add_argument("--mirror", action="store_true", help="average with the mirror image")
     parser.add_argument("--threads", type=int, help="CPU threads; default the physical cores")
     parser.add_argument(
         "--fill", choices=("photos", "queries"), help="only compute these features, then stop"
@@ -307,9 +306,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 def make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
     """The analyzer that the options ask for."""
-    return FaceAnalyzer(
-        detector=arguments.detector, mirror=arguments.mirror, threads=arguments.threads
-    )
+    return FaceAnalyzer(detector=arguments.detector, threads=arguments.threads)
 
 
 def main() -> None:

@@ -75,8 +75,6 @@ class FaceAnalyzer:
         detector: the face detector, or a name from :data:`faceflow.faces.detectors.DETECTORS`,
             loaded when first needed. A gallery remembers its detector: give the name in its
             header, ``gallery.header.detector``.
-        mirror: take for a face's features the mean of its crop's and of its mirror image's
-            (see :func:`mirrored_mean`): steadier, for twice the network's time.
         threads: CPU threads for what is loaded here; None: one per physical core.
 
     Examples:
@@ -92,13 +90,11 @@ class FaceAnalyzer:
         network: FaceNetwork | None = None,
         detector: Detector | str = DEFAULT_DETECTOR,
         *,
-        mirror: bool = False,
         threads: int | None = None,
     ) -> None:
         if isinstance(detector, str):
             check_detector(detector)
         self.detector_name = detector if isinstance(detector, str) else detector.name
-        self.mirror = mirror
         self._network = network
         self._detector = None if isinstance(detector, str) else detector
         self._threads = threads
@@ -120,9 +116,7 @@ class FaceAnalyzer:
 
     def embed(self, crops: UInt8) -> FaceFeatures:
         """Features of crops (N, H, W, 3) that were aligned as this analyzer does."""
-        network = self.network
-        found = mirrored_mean(network, crops) if self.mirror else network.embed(crops)
-        return found.as_from(self.digest)
+        return self.network.embed(crops).as_from(self.digest)
 
     def analyze(
         self, image: ImageSource, *, select: Select = "all", whole_image: WholeImage = "never"
@@ -231,29 +225,6 @@ class FaceAnalyzer:
         crop = fit(image, self.network.spec.input_size)
         none = np.zeros(int(np.prod(self.network.spec.grid)), np.float32)
         return [_Pending(box, None, 0.0, crop, "whole-image", none)]
-
-
-def mirrored_mean(network: FaceNetwork, crops: UInt8) -> FaceFeatures:
-    """The mean of the features of faces and of their mirror images.
-
-    A patch is averaged with the one at the mirrored place of the mirrored face, which shows the
-    same part of it, turned round. What the network makes of a face and of its mirror image
-    differs little, and by chance, so the mean lies in the same space: it may be compared with
-    features of single crops.
-
-    Args:
-        network: takes the crops.
-        crops: (N, H, W, 3) uint8 RGB, aligned as the network wants them.
-    """
-    straight, mirrored = network.embed(crops), network.embed(crops[:, :, ::-1].copy())
-    n, _, channels = straight.patches.shape
-    maps = [
-        part.raw_patches.reshape(n, *part.grid, channels).transpose(0, 3, 1, 2)
-        for part in (straight, mirrored)
-    ]
-    return FaceFeatures.from_maps(
-        (straight.embedding + mirrored.embedding) / 2, (maps[0] + maps[1][..., ::-1]) / 2
-    )
 
 
 def _share(found: Detection, aligned_to: Template, grid: Grid) -> Float32:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,34 @@ def test_what_cannot_be_imported(run, network: Path, cache: Path, tmp_path: Path
     run("models", "inspect", network, code=6)
     run("models", "import", "tiny", network, "--spec", spec, code=6)
     assert not (cache / "models" / "tiny").exists()
+
+
+def test_a_detector_of_the_users(
+    run, yunet_file: Callable[..., bytes], cache: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "face_detection_yunet_2023mar.onnx"
+    file.write_bytes(yunet_file())
+    run("models", "import", "yunet", file)
+    told = run("models", "verify", "yunet", "--json").json["models"]
+    assert [one["status"] for one in told] == ["ready"]
+    file.write_bytes(b"something else")
+    assert "no face detector" in run("models", "import", "yunet", file, code=6).err
+
+
+def test_a_pack(
+    run, network: Path, scrfd_file: Callable[..., bytes], cache: Path, tmp_path: Path
+) -> None:
+    pack = tmp_path / "buffalo_s"
+    pack.mkdir()
+    (pack / "det_500m.onnx").write_bytes(scrfd_file())
+    shutil.copy(network, pack / "w600k_mbf.onnx")
+    (pack / "genderage.onnx").write_bytes(b"")
+    told = run("models", "import-pack", pack, "--json").json
+    assert {one["name"] for one in told["imported"]} == {"scrfd-500m", "buffalo_s"}
+    assert told["left_out"] == ["genderage.onnx"]
+    shown = run("models", "import-pack", pack)
+    assert "det_500m.onnx is now the detector scrfd-500m" in shown.out
+    assert "genderage.onnx" in shown.err
+    listed = {one["model"]: one["status"] for one in run("models", "list", "--json").json["models"]}
+    assert listed["buffalo_s"] == listed["scrfd-500m"] == "ready"
+    run("models", "import-pack", tmp_path / "none", code=2)

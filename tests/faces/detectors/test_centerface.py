@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from drawn_people import identity, portrait
+from faceflow import weights
 from faceflow.errors import InputError, WeightsError
 from faceflow.faces.detectors import CenterFaceDetector, Detection, Detector
 from faceflow.faces.detectors.canvas import fit
@@ -20,7 +23,7 @@ from faceflow.faces.detectors.centerface import OUTPUTS, decode
 from faceflow.faces.detectors.centerface_graph import MEMBER, build_centerface
 from faceflow.faces.detectors.models import CENTERFACE
 from faceflow.faces.images import load_image
-from faceflow.weights import load_graphs
+from faceflow.weights import WheelFile, load_graphs
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +245,25 @@ def test_the_default_detector_has_one_name() -> None:
     from faceflow.features import DEFAULT_DETECTOR
 
     assert DEFAULT_DETECTOR == detectors.DEFAULT == detectors.MODELS[0].name
+
+
+def test_a_published_graph_is_pulled_without_reading_tensors(
+    yunet_file: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEFLOW_CACHE", str(tmp_path / "cache"))
+    content = yunet_file()
+    (source,) = CENTERFACE.sources
+    assert isinstance(source, WheelFile)
+    pinned = replace(source, size=len(content), member_sha256=hashlib.sha256(content).hexdigest())
+    model = replace(CENTERFACE, sources=(pinned,))
+    file = tmp_path / "centerface.onnx"
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match="not the published network"):
+        weights.pull(model, from_file=file)
+    assert weights.verify(model).status is weights.Status.MISSING
+    kept = replace(model, rewrite=lambda files: {"centerface": files[MEMBER]}, graph_sha256={})
+    weights.pull(kept, from_file=file)
+    assert load_graphs(kept) == {"centerface": content}
+    file.write_bytes(content[:-1] + b"x")
+    with pytest.raises(WeightsError, match="sha256"):
+        weights.pull(kept, from_file=file, force=True)

@@ -44,6 +44,9 @@ CENTERFACE = ModelFile(
     builder=1,
     build=_not_built,
     rewrite=_rewrite_centerface,
+    graph_sha256={
+        "centerface": "b7a6f8cede2185a0763d2447480bbb49e735249864b74d8f0b4ce8c37b208e96",
+    },
 )
 
 
