@@ -193,7 +193,7 @@ def _load(network: str, digest: str) -> PatchModel | None:
 
 def _read_cover(network: str, digest: str) -> CoverModel | None:
     """The cover model that comes with faceflow, where there is one for these very weights."""
-    file = resources.files("faceflow") / "data" / f"{network}.cover.npz"
+    file = resources.files("faceflow.matching") / "data" / f"{network}.cover.npz"
     if not file.is_file():
         return None
     with np.load(BytesIO(file.read_bytes()), allow_pickle=False) as kept:
