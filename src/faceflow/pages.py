@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 
 import jinja2
+from markupsafe import Markup
 
 _JOINERS = "\u200c\u200d"
 
@@ -18,11 +19,22 @@ def asset(package: str, name: str) -> str:
 
 @cache
 def template(package: str, name: str) -> jinja2.Template:
-    """A template inside a package; every value is escaped, a missing one is an error."""
+    """A template inside a package; every value is escaped and :func:`printable`.
+
+    A missing value is an error. Markup of our own goes through as it is.
+    """
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     return environment.from_string(asset(package, name))
+
+
+def _shown(value: object) -> object:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def printable(text: str) -> str:
