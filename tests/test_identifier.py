@@ -324,7 +324,7 @@ def test_several_threads_share_one_object(people: Identifier) -> None:
     assert len(set(found)) == 1
 
 
-@pytest.mark.parametrize("module", ["identifier", "analyzer", "reports"])
+@pytest.mark.parametrize("module", ["identifier", "analyzer"])
 def test_the_examples_of_the_modules_run(module: str, analyzer: FaceAnalyzer) -> None:
     result = doctest.testmod(importlib.import_module(f"faceflow.{module}"))
     assert result.attempted > 0

@@ -16,8 +16,12 @@ from faceflow.cli.output import clean
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
-class CleanErrors(typer.core.TyperGroup):
-    """All commands; what a usage error quotes of the user's words is made safe to show."""
+class Group(typer.core.TyperGroup):
+    """Commands; what a usage error quotes of the user's words is made safe to show."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters, --help too."""
+        return _without_types(super().get_params(ctx))
 
     def make_context(self, *args: Any, **more: Any) -> Any:
         """Parse the words before the command."""
@@ -29,9 +33,13 @@ class CleanErrors(typer.core.TyperGroup):
         with _cleaned():
             return super().invoke(ctx)
 
-    def get_help_option(self, ctx: Any) -> Any:
-        """The option --help, as one without a value."""
-        return _without_value(super().get_help_option(ctx))
+
+class Command(typer.core.TyperCommand):
+    """A command whose help says nothing of Python's types."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters, --help too."""
+        return _without_types(super().get_params(ctx))
 
 
 @contextmanager
@@ -43,24 +51,14 @@ def _cleaned() -> Iterator[None]:
         raise
 
 
-class Command(typer.core.TyperCommand):
-    """A command whose help leaves out the Python types of arguments: their names say more."""
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        for one in self.params:
-            if isinstance(one, typer.core.TyperArgument):
-                one.display_type_rich = _no_type  # type: ignore[method-assign]
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """The option --help, as one without a value."""
-        return _without_value(super().get_help_option(ctx))
-
-
-def _without_value(option: Any) -> Any:
-    if option is not None:
-        option.metavar = ""
-    return option
+def _without_types(params: list[Any]) -> list[Any]:
+    """Leave out the type of flags, which take no value, and of arguments: their names say more."""
+    for one in params:
+        if isinstance(one, typer.core.TyperArgument):
+            one.display_type_rich = _no_type  # type: ignore[method-assign]
+        elif getattr(one, "is_flag", False) and one.metavar is None:
+            one.metavar = ""
+    return params
 
 
 def _no_type(ctx: object) -> None:
