@@ -136,12 +136,22 @@ def open_analyzer(
     if isinstance(detector, str):
         detectors.check_alignment(detector)
         wanted += [model.name for model in detectors.MODELS if model.name == detector]
-    ensure(*wanted, offline=offline, tell=tell)
-    if isinstance(network, str):
-        network = networks.load_network(network, threads=threads)
-    if isinstance(detector, str):
-        detector = detectors.load_detector(name=detector, threads=threads)
-    return FaceAnalyzer(network, detector)
+
+    def opened() -> FaceAnalyzer:
+        return FaceAnalyzer(
+            networks.load_network(network, threads=threads)
+            if isinstance(network, str)
+            else network,
+            detectors.load_detector(name=detector, threads=threads)
+            if isinstance(detector, str)
+            else detector,
+        )
+
+    try:
+        return opened()  # opening compares every byte, so nothing is read twice where all is well
+    except WeightsError:
+        ensure(*wanted, offline=offline, tell=tell)
+        return opened()
 
 
 def _announcement(model: ModelFile) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +68,36 @@ def test_defaults_that_are_words_are_shown(run) -> None:
     told = " ".join(run("evaluate", "identification", "--help").out.replace("│", " ").split())
     assert "the network's own" in told
     assert "user's cache folder" in told
+
+
+@pytest.mark.skipif(os.name != "posix", reason="bash")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("faceflow ide", {"identify"}),
+        ("faceflow identify --weigh", {"--weighting"}),
+        ("faceflow identify --face ", {"largest", "centre", "all"}),
+        ("faceflow evaluate iden", {"identification"}),
+    ],
+)
+def test_completion_offers_commands_options_and_values(typed: str, offered: set[str]) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-c", "from faceflow.cli import main; main()"],
+        env=os.environ | words | {"_FACEFLOW_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert set(done.stdout.split()) == offered, done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="bash")
+def test_completion_is_installed_where_the_shell_looks(tmp_path: Path) -> None:
+    home = os.environ | {"HOME": str(tmp_path)}
+    code = "from faceflow.cli import main; main()"
+    words = [sys.executable, "-c", code, "--install-completion", "bash"]
+    done = subprocess.run(words, env=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "faceflow" in (tmp_path / ".bash_completions" / "faceflow.sh").read_text()
+    assert "faceflow.sh" in (tmp_path / ".bashrc").read_text()
