@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
-import jinja2
-from markupsafe import Markup
+if TYPE_CHECKING:
+    import jinja2
 
 _JOINERS = "\u200c\u200d"
 
@@ -23,6 +24,8 @@ def template(package: str, name: str) -> jinja2.Template:
 
     A missing value is an error. Markup of our own goes through as it is.
     """
+    import jinja2  # here: most of what explains or answers makes no page
+
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -34,7 +37,8 @@ def template(package: str, name: str) -> jinja2.Template:
 
 
 def _shown(value: object) -> object:
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    own = hasattr(value, "__html__")  # markup of ours
+    return printable(value) if isinstance(value, str) and not own else value
 
 
 def printable(text: str) -> str:
