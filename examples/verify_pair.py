@@ -18,9 +18,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("why.png"), help=".png, .html or .json")
     given = parser.parse_args()
 
-    # The gallery is never made: comparing two photos needs nobody enrolled.
-    with Identifier("unused.faceflow") as people:
-        pair = people.verify(given.a, given.b, threshold=given.threshold)
+    with Identifier() as faces:  # without a gallery: nobody needs to be enrolled for this
+        pair = faces.verify(given.a, given.b, threshold=given.threshold)
         print(pair)
         print(f"cosine {pair.cosine:.3f}, EMD similarity {pair.emd:.3f}")
         print(f"written: {pair.explain().save(given.output)}")

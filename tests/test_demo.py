@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -17,11 +18,19 @@ from faceflow.demo import DemoResult, run_demo
 from faceflow.errors import InputError
 from faceflow.faces import detectors
 
+Loaded = dict[str, Any]
+
 
 @pytest.fixture(scope="module")
-def drawn(analyzer: FaceAnalyzer, tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
+def loaded(analyzer: FaceAnalyzer) -> Loaded:
+    """The session's network and detector, not to load them for each demo."""
+    return {"network": analyzer.network, "detector": analyzer.detector}
+
+
+@pytest.fixture(scope="module")
+def drawn(loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
     output = tmp_path_factory.mktemp("demo") / "out"
-    return run_demo(output=output, analyzer=analyzer, people=4, strangers=1)
+    return run_demo(output=output, **loaded, people=4, strangers=1)
 
 
 def test_drawn_people(drawn: DemoResult) -> None:
@@ -76,13 +85,13 @@ def test_covered_pictures_say_that_they_are_drawn(drawn: DemoResult) -> None:
             assert "no real person" in str(image.getexif()[0x010E])
 
 
-def test_a_folder_of_photos(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+def test_a_folder_of_photos(loaded: Loaded, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     write_people(photos, people=3, photos_each=2)
     (photos / "Bruno" / "Bruno_0002.png").unlink()
     before = {path: path.read_bytes() for path in photos.rglob("*.png")}
     output = tmp_path / "out"
-    result = run_demo(photos, output=output, analyzer=analyzer)
+    result = run_demo(photos, output=output, **loaded)
     assert not result.synthetic
     assert (result.people, result.faces) == (3, 3)
     assert [row.person for row in result.rows] == ["Ada", "Alba"]
@@ -90,53 +99,51 @@ def test_a_folder_of_photos(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
     assert "drawn, not real" not in result.page.read_text("utf-8")
 
     # The same folder again: replaced, not added to. The cap is told.
-    result = run_demo(photos, output=output, analyzer=analyzer, max_queries=1)
+    result = run_demo(photos, output=output, **loaded, max_queries=1)
     assert (len(result.rows), result.left_out, result.faces) == (1, 1, 3)
     assert len(list((output / "queries").iterdir())) == 1
 
 
-def test_photos_without_a_face_are_told(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+def test_photos_without_a_face_are_told(loaded: Loaded, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     write_people(photos, people=2, photos_each=2)
     Image.new("RGB", (80, 80)).save(photos / "Ada" / "zz.png")
-    result = run_demo(photos, output=tmp_path / "out", analyzer=analyzer)
+    result = run_demo(photos, output=tmp_path / "out", **loaded)
     ada = result.rows[0]
     assert (ada.status, ada.right, ada.covered) == ("failed", False, None)
     assert "No face" in str(ada.error)
     assert "no answer" in result.page.read_text("utf-8")
 
 
-def test_nobody_with_two_photos(tmp_path: Path, analyzer: FaceAnalyzer) -> None:
+def test_nobody_with_two_photos(tmp_path: Path, loaded: Loaded) -> None:
     photos = tmp_path / "photos"
     (photos / "Ada").mkdir(parents=True)
     (photos / "Ada" / "1.jpg").write_bytes(b"x")
     with pytest.raises(InputError, match="has two photos"):
-        run_demo(photos, output=tmp_path / "out", analyzer=analyzer)
+        run_demo(photos, output=tmp_path / "out", **loaded)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_not_a_demos_is_never_touched(
-    tmp_path: Path, analyzer: FaceAnalyzer
-) -> None:
+def test_a_folder_that_is_not_a_demos_is_never_touched(tmp_path: Path, loaded: Loaded) -> None:
     mine = tmp_path / "mine"
     (mine / "people").mkdir(parents=True)
     (mine / "people" / "diary.txt").write_text("dear diary")
     with pytest.raises(InputError, match="not from an earlier demo"):
-        run_demo(output=mine, analyzer=analyzer)
+        run_demo(output=mine, **loaded)
     (mine / "demo.json").write_text('{"format": "something else"}')
     with pytest.raises(InputError, match="not from an earlier demo"):
-        run_demo(output=mine, analyzer=analyzer)
+        run_demo(output=mine, **loaded)
     assert (mine / "people" / "diary.txt").read_text() == "dear diary"
     shutil.rmtree(mine)
     mine.write_text("a file")
     with pytest.raises(InputError, match="not from an earlier demo"):
-        run_demo(output=mine, analyzer=analyzer)
+        run_demo(output=mine, **loaded)
 
 
 @pytest.mark.parametrize("wrong", [{"people": 1}, {"strangers": -1}, {"max_queries": 0}])
-def test_impossible_demos(wrong: dict[str, int], analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+def test_impossible_demos(wrong: dict[str, int], loaded: Loaded, tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        run_demo(output=tmp_path / "out", analyzer=analyzer, **wrong)
+        run_demo(output=tmp_path / "out", **loaded, **wrong)
 
 
 def test_the_command(

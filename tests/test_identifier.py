@@ -29,6 +29,7 @@ from faceflow.errors import (
     WeightsError,
 )
 from faceflow.faces.images import load_image
+from faceflow.gallery.enrolment import list_photos
 
 ADA, MASKED = PEOPLE / "Ada" / "Ada_0001.jpg", QUERIES / "Ada-mask.jpg"
 
@@ -264,6 +265,54 @@ def test_weights_are_fetched_at_first_use_and_said(
         assert pulled == [gallery.header.network_name, gallery.header.detector]
     assert len(caplog.messages) == 2
     assert "licence" in caplog.messages[0].lower()
+
+
+def test_weights_that_are_there_are_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from faceflow import models
+
+    monkeypatch.setattr(models, "ensure", lambda *names, **_: pytest.fail("looked at twice"))
+    with Identifier(path, threads=1) as people:
+        assert people.analyzer.network.digest == people.gallery.header.digest
+
+
+def test_without_a_gallery_photos_are_compared_with_each_other_alone(
+    loaded: dict[str, Any], tmp_path: Path
+) -> None:
+    with Identifier(**loaded) as faces:
+        pair = faces.verify(MASKED, ADA)
+        assert "without a gallery" in repr(faces)
+        assert pair.options.alpha == faces.options().alpha
+        assert pair.explain().rows[0].explanation.score == pytest.approx(pair.score, abs=1e-3)
+        sheet = pair.weight_sheet()
+        assert sheet.width > sheet.height
+        for ask in (lambda: faces.identify(MASKED), lambda: faces.enroll(ADA, person="Ada")):
+            with pytest.raises(GalleryError, match="has no gallery"):
+                ask()
+        assert faces.people == []
+    with pytest.raises(GalleryError, match="was closed"):
+        faces.options()
+
+
+def test_how_a_new_gallery_keeps_faces(loaded: dict[str, Any], tmp_path: Path) -> None:
+    place = tmp_path / "new.faceflow"
+    with Identifier(place, codec="float32", thumbnails=False, **loaded) as people:
+        report = people.enroll(list_photos([ADA], person="Ada"))
+        assert report.added == 1
+        assert people.gallery.header.codec == "float32"
+        assert people.gallery.thumbnail(people.gallery.faces()[0].face_id) is None
+
+
+def test_what_is_fetched_is_told_to_whom_it_is_asked(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from faceflow import models
+
+    monkeypatch.setattr(models, "pull", lambda name, **_: None)
+    monkeypatch.setenv("FACEFLOW_CACHE", str(path.parent / "empty"))
+    told: list[str] = []
+    with Identifier(path, tell=told.append) as people, pytest.raises(WeightsError):
+        people.identify(MASKED)
+    assert len(told) == 2
 
 
 def test_opening_loads_no_network(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

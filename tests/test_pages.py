@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jinja2
 import pytest
+from markupsafe import Markup
 
 from faceflow.pages import asset, printable, template
 
@@ -21,6 +22,13 @@ def test_templates_are_strict_and_escape(package: str, name: str) -> None:
     assert page.environment.autoescape is True
     with pytest.raises(jinja2.UndefinedError):
         page.render()
+
+
+def test_every_value_on_a_page_is_printable() -> None:
+    environment = template(*TEMPLATES[0]).environment
+    page = environment.from_string('<p title="{{ a }}">{{ a }} {{ b }} {{ 3 }}</p>')
+    shown = page.render(a="<x\u202ey>", b=Markup("<b>\u200b</b>"))
+    assert shown == '<p title="&lt;x\ufffdy&gt;">&lt;x\ufffdy&gt; <b>\u200b</b> 3</p>'
 
 
 def test_an_asset_is_the_file() -> None:

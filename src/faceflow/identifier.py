@@ -16,11 +16,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Literal, Self, Unpack
 
 import numpy as np
 from PIL import Image
@@ -29,7 +29,7 @@ from faceflow import models, networks
 from faceflow.analyzer import Face, FaceAnalyzer, Select, Source, WholeImage
 from faceflow.arrays import Float64
 from faceflow.errors import FaceflowError, GalleryError, InputError
-from faceflow.explain import PageRow, explain_pair
+from faceflow.explain import PageRow, WeightedPair, explain_pair, weight_sheet
 from faceflow.explain.report import TOP, Reasons, reasons_for
 from faceflow.faces import detectors
 from faceflow.faces.detectors import Detector
@@ -38,6 +38,7 @@ from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Change, Enrolment, Gallery, PersonInfo, person_name
 from faceflow.gallery.enrolment import (
     EnrolmentReport,
+    Listing,
     Progress,
     SelectOne,
     enroll_photos,
@@ -45,6 +46,7 @@ from faceflow.gallery.enrolment import (
 )
 from faceflow.matching.identification import Matches, PersonMatch, Status, identify
 from faceflow.matching.options import Changes, MatchOptions, options_for
+from faceflow.matching.score import prepare
 from faceflow.matching.transport import Sinkhorn
 from faceflow.matching.verification import Verification, verify
 from faceflow.networks import FaceNetwork
@@ -145,13 +147,15 @@ class ComparedFaces:
         faces: the face that was taken from each.
         result: the scores; ``score``, ``cosine``, ``emd``, ``same`` and ``threshold`` are also
             to be had here.
+        network: name of the face network.
+        options: how they were compared.
     """
 
     photos: tuple[str, str]
     faces: tuple[Face, Face]
     result: Verification
-    _network: str = field(repr=False)
-    _options: MatchOptions = field(repr=False)
+    network: str
+    options: MatchOptions
 
     @property
     def score(self) -> float:
@@ -169,6 +173,11 @@ class ComparedFaces:
         return self.result.emd
 
     @property
+    def visible_cosine(self) -> float | None:
+        """Cosine of what both faces show; None where it does not count."""
+        return self.result.visible_cosine
+
+    @property
     def same(self) -> bool | None:
         """Whether the score reaches the threshold; None when there is none."""
         return self.result.same
@@ -181,7 +190,7 @@ class ComparedFaces:
     def explain(self) -> Reasons:
         """Why: which parts of the first face were matched with which of the second."""
         first, second = self.faces
-        found = explain_pair(first.features, second.features, self._options)
+        found = explain_pair(first.features, second.features, self.options)
         name = _file_name(self.photos[1])
         row = PageRow(name, found, crop=second.crop, source=self.photos[1])
         return Reasons(
@@ -190,8 +199,26 @@ class ComparedFaces:
             (row,),
             decision=self._decision(),
             threshold=self.threshold,
-            network=self._network,
+            network=self.network,
         )
+
+    def weight_sheet(self) -> Image.Image:
+        """What every weighting makes of the two faces, side by side: an RGB image.
+
+        The network's own patches, and what they show where that is known.
+        """
+        plain = replace(
+            self.options,
+            patches="raw",
+            visible_share=0.0,
+            weighting="uniform" if self.options.model is None else "uncovered",
+        )
+        first, second = self.faces
+        a, b = (prepare(face.features, plain, flow=True).patches for face in self.faces)
+        assert a is not None
+        assert b is not None
+        label = ", ".join(map(_file_name, self.photos))
+        return weight_sheet([WeightedPair(label, first.crop, a, second.crop, b)])
 
     def _decision(self) -> str:
         if self.same is None:
@@ -221,7 +248,8 @@ class Identifier:
     fork, make a new one. Close it, or use it in a ``with`` block.
 
     Args:
-        gallery: the gallery's file, by custom ``*.faceflow``.
+        gallery: the gallery's file, by custom ``*.faceflow``; None to compare photos with each
+            other alone (:meth:`verify`).
         network: name of a face network, or a loaded one; default: the gallery's own, and
             "lightcnn-v4" for a new one.
         detector: name of a detector, or a loaded one; likewise.
@@ -234,6 +262,9 @@ class Identifier:
             None: one per physical core. No result depends on it.
         readonly: never write to the gallery; it must exist.
         offline: fetch no weights; the environment variable FACEFLOW_OFFLINE does the same.
+        codec: how a new gallery keeps patches, see :meth:`faceflow.Gallery.open_or_create`.
+        thumbnails: whether a new gallery keeps small face pictures.
+        tell: told, in a line each, which weights are fetched; None: the log.
 
     Raises:
         GalleryError: the gallery is damaged, or in use, or missing with ``readonly``.
@@ -243,7 +274,7 @@ class Identifier:
 
     def __init__(
         self,
-        gallery: str | Path,
+        gallery: str | Path | None = None,
         *,
         network: str | FaceNetwork | None = None,
         detector: str | Detector | None = None,
@@ -253,8 +284,14 @@ class Identifier:
         threads: int | None = None,
         readonly: bool = False,
         offline: bool = False,
+        codec: Literal["int8", "float32"] = "int8",
+        thumbnails: bool = True,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
-        self.path = Path(gallery)
+        self.path = None if gallery is None else Path(gallery)
+        self._codec = codec
+        self._thumbnails = thumbnails
+        self._tell = tell or _LOG.warning
         self._given_options = options
         self._threshold = threshold
         self._best_faces = best_faces
@@ -273,12 +310,12 @@ class Identifier:
             networks.spec(network)  # an unknown name is told now
         if isinstance(detector, str):
             detectors.check_detector(detector)
-        if readonly or self.path.exists():
-            self._open()
+        if self.path is not None and (readonly or self.path.exists()):
+            self._open(self.path)
 
-    def _open(self) -> Gallery:
+    def _open(self, path: Path) -> Gallery:
         """Open the gallery, unless it is not this network's or detector's; loads neither."""
-        gallery = Gallery.open(self.path, readonly=self._readonly)
+        gallery = Gallery.open(path, readonly=self._readonly)
         try:
             if self._network is not None:
                 gallery.require_network(_network(self._network, self._threads))
@@ -294,10 +331,14 @@ class Identifier:
         """The gallery if there is one by now: another process may have made it."""
         with self._lock:
             if self._closed:
-                raise GalleryError(f"{self.path} was closed", todo="make a new Identifier")
-            if self._gallery is None and self.path.exists():
-                return self._open()
+                raise GalleryError(f"{self._name} was closed", todo="make a new Identifier")
+            if self._gallery is None and self.path is not None and self.path.exists():
+                return self._open(self.path)
             return self._gallery
+
+    @property
+    def _name(self) -> str:
+        return "The identifier" if self.path is None else str(self.path)
 
     # What it works with
 
@@ -309,6 +350,8 @@ class Identifier:
             GalleryError: nobody was enrolled yet, so there is none, or the identifier is closed.
         """
         found = self._known()
+        if found is None and self.path is None:
+            raise _no_gallery()
         if found is None:
             raise GalleryError(
                 f"There is no gallery at {self.path}",
@@ -331,18 +374,17 @@ class Identifier:
     def _load(self) -> FaceAnalyzer:
         gallery = self._known()
         header = None if gallery is None else gallery.header
-        network = self._network or (header.network_name if header else networks.DEFAULT)
-        detector = self._detector or (header.detector if header else detectors.DEFAULT)
-        wanted = [networks.spec(network).model_name] if isinstance(network, str) else []
-        if detector in {model.name for model in detectors.MODELS}:
-            wanted.append(str(detector))
-        models.ensure(*wanted, offline=self._offline, tell=_LOG.warning)
-        loaded = _network(network, self._threads)
+        analyzer = models.open_analyzer(
+            self._network or (header.network_name if header else None),
+            self._detector or (header.detector if header else None),
+            tell=self._tell,
+            threads=self._threads,
+            offline=self._offline,
+        )
         if gallery is not None:
-            gallery.require_network(loaded)
-        if isinstance(detector, str):
-            return FaceAnalyzer(loaded, detector, threads=self._threads)
-        return FaceAnalyzer(loaded, detector)
+            gallery.require_network(analyzer.network)
+            gallery.require_detector(analyzer.detector_name)
+        return analyzer
 
     def options(self, **changes: Unpack[Changes]) -> MatchOptions:
         """How faces are compared here, with changes: ``people.options(alpha=0.5, k=200)``.
@@ -372,7 +414,7 @@ class Identifier:
 
     def enroll(
         self,
-        photos: ImageSource | Iterable[str | Path],
+        photos: ImageSource | Iterable[str | Path] | Listing,
         person: str | None = None,
         *,
         select: SelectOne = "largest",
@@ -387,7 +429,8 @@ class Identifier:
         Args:
             photos: a folder with one folder per person, a CSV file with the columns path and
                 person, or one photo with ``person``: its path, its bytes, a PIL image, or an
-                (H, W, 3) uint8 RGB array. Or several paths.
+                (H, W, 3) uint8 RGB array. Or several paths, or what
+                :func:`faceflow.gallery.enrolment.list_photos` made of them.
             person: whose photos they are.
             select: which face of a photo with several is the person's: "largest" or "centre".
             whole_image: "fallback" takes the whole photo for the face where none is found,
@@ -395,8 +438,8 @@ class Identifier:
             progress: told (photos done, photos in all) after each photo.
 
         Returns:
-            What was added, and which photos were left out and why. A single photo is not left
-            out silently: its error is raised.
+            What was added, and which photos were left out and why. A photo that is given by
+            itself, not in a list, is not left out silently: its error is raised.
 
         Raises:
             InputError: no photos, or nobody is named.
@@ -406,8 +449,11 @@ class Identifier:
         """
         if isinstance(photos, bytes | Image.Image | np.ndarray):
             return self._enroll_one(photos, person, select, whole_image)
-        paths = [photos] if isinstance(photos, str | Path) else photos
-        listing = list_photos(paths, person=person)
+        if isinstance(photos, Listing):
+            listing = photos
+        else:
+            paths = [photos] if isinstance(photos, str | Path) else photos
+            listing = list_photos(paths, person=person)
         report = enroll_photos(
             listing,
             self._gallery_to_write(),
@@ -416,7 +462,7 @@ class Identifier:
             whole_image=whole_image,
             progress=progress,
         )
-        if report.photos == len(report.skipped) == 1:
+        if isinstance(photos, str | Path) and report.photos == len(report.skipped) == 1:
             raise report.skipped[0].error
         return report
 
@@ -450,8 +496,14 @@ class Identifier:
         with self._lock:
             known = self._known()
             if known is None:
+                if self.path is None:
+                    raise _no_gallery()
                 known = self._gallery = Gallery.open_or_create(
-                    self.path, self.analyzer.network, detector=self.analyzer.detector_name
+                    self.path,
+                    self.analyzer.network,
+                    codec=self._codec,
+                    thumbnails=self._thumbnails,
+                    detector=self.analyzer.detector_name,
                 )
             return known
 
@@ -613,10 +665,18 @@ class Identifier:
         self.close()
 
     def __repr__(self) -> str:
+        if self.path is None:
+            return "<Identifier without a gallery>"
         if self._gallery is None:
             return f"<Identifier {self.path}, nobody enrolled yet>"
         header = self._gallery.header
         return f"<Identifier {self.path}, {header.network_name}, faces by {header.detector}>"
+
+
+def _no_gallery() -> GalleryError:
+    return GalleryError(
+        "This identifier has no gallery", todo='name one: Identifier("people.faceflow")'
+    )
 
 
 def _network(network: str | FaceNetwork, threads: int | None) -> FaceNetwork:

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from faceflow import networks, weights
 from faceflow.errors import InputError, WeightsError
 from faceflow.faces import detectors
 from faceflow.weights import CheckpointFile, ModelFile, ModelState, Progress, Status
+
+if TYPE_CHECKING:
+    from faceflow.analyzer import FaceAnalyzer
+    from faceflow.faces.detectors import Detector
+    from faceflow.networks import FaceNetwork
 
 
 def available() -> tuple[ModelFile, ...]:
@@ -100,6 +106,55 @@ def ensure(*names: str, offline: bool, tell: Callable[[str], None]) -> None:
         if state.model.fetchable:
             tell(_announcement(state.model))
         pull(name, force=state.status is Status.DAMAGED)  # its error says how to get the others
+
+
+def open_analyzer(
+    network: str | FaceNetwork | None = None,
+    detector: str | Detector | None = None,
+    *,
+    tell: Callable[[str], None],
+    threads: int | None = None,
+    offline: bool = False,
+) -> FaceAnalyzer:
+    """A network and a detector, ready to analyze photos; weights that are missing are fetched.
+
+    FAN's weights are not faceflow's to fetch; the package that brings FAN does that.
+
+    Args:
+        network: a name, or a loaded one; None takes the default.
+        detector: whose landmarks align a face: a name, or a loaded detector; likewise.
+        tell: as for :func:`ensure`.
+        threads: CPU threads for what is loaded here; None: one per physical core.
+        offline: fetch nothing.
+
+    Raises:
+        InputError: an unknown name.
+        WeightsError: see :func:`ensure`.
+        MissingExtraError: the detector needs a package that is not installed.
+    """
+    from faceflow.analyzer import FaceAnalyzer
+
+    network, detector = network or networks.DEFAULT, detector or detectors.DEFAULT
+    wanted = [networks.spec(network).model_name] if isinstance(network, str) else []
+    if isinstance(detector, str):
+        detectors.check_detector(detector)
+        wanted += [model.name for model in detectors.MODELS if model.name == detector]
+
+    def opened() -> FaceAnalyzer:
+        return FaceAnalyzer(
+            networks.load_network(network, threads=threads)
+            if isinstance(network, str)
+            else network,
+            detectors.load_detector(name=detector, threads=threads)
+            if isinstance(detector, str)
+            else detector,
+        )
+
+    try:
+        return opened()  # opening compares every byte, so nothing is read twice where all is well
+    except WeightsError:
+        ensure(*wanted, offline=offline, tell=tell)
+        return opened()
 
 
 def _announcement(model: ModelFile) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
-import jinja2
+if TYPE_CHECKING:
+    import jinja2
 
 _JOINERS = "\u200c\u200d"
 
@@ -18,11 +20,25 @@ def asset(package: str, name: str) -> str:
 
 @cache
 def template(package: str, name: str) -> jinja2.Template:
-    """A template inside a package; every value is escaped, a missing one is an error."""
+    """A template inside a package; every value is escaped and :func:`printable`.
+
+    A missing value is an error. Markup of our own goes through as it is.
+    """
+    import jinja2  # here: most of what explains or answers makes no page
+
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     return environment.from_string(asset(package, name))
+
+
+def _shown(value: object) -> object:
+    own = hasattr(value, "__html__")  # markup of ours
+    return printable(value) if isinstance(value, str) and not own else value
 
 
 def printable(text: str) -> str:

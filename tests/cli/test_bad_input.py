@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,35 @@ def test_folders_without_photos(run, bare_gallery: Path, tmp_path: Path) -> None
         assert "no photos" in run(*words, "-g", bare_gallery, code=2).err
     assert "no photos" in run("demo", empty, "-o", tmp_path / "out", "--offline", code=2).err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_subfolder_that_cannot_be_listed_is_told_and_the_rest_goes_on(
+    run, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = Path(shutil.copytree(drawn / "people", tmp_path / "people"))
+    real, closed = Path.iterdir, people / "Ada"  # root may list any folder
+
+    def listed(self: Path) -> Iterator[Path]:
+        if self == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self)
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    gallery = tmp_path / "g.faceflow"
+    told = run("enroll", people, "-g", gallery, "--json").json
+    assert told["added"] == 6
+    (skip,) = told["skipped"]
+    assert (skip["photo"], skip["reason"]) == (str(closed), "unreadable")
+    assert "Permission denied" in skip["error"]
+    ran = run("identify", people, "-g", gallery, "--json", code=3)
+    assert [answer["status"] for answer in ran.lines] == ["error", *["ranked"] * 6]
+    assert str(closed) in ran.err
+    ran = run("occlude", people, tmp_path / "out", "-c", "blur-1", code=3)
+    assert "6 pictures written" in ran.out
+    assert str(closed) in ran.err
+    # A person's folder alone is what was asked for: an error and nothing else.
+    run("enroll", closed, "-p", "Ada", "-g", gallery, code=3)
 
 
 def test_it_must_be_said_whose_photos_they_are(run, drawn: Path, bare_gallery: Path) -> None:

@@ -25,7 +25,7 @@ def test_from_photos_to_a_decision(run, tmp_path: Path) -> None:
     run("enroll", tmp_path / "enrolled", "-g", gallery)
     ran = run(
         *("calibrate", tmp_path / "PHOTOS", "-g", gallery, "--fpir", "0.3"),
-        *("--covers", "clean", "--weightings", "uniform", "--json", report),
+        *("--cover", "clean", "--weighting", "uniform", "-o", report),
     )
     record = json.loads(report.read_text())
     origin = record["origin"]
@@ -38,7 +38,7 @@ def test_from_photos_to_a_decision(run, tmp_path: Path) -> None:
     assert clean["rates"]["stage1_tpir"]["estimate"] == 1  # drawn faces are easy
     assert f"threshold {record['match']['threshold']:.4g}" in ran.out
 
-    assert run("calibrate", "--show", "-g", gallery, "--json", "-").json == record
+    assert run("calibrate", "--show", "-g", gallery, "--json").json == record
     assert run("calibrate", "--show", "-g", gallery).out == ran.out
     answers = run("identify", photos[1], *strangers[:2], "-g", gallery, "--json").lines
     assert answers[0]["status"] == "identified"

@@ -74,12 +74,14 @@ def test_explain_in_all_forms(run, drawn: Path, tmp_path: Path) -> None:
     options = [word for file in files for word in ("-o", file)]
     run("explain", a, b, "--grid", "4x4", "--weighting", "apc", "--alpha", "0.5", *options)
     written = json.loads(files[2].read_text())
-    assert written["grid"] == [4, 4]
-    assert written["weighting"] == "apc"
-    assert sum(written["query"]["contributions"]) == pytest.approx(written["emd"], abs=1e-9)
+    (found,) = written["matches"]
+    assert found["grid"] == [4, 4]
+    assert found["weighting"] == "apc"
+    assert sum(found["query"]["contributions"]) == pytest.approx(found["emd"], abs=1e-9)
     assert files[1].read_text().lower().startswith("<!doctype html>")
     ran = run("explain", a, b, "--json")
-    assert ran.json["a"] == str(a)
+    assert ran.json["query"] == str(a)
+    assert ran.json["matches"][0]["source"] == str(b)
     assert list(tmp_path.glob("explanation*")) == []
     run("explain", a, b, "-o", tmp_path / "x.gif", code=2)
 

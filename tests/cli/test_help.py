@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import faceflow
-from faceflow.cli import app as cli_app
+from faceflow.cli.app import COMMANDS as COMMANDS_ALONE
+from faceflow.cli.app import GROUPS
 
-COMMANDS = [[name] for name, *_ in cli_app._COMMANDS] + [
-    ["models", name] for name in ("list", "pull", "import", "path", "verify")
+COMMANDS = [[name] for name in COMMANDS_ALONE] + [
+    [group, name] for group, (_, commands) in GROUPS.items() for name in commands
 ]
-COMMANDS += [["train", "head"], ["train", "network"]]
-COMMANDS += [
-    ["evaluate", name] for name in ("identification", "verification", "table", "figure", "ablation")
-]
-ANSWERING = [words for words in COMMANDS if words]
 
 
 def test_all_the_promised_commands_are_there() -> None:
@@ -27,9 +25,7 @@ def test_all_the_promised_commands_are_there() -> None:
     assert names == {*promised.split(), *more.split()}
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["models"], ["train"], ["evaluate"], *COMMANDS], ids=" ".join
-)
+@pytest.mark.parametrize("words", [[], *([group] for group in GROUPS), *COMMANDS], ids=" ".join)
 def test_help_renders(run, words: list[str]) -> None:
     ran = run(*words, "--help")
     assert "Usage: " in ran.out
@@ -37,7 +33,7 @@ def test_help_renders(run, words: list[str]) -> None:
     assert run(*words, "-h").out == ran.out
 
 
-@pytest.mark.parametrize("words", ANSWERING, ids=" ".join)
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_answers_in_json(run, words: list[str]) -> None:
     assert "--json" in run(*words, "--help").out
 
@@ -72,3 +68,36 @@ def test_defaults_that_are_words_are_shown(run) -> None:
     told = " ".join(run("evaluate", "identification", "--help").out.replace("│", " ").split())
     assert "the network's own" in told
     assert "user's cache folder" in told
+
+
+@pytest.mark.skipif(os.name != "posix", reason="bash")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("faceflow ide", {"identify"}),
+        ("faceflow identify --weigh", {"--weighting"}),
+        ("faceflow identify --face ", {"largest", "centre", "all"}),
+        ("faceflow evaluate iden", {"identification"}),
+    ],
+)
+def test_completion_offers_commands_options_and_values(typed: str, offered: set[str]) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-c", "from faceflow.cli import main; main()"],
+        env=os.environ | words | {"_FACEFLOW_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert set(done.stdout.split()) == offered, done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="bash")
+def test_completion_is_installed_where_the_shell_looks(tmp_path: Path) -> None:
+    home = os.environ | {"HOME": str(tmp_path)}
+    code = "from faceflow.cli import main; main()"
+    words = [sys.executable, "-c", code, "--install-completion", "bash"]
+    done = subprocess.run(words, env=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "faceflow" in (tmp_path / ".bash_completions" / "faceflow.sh").read_text()
+    assert "faceflow.sh" in (tmp_path / ".bashrc").read_text()

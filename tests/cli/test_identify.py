@@ -68,7 +68,7 @@ def test_failed_photos_are_answers_too(
 
 
 def test_every_face_of_a_photo(run, gallery: Path, two_faces: Path) -> None:
-    answers = run("identify", two_faces, "-g", gallery, "--all-faces", "--json").lines
+    answers = run("identify", two_faces, "-g", gallery, "--face", "all", "--json").lines
     assert {answer["matches"][0]["person"] for answer in answers} == {"Ada", "Alba"}
     assert [(answer["face"], answer["faces"]) for answer in answers] == [(1, 2), (2, 2)]
     (one,) = run("identify", two_faces, "-g", gallery, "--json").lines

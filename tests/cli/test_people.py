@@ -36,7 +36,7 @@ def test_the_gallery_can_come_from_the_environment(
 
 
 def test_remove(run, gallery: Path) -> None:
-    told = run("remove", "Ada", "--face", 3, "-y", "-g", gallery, "--json").json
+    told = run("remove", "Ada", "--face-id", 3, "-y", "-g", gallery, "--json").json
     assert told["erased"] is True
     assert [(one["person"], one["faces"]) for one in told["removed"]] == [("Alba", 1), ("Ada", 2)]
     assert names(gallery) == {"Alba", "Bruno", "Celia"}
@@ -50,13 +50,13 @@ def test_remove_needs_a_yes(run, gallery: Path) -> None:
 
 def test_remove_does_all_or_nothing_with_an_unknown_name(run, gallery: Path) -> None:
     run("remove", "Ada", "Nobody", "-y", "-g", gallery, code=5)
-    run("remove", "--face", 999, "-y", "-g", gallery, code=5)
+    run("remove", "--face-id", 999, "-y", "-g", gallery, code=5)
     run("remove", "-y", "-g", gallery, code=2)
     assert len(names(gallery)) == 4
 
 
 def test_a_person_and_one_of_their_faces(run, gallery: Path) -> None:
-    told = run("remove", "Ada", " Ada ", "--face", 1, "-y", "-g", gallery, "--json").json
+    told = run("remove", "Ada", " Ada ", "--face-id", 1, "-y", "-g", gallery, "--json").json
     assert [one["faces"] for one in told["removed"]] == [2]
 
 
@@ -74,7 +74,7 @@ def test_export_and_import(run, gallery: Path, tmp_path: Path) -> None:
     folder, copy = tmp_path / "moved", tmp_path / "copy.faceflow"
     assert run("export", folder, "-g", gallery, "--json").json["faces"] == 8
     run("export", folder, "-g", gallery, code=5)
-    run("export", folder, "--overwrite", "-g", gallery)
+    run("export", folder, "--force", "-g", gallery)
     assert run("import", folder, "-g", copy, "--json").json["people"] == 4
     assert names(copy) == names(gallery)
     run("import", folder, "-g", copy, code=5)

@@ -49,6 +49,17 @@ def report(lab: Laboratory) -> Report:
     return assemble(HOSTILE, "faceflow evaluate", bench, [*tables, hostile], 0.0)
 
 
+def test_marks_that_turn_texts_round_are_on_no_page(report: Report) -> None:
+    turned = "a\u202eb"
+    table = Table(turned, turned, (turned,), (), (Row((turned,), missing=turned),), (turned,))
+    page = html_report(
+        replace(report, title=turned, command=turned, data={turned: turned}, tables=(table,)),
+        [Picture(b"", turned)],
+    )
+    assert "\u202e" not in page + chart([Series(turned, [0, 1], [0, 1], 0)], turned, "y")
+    assert page.count("a\ufffdb") >= 8
+
+
 def test_json_there_and_back(report: Report) -> None:
     text = json.dumps(to_json(report), allow_nan=False)
     assert from_json(json.loads(text)) == report

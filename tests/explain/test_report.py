@@ -12,7 +12,7 @@ from PIL import Image
 from drawn_people import draw, identity
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.errors import InputError
-from faceflow.explain.report import decision_text, file_name, write_report
+from faceflow.explain.report import decision_text, file_name, reasons_for, unused_name
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.matching.identification import identify
 
@@ -51,6 +51,12 @@ def test_different_texts_give_different_names() -> None:
     assert len({file_name(text) for text in texts}) == len(texts)
 
 
+def test_taken_names_are_counted_on() -> None:
+    taken: set[str] = set()
+    names = [unused_name(stem, taken) for stem in ("a", "A", "a-2", "b", "a")]
+    assert names == ["a", "A-2", "a-2-2", "b", "a-3"]
+
+
 @pytest.fixture(scope="module")
 def answered(analyzer: FaceAnalyzer, tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("reports") / "people.faceflow"
@@ -68,9 +74,8 @@ def test_picture_and_page(answered, tmp_path: Path) -> None:
     gallery, query = answered
     options = gallery.options(grid=(4, 4))
     (matches,) = identify(query.features, gallery, options, threshold=0.1)
-    report = write_report(
-        tmp_path / "new", "../who?", query, matches, gallery, options, top=2, title="<who>"
-    )
+    reasons = reasons_for(query, matches, gallery, options, top=2, name="<who>")
+    report = reasons.save_report(tmp_path / "new", "../who?")
     assert report.page.parent == tmp_path / "new"
     page = report.page.read_text("utf-8")
     assert "P&lt;1&gt;" in page
@@ -90,7 +95,7 @@ def test_an_empty_gallery_gives_a_page_without_picture(
     with Gallery.open_or_create(tmp_path / "none.faceflow", analyzer.network) as gallery:
         (matches,) = identify(query.features, gallery)
         options = gallery.options()
-        report = write_report(tmp_path, "q", query, matches, gallery, options)
+        report = reasons_for(query, matches, gallery, options).save_report(tmp_path, "q")
     assert report.picture is None
     assert "The gallery is empty" in report.page.read_text("utf-8")
 
@@ -102,7 +107,7 @@ def test_a_place_that_cannot_be_written(answered, tmp_path: Path) -> None:
     taken = tmp_path / "file"
     taken.write_text("in the way")
     with pytest.raises(InputError, match="cannot be written"):
-        write_report(taken, "q", query, matches, gallery, options)
+        reasons_for(query, matches, gallery, options).save_report(taken, "q")
 
 
 def test_decisions_in_words(answered) -> None:

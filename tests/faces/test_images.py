@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 
 from faceflow.errors import FaceflowError, ImageError, InputError
 from faceflow.faces import images
-from faceflow.faces.images import content_hash, iter_images, load_image
+from faceflow.faces.images import content_hash, expand, iter_images, load_image
 
 
 @pytest.fixture
@@ -278,6 +280,52 @@ def test_iter_images(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     found = [p.relative_to(tmp_path).as_posix() for p in iter_images(tmp_path)]
     assert found == ["a/b/ü.heic", "a/z.png", "b.JPG"]
+
+
+def shut(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    """Folders that cannot be listed. Root may list any, so the answer is replaced."""
+    real = Path.iterdir
+
+    def listed(self: Path) -> Iterator[Path]:
+        if self in folders:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self)
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+
+
+def test_a_subfolder_that_cannot_be_listed_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1.png", "b/1.png", "c/d/1.png", "2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    shut(monkeypatch, tmp_path / "b", tmp_path / "c" / "d")
+    told: dict[Path, FaceflowError] = {}
+    found = iter_images(tmp_path, unreadable=told.__setitem__)
+    assert found == [tmp_path / "2.png", tmp_path / "a" / "1.png"]
+    assert set(told) == {tmp_path / "b", tmp_path / "c" / "d"}
+    assert str(tmp_path / "b") in str(told[tmp_path / "b"])
+    assert "Permission denied" in str(told[tmp_path / "b"])
+    with pytest.raises(ImageError, match="Permission denied"):
+        iter_images(tmp_path)
+    told.clear()
+    assert expand([tmp_path / "x.png", tmp_path], unreadable=told.__setitem__) == [
+        tmp_path / "x.png",
+        *found,
+    ]
+    assert len(told) == 2
+    assert expand([tmp_path / "c"], unreadable=told.__setitem__) == []
+    with pytest.raises(ImageError):
+        expand([tmp_path])
+    # The folder asked for is another matter.
+    with pytest.raises(ImageError):
+        iter_images(tmp_path / "b", unreadable=told.__setitem__)
+
+
+def test_expanding_a_folder_without_photos(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no photos"):
+        expand([tmp_path])
 
 
 def test_a_folder_without_photos_or_no_folder(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_names_never_become_paths(exported: Path, tmp_path: Path) -> None:
 def test_an_export_is_not_overwritten_unasked(filled: Gallery, exported: Path) -> None:
     before = {p.name: p.read_bytes() for p in exported.iterdir()}
     filled.remove_face(1)
-    with pytest.raises(GalleryError, match=r"exists already.*ask to overwrite"):
+    with pytest.raises(GalleryError, match=r"exists already.*--force"):
         filled.export(exported)
     assert {p.name: p.read_bytes() for p in exported.iterdir()} == before
     assert filled.export(exported, overwrite=True) == exported

@@ -11,9 +11,9 @@ from faceflow.cli.output import Cell, number
 from faceflow.errors import FaceflowError, NoFaceError
 
 if TYPE_CHECKING:
-    from faceflow.analyzer import Face
     from faceflow.explain.report import Report
-    from faceflow.matching.identification import Matches, PersonMatch
+    from faceflow.identifier import FoundFace
+    from faceflow.matching.identification import PersonMatch
 
 _STYLES = {
     "identified": "bold green",
@@ -55,24 +55,18 @@ class Answer:
 
     @classmethod
     def of_face(
-        cls,
-        query: Path,
-        place: tuple[int, int],
-        face: Face,
-        matches: Matches,
-        top: int,
-        report: Report | None,
+        cls, query: Path, place: tuple[int, int], found: FoundFace, top: int, report: Report | None
     ) -> Answer:
         """The answer for face ``place[0]`` of ``place[1]``, with the best ``top`` people."""
         return cls(
             query,
-            matches.status,
+            found.status,
             *place,
-            box=tuple(float(value) for value in face.box),
-            score=face.score,
-            source=face.source,
-            threshold=matches.threshold,
-            people=matches.people[:top],
+            box=tuple(float(value) for value in found.box),
+            score=found.face.score,
+            source=found.face.source,
+            threshold=found.threshold,
+            people=found.people[:top],
             report=report,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,13 +16,67 @@ from faceflow.cli.demonstration import demo
 from faceflow.cli.enrolling import enroll
 from faceflow.cli.failures import translated
 from faceflow.cli.groups import flattened
+from faceflow.cli.help import Command, Group, prose
 from faceflow.cli.identifying import identify
 from faceflow.cli.occluding import occlude
 from faceflow.cli.pairs import explain, verify
 from faceflow.cli.people import faces, merge, people, remove, rename
 from faceflow.cli.transfer import export, import_
 
+_FACES = "Faces"
+_GALLERY = "Gallery"
+_SETUP = "Setup"
+
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "enroll": (enroll, _FACES),
+    "identify": (identify, _FACES),
+    "verify": (verify, _FACES),
+    "explain": (explain, _FACES),
+    "occlude": (occlude, _FACES),
+    "people": (people, _GALLERY),
+    "faces": (faces, _GALLERY),
+    "remove": (remove, _GALLERY),
+    "rename": (rename, _GALLERY),
+    "merge": (merge, _GALLERY),
+    "export": (export, _GALLERY),
+    "import": (import_, _GALLERY),
+    "calibrate": (calibrate, _SETUP),
+    "demo": (demo, _SETUP),
+    "doctor": (doctor, _SETUP),
+}
+"""Name -> command, and the panel of the help it stands in."""
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
+    "models": (
+        "Network weights: what there is, fetching, checking.",
+        {
+            "list": models.list_,
+            "pull": models.pull,
+            "import": models.import_,
+            "import-pack": models.import_pack,
+            "path": models.path,
+            "verify": models.verify,
+            "inspect": onnx_networks.inspect,
+        },
+    ),
+    "train": (
+        "Fine-tune a network on covered faces.",
+        {"head": training.head, "network": training.network},
+    ),
+    "evaluate": (
+        "Measure: experiments, the paper's tables and figures, ablations.",
+        {
+            "identification": evaluating.identification,
+            "verification": evaluating.verification,
+            "table": evaluating.table,
+            "figure": evaluating.figure,
+            "ablation": evaluating.ablation,
+        },
+    ),
+}
+"""Name -> help and commands of those that stand below a word of their own."""
+
 app = typer.Typer(
+    cls=Group,
     help="Who is this covered face, how sure are we, and which parts of the face say so?",
     epilog="Exit codes: 0 fine, 2 wrong option, 3 unreadable photo, 4 no face, 5 gallery, "
     "6 weights, 7 missing package, 70 bug, 130 interrupted, 1 other.",
@@ -30,69 +84,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(
-    help="Network weights: what there is, fetching, checking.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-train_app = typer.Typer(
-    help="Fine-tune a network on covered faces.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-evaluate_app = typer.Typer(
-    help="Measure: experiments, the paper's tables and figures, ablations.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
 
-_FACES = "Faces"
-_GALLERY = "Gallery"
-_SETUP = "Setup"
 
-_COMMANDS: list[tuple[str, Callable[..., Any], str]] = [
-    ("enroll", enroll, _FACES),
-    ("identify", identify, _FACES),
-    ("verify", verify, _FACES),
-    ("explain", explain, _FACES),
-    ("occlude", occlude, _FACES),
-    ("people", people, _GALLERY),
-    ("faces", faces, _GALLERY),
-    ("remove", remove, _GALLERY),
-    ("rename", rename, _GALLERY),
-    ("merge", merge, _GALLERY),
-    ("export", export, _GALLERY),
-    ("import", import_, _GALLERY),
-    ("calibrate", calibrate, _SETUP),
-    ("demo", demo, _SETUP),
-    ("doctor", doctor, _SETUP),
-]
+def _register(
+    place: typer.Typer, name: str, command: Callable[..., None], panel: str | None = None
+) -> None:
+    place.command(name, cls=Command, help=prose(command), rich_help_panel=panel)(
+        translated(flattened(command))
+    )
 
-for _name, _command, _panel in _COMMANDS:
-    app.command(_name, rich_help_panel=_panel)(translated(_command))
-for _name, _command in (
-    ("list", models.list_),
-    ("pull", models.pull),
-    ("import", models.import_),
-    ("import-pack", models.import_pack),
-    ("path", models.path),
-    ("verify", models.verify),
-    ("inspect", onnx_networks.inspect),
-):
-    models_app.command(_name)(translated(_command))
-for _name, _command in (
-    ("identification", evaluating.identification),
-    ("verification", evaluating.verification),
-    ("table", evaluating.table),
-    ("figure", evaluating.figure),
-    ("ablation", evaluating.ablation),
-):
-    evaluate_app.command(_name)(translated(_command))
-app.add_typer(models_app, name="models", rich_help_panel=_SETUP)
-train_app.command("head")(translated(flattened(training.head)))
-train_app.command("network")(translated(flattened(training.network)))
-app.add_typer(train_app, name="train", rich_help_panel=_SETUP)
-app.add_typer(evaluate_app, name="evaluate", rich_help_panel=_SETUP)
+
+for _name, (_command, _panel) in COMMANDS.items():
+    _register(app, _name, _command, _panel)
+for _group, (_about, _commands) in GROUPS.items():
+    _below = typer.Typer(
+        cls=Group, help=_about, no_args_is_help=True, pretty_exceptions_enable=False
+    )
+    for _name, _command in _commands.items():
+        _register(_below, _name, _command)
+    app.add_typer(_below, name=_group, rich_help_panel=_SETUP)
 
 
 def _show_version(wanted: bool) -> None:

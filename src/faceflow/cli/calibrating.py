@@ -4,43 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from faceflow.cli.loading import load_analyzer, open_gallery
-from faceflow.cli.options import DEFAULT_GALLERY, Network, Offline, Threads
+from faceflow.cli.options import (
+    COVER,
+    DEFAULT_GALLERY,
+    GALLERY,
+    WEIGHTING,
+    Here,
+    Network,
+    Seed,
+    said,
+)
 from faceflow.cli.output import plural, print_json, print_line, print_table, progress, say
 from faceflow.errors import InputError
 
 if TYPE_CHECKING:
-    from faceflow.calibration import CalibrationResult
     from faceflow.gallery import Gallery
 
 _CHOICE = "What is calibrated"
 
 
-def calibrate(
-    photos: Annotated[
-        Path | None,
-        typer.Argument(
-            help="A folder with one folder of photos per person, enrolled or not.",
-            metavar="[PHOTOS]",
-            show_default=False,
-        ),
-    ] = None,
-    gallery: Annotated[
-        Path | None,
-        typer.Option(
-            "--gallery",
-            "-g",
-            envvar="FACEFLOW_GALLERY",
-            help=f"The gallery file (default: {DEFAULT_GALLERY}, unless --network is given).",
-            metavar="FILE",
-        ),
-    ] = None,
-    network: Network = None,
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What is calibrated, and on which photos."""
+
     fpir: Annotated[
         float,
         typer.Option(
@@ -49,7 +43,7 @@ def calibrate(
             metavar="RATE",
             rich_help_panel=_CHOICE,
         ),
-    ] = 0.01,
+    ] = 0.01
     no_threshold: Annotated[
         bool,
         typer.Option(
@@ -57,16 +51,11 @@ def calibrate(
             help="Choose by rank-1 accuracy and set no threshold; needs no strangers.",
             rich_help_panel=_CHOICE,
         ),
-    ] = False,
+    ] = False
     covers: Annotated[
-        str,
-        typer.Option(
-            "--covers",
-            help="What to draw on the photos, see 'faceflow occlude --list'.",
-            metavar="NAME,NAME,...",
-            rich_help_panel=_CHOICE,
-        ),
-    ] = "clean,mask,sunglasses,crop",
+        list[str] | None,
+        said(COVER, "; may be repeated (default: clean, mask, sunglasses and crop)"),
+    ] = None
     real: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,7 +64,7 @@ def calibrate(
             metavar="NAME=FOLDER",
             rich_help_panel=_CHOICE,
         ),
-    ] = None,
+    ] = None
     edited: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,19 +74,40 @@ def calibrate(
             metavar="NAME=FOLDER",
             rich_help_panel=_CHOICE,
         ),
-    ] = None,
+    ] = None
     weightings: Annotated[
-        str,
-        typer.Option(
-            "--weightings",
-            help="Weights of raw patches to choose from.",
-            metavar="NAME,NAME,...",
-            rich_help_panel=_CHOICE,
+        list[str] | None,
+        said(WEIGHTING, "; may be repeated, to choose from (default: uniform, apc and sc)"),
+    ] = None
+    seed: Seed = 0
+
+    def arguments(self) -> dict[str, Any]:
+        """What :func:`faceflow.calibration.calibrate` takes; what was left open is not in it."""
+        found: dict[str, Any] = {
+            "fpir": None if self.no_threshold else self.fpir,
+            "real": _strata(self.real or (), "--real"),
+            "edited": _strata(self.edited or (), "--edited"),
+            "seed": self.seed,
+        }
+        if self.covers:
+            found["covers"] = tuple(self.covers)
+        if self.weightings:
+            found["weightings"] = tuple(self.weightings)
+        return found
+
+
+def calibrate(
+    photos: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A folder with one folder of photos per person, enrolled or not.",
+            metavar="PHOTOS",
+            show_default=False,
         ),
-    ] = "uniform,apc,sc",
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Of the covers, and of who is judged by whom.")
-    ] = 0,
+    ] = None,
+    *,
+    gallery: Annotated[Path | None, GALLERY] = None,
+    network: Network = None,
     save: Annotated[
         bool, typer.Option("--save/--no-save", help="Keep the result in the gallery.")
     ] = True,
@@ -107,20 +117,19 @@ def calibrate(
     forget: Annotated[
         bool, typer.Option("--forget", help="Drop the gallery's calibration and do nothing else.")
     ] = False,
-    report: Annotated[
+    output: Annotated[
         Path | None,
-        typer.Option(
-            "--json", help="Also write everything as JSON to a file; - for stdout.", metavar="FILE"
-        ),
+        typer.Option("--output", "-o", help="Also write everything as JSON.", metavar="FILE"),
     ] = None,
-    threads: Threads = None,
-    offline: Offline = False,
+    aim: Aim,
+    here: Here,
 ) -> None:
     """Find the alpha, k, weighting and threshold that suit a gallery, on photos like yours.
 
-    The result is kept in the gallery and used by 'identify'. Photos of people who are not
-    enrolled set the threshold: 3 / FPIR of them at least. With --network and without a gallery
-    one is made of the photos for the while, and the result is only shown.
+    The result is kept in the gallery (people.faceflow unless --gallery says otherwise) and used
+    by 'identify'. Photos of people who are not enrolled set the threshold: 3 / FPIR of them at
+    least. With --network and without a gallery one is made of the photos for the while, and the
+    result is only shown.
     """
     if show and forget:
         raise typer.BadParameter("choose one of --show and --forget")
@@ -130,72 +139,61 @@ def calibrate(
     if show or forget:
         if place is None or photos is not None:
             raise typer.BadParameter("--show and --forget take a gallery and no photos")
-        _look(place, report, drop=forget)
+        if forget:
+            _forget(place)
+        else:
+            _recall(place, output, as_json=here.as_json)
         return
     if photos is None:
         raise typer.BadParameter("give a folder with one folder of photos per person")
-    options: dict[str, Any] = {
-        "fpir": None if no_threshold else fpir,
-        "covers": _names(covers),
-        "real": _strata(real or (), "--real"),
-        "edited": _strata(edited or (), "--edited"),
-        "weightings": _names(weightings),
-        "seed": seed,
-    }
-    if place is None:
-        result = _run(photos, None, network, threads, offline, options)
-    else:
-        with open_gallery(place, readonly=not save) as opened:
-            result = _run(photos, opened, None, threads, offline, options | {"save": save})
-    record = result.record()
-    if report is not None and str(report) == "-":
-        print_json(record)
-        return
-    _show(record)
-    print_line(_set(record))
+    arguments = aim.arguments()
+    with nullcontext() if place is None else open_gallery(place, readonly=not save) as opened:
+        record = _run(photos, opened, network, here, {**arguments, "save": save})
+    _answer(record, output, as_json=here.as_json)
     if place is not None and save:
         say(f"kept in {place}, where 'faceflow identify' finds it")
     elif place is None:
         say("nothing was kept: give these to 'faceflow identify', or calibrate with a gallery")
-    _write(report, record)
 
 
 def _run(
     photos: Path,
     gallery: Gallery | None,
     network: str | None,
-    threads: int | None,
-    offline: bool,
-    options: Mapping[str, Any],
-) -> CalibrationResult:
+    here: Here,
+    arguments: Mapping[str, Any],
+) -> dict[str, Any]:
     from faceflow.calibration import calibrate as run
 
-    name = network if gallery is None else gallery.header.network_name
-    detector = None if gallery is None else gallery.header.detector
-    analyzer = load_analyzer(name, detector=detector, offline=offline, threads=threads)
+    if gallery is None:
+        analyzer = load_analyzer(network, here)
+    else:
+        header = gallery.header
+        analyzer = load_analyzer(header.network_name, here, detector=header.detector)
     with progress("calibrating") as advance:
-        return run(photos, gallery, analyzer=analyzer, progress=advance, **options)
+        result = run(photos, gallery, analyzer=analyzer, progress=advance, **arguments)
+    return result.record()
 
 
-def _look(place: Path, report: Path | None, *, drop: bool) -> None:
-    """Show or drop what a gallery keeps."""
-    from faceflow.calibration import forget, recall
+def _forget(place: Path) -> None:
+    from faceflow.calibration import forget
 
-    with open_gallery(place, readonly=not drop) as opened:
-        if drop:
-            known = forget(opened)
-            print_line(f"{place}: {'calibration dropped' if known else 'there was no calibration'}")
-            return
+    with open_gallery(place, readonly=False) as opened:
+        known = forget(opened)
+    print_line(f"{place}: {'calibration dropped' if known else 'there was no calibration'}")
+
+
+def _recall(place: Path, output: Path | None, *, as_json: bool) -> None:
+    """Show what a gallery keeps."""
+    from faceflow.calibration import recall
+
+    with open_gallery(place) as opened:
         record, faces = recall(opened), len(opened)
     if record is None:
         raise InputError(
             f"{place} was not calibrated", todo=f"run `faceflow calibrate PHOTOS --gallery {place}`"
         )
-    if report is not None and str(report) == "-":
-        print_json(record)
-        return
-    _show(record)
-    print_line(_set(record))
+    _answer(record, output, as_json=as_json)
     then = record["origin"]["enrolled_faces"]
     if faces != then:
         say(
@@ -204,7 +202,21 @@ def _look(place: Path, report: Path | None, *, drop: bool) -> None:
             label="note",
             style="yellow",
         )
-    _write(report, record)
+
+
+def _answer(record: Mapping[str, Any], output: Path | None, *, as_json: bool) -> None:
+    if output is not None:
+        from faceflow.system.files import atomic_write
+
+        with atomic_write(output) as file:
+            file.write((json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode())
+    if as_json:
+        print_json(record)
+    else:
+        _show(record)
+        print_line(_set(record))
+    if output is not None:
+        say(f"written to {output}")
 
 
 def _show(record: Mapping[str, Any]) -> None:
@@ -299,10 +311,6 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
 def _strata(given: Sequence[str], option: str) -> dict[str, Path]:
     """NAME=FOLDER, or FOLDER under its own name."""
     found: dict[str, Path] = {}
@@ -314,13 +322,3 @@ def _strata(given: Sequence[str], option: str) -> dict[str, Path]:
             raise typer.BadParameter(f"{key!r} is given twice", param_hint=option)
         found[key] = path
     return found
-
-
-def _write(report: Path | None, record: Mapping[str, Any]) -> None:
-    if report is None:
-        return
-    from faceflow.system.files import atomic_write
-
-    with atomic_write(report) as file:
-        file.write((json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode())
-    say(f"written to {report}")

@@ -8,28 +8,20 @@ from typing import Annotated
 import typer
 
 from faceflow.cli.failures import code_of
-from faceflow.cli.options import Json
+from faceflow.cli.options import GALLERY, Json
 from faceflow.cli.output import Cell, print_json, print_table, say
 
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def doctor(
-    gallery: Annotated[
-        Path | None,
-        typer.Option(
-            "--gallery",
-            "-g",
-            envvar="FACEFLOW_GALLERY",
-            help="Also read every byte of this gallery.",
-            metavar="FILE",
-        ),
-    ] = None,
+    gallery: Annotated[Path | None, GALLERY] = None,
     as_json: Json = False,
 ) -> None:
-    """Check this computer: versions, processor, models, disk, a self-test, a gallery.
+    """Check this computer: versions, processor, models, disk, a self-test.
 
-    Exits with 0 only when the main job can run.
+    With --gallery every byte of that gallery is read too. Exits with 0 only when the main job
+    can run.
     """
     from faceflow.doctor import examine
 

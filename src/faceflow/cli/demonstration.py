@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faceflow.cli.loading import load_analyzer
-from faceflow.cli.options import Json, Network, Offline, Threads
+from faceflow.cli.options import Here, Network
 from faceflow.cli.output import (
     Cell,
     number,
@@ -30,19 +29,21 @@ def demo(
         typer.Argument(
             help="A folder with one folder of photos per person (default: pictures of drawn "
             "people that come with faceflow).",
-            metavar="[PHOTOS]",
+            metavar="PHOTOS",
         ),
     ] = None,
+    *,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where to write everything.", metavar="FOLDER")
     ] = Path("demo-output"),
     max_queries: Annotated[
-        int, typer.Option("--max-queries", min=1, help="Ask about at most this many photos.")
+        int,
+        typer.Option(
+            "--max-queries", min=1, help="Ask about at most this many photos.", metavar="NUMBER"
+        ),
     ] = 24,
     network: Network = None,
-    threads: Threads = None,
-    offline: Offline = False,
-    as_json: Json = False,
+    here: Here,
 ) -> None:
     """Run the whole job: enroll people, cover other photos of them, identify, show why.
 
@@ -52,18 +53,20 @@ def demo(
     from faceflow.demo import run_demo
     from faceflow.demo.results import to_json
 
-    analyzer = load_analyzer(network, offline=offline, threads=threads)
     if photos is None:
         say("the people of this demo are drawn, not real")
     with progress("demo") as advance:
         result = run_demo(
             photos,
             output=output,
-            analyzer=analyzer,
+            network=network,
+            threads=here.threads,
+            offline=here.offline,
             max_queries=max_queries,
+            tell=say,
             progress=lambda step, done, total: advance(done, total, step),
         )
-    if as_json:
+    if here.as_json:
         print_json(to_json(result))
         return
     _show(result)
@@ -78,14 +81,14 @@ def _show(result: DemoResult) -> None:
             "person",
             "rank, stage 1 -> 2",
             "cosine",
-            "visible",
+            "visible cosine",
             "EMD",
             "score",
             "threshold",
             "right?",
         ),
         [_row(row) for row in result.rows],
-        right=("cosine", "visible", "EMD", "score", "threshold"),
+        right=("cosine", "visible cosine", "EMD", "score", "threshold"),
     )
     by_cosine, by_score, asked = result.first
     skipped = len(result.enrolment.skipped)

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from faceflow.cli.failures import code_of, sentence
-from faceflow.cli.loading import load_analyzer
+from faceflow.cli.loading import open_identifier
 from faceflow.cli.options import (
     DEFAULT_GALLERY,
-    Detector,
+    PEOPLE,
     GalleryPath,
-    Json,
-    Network,
-    Offline,
-    OneFaceChoice,
-    Threads,
-    Whole,
+    Here,
+    Maker,
+    OneFace,
+    said,
 )
 from faceflow.cli.output import plural, print_json, print_line, progress, say
 
@@ -29,22 +27,12 @@ _LISTED = 20  # skipped photos shown one by one; --json has them all
 
 
 def enroll(
-    photos: Annotated[
-        list[Path],
-        typer.Argument(
-            help="A folder with one folder of photos per person, a CSV file with the columns "
-            "path and person, or photos (with --person).",
-            metavar="PHOTOS...",
-        ),
-    ],
+    photos: Annotated[list[Path], said(PEOPLE, ". Or photos of one person (with --person)")],
+    *,
     gallery: GalleryPath = DEFAULT_GALLERY,
     person: Annotated[
         str | None, typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
     ] = None,
-    face: OneFaceChoice = "largest",
-    whole_image: Whole = "never",
-    network: Network = None,
-    detector: Detector = None,
     codec: Annotated[
         Literal["int8", "float32"],
         typer.Option("--codec", help="How a new gallery keeps patches."),
@@ -55,9 +43,9 @@ def enroll(
             "--thumbnails/--no-thumbnails", help="Whether a new gallery keeps small face pictures."
         ),
     ] = True,
-    threads: Threads = None,
-    offline: Offline = False,
-    as_json: Json = False,
+    which: OneFace,
+    maker: Maker,
+    here: Here,
 ) -> None:
     """Add people's photos to a gallery, making it if there is none.
 
@@ -65,36 +53,21 @@ def enroll(
     can be run again after adding photos or after an interruption. Exits with 0 when at least
     one photo is in the gallery; photos left out are listed with the reason.
     """
-    from faceflow.gallery import Gallery
-    from faceflow.gallery.enrolment import enroll_photos, list_photos
-
-    listing = list_photos(photos, person=person)
-    if gallery.exists():
-        # An existing gallery says what it needs; no option has to repeat it.
-        with Gallery.open(gallery, readonly=True) as known:
-            network = network or known.header.network_name
-            detector = detector or known.header.detector
-            known.require_detector(detector)
-    analyzer = load_analyzer(network, detector=detector, offline=offline, threads=threads)
     with (
-        Gallery.open_or_create(
+        open_identifier(
             gallery,
-            analyzer.network,
+            here,
+            network=maker.network,
+            detector=maker.detector,
             codec=codec,
             thumbnails=thumbnails,
-            detector=analyzer.detector_name,
-        ) as opened,
+        ) as people,
         progress("enrolling") as advance,
     ):
-        report = enroll_photos(
-            listing,
-            opened,
-            analyzer,
-            select=face,
-            whole_image=whole_image,
-            progress=advance,
+        report = people.enroll(
+            photos, person, select=which.face, whole_image=which.whole_image, progress=advance
         )
-    if as_json:
+    if here.as_json:
         print_json({"gallery": str(gallery)} | _record(report))
     else:
         _show(report, gallery)

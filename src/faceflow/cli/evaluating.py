@@ -4,132 +4,76 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faceflow.cli.evaluate_bench import Asked, Photos, Title, open_bench
-from faceflow.cli.evaluate_bench import experiments as experiments_of
 from faceflow.cli.evaluate_options import (
-    Cache,
+    PROTOCOL,
+    Asked,
     Data,
-    DataOption,
-    Epsilon,
-    Face,
-    Faces,
-    Grid,
-    K,
-    Networks,
+    Depth,
     Output,
     Pairs,
-    People,
-    Pictures,
     Protocol,
-    Queries,
-    Seed,
-    Share,
-    Weightings,
-    Whole,
+    Subset,
 )
-from faceflow.cli.options import Json, Offline, PatchKind, Threads, VisibleShare
-from faceflow.cli.output import print_json, print_line, print_table, say
-from faceflow.cli.scoring import Scoring
-from faceflow.errors import InputError
+from faceflow.cli.options import Alpha, Here, Networks, Patches, Seed, Shortlist, repeated
+from faceflow.cli.output import print_json, print_line, print_table, progress, say
 
 if TYPE_CHECKING:
+    from faceflow.analyzer import FaceAnalyzer
     from faceflow.evaluation.cells import Bench
-    from faceflow.evaluation.experiment import Report, Table
+    from faceflow.evaluation.experiment import Experiment, Report, Table
+    from faceflow.evaluation.figures import Drawn
+    from faceflow.matching.options import Changes
 
 
 def identification(
-    data: Data = None,
-    query: Queries = None,
-    network: Networks = None,
-    weighting: Weightings = None,
-    alpha: Share = None,
-    patches: PatchKind = None,
-    visible_share: VisibleShare = None,
+    *,
+    data: Data,
+    asked: Asked,
     protocol: Protocol = "no-leak",
-    k: K = 100,
-    grid: Grid = None,
-    epsilon: Epsilon = 0.05,
-    people: People = None,
-    faces: Faces = None,
-    seed: Seed = 0,
     output: Output = None,
-    pictures: Pictures = False,
-    data_option: DataOption = None,
-    face: Face = None,
-    whole_image: Whole = "never",
-    cache: Cache = None,
-    offline: Offline = False,
-    threads: Threads = None,
-    as_json: Json = False,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures",
+            help="Put photos of the data set into the HTML page; off, because pages get passed on.",
+        ),
+    ] = False,
+    scoring: Depth,
+    subset: Subset,
+    here: Here,
 ) -> None:
     """Does re-ranking help on these photos? Both stages, with intervals and a paired test."""
     from faceflow.evaluation.figures import retrieval_examples
     from faceflow.evaluation.sweeps import identification_tables
 
     _check_outputs(output)
-    photos = Photos(
-        data=data,
-        data_option=data_option,
-        cache=cache,
-        face=face,
-        whole_image=whole_image,
-        offline=offline,
-        threads=threads,
-    )
-    with open_bench(photos) as (bench, title):
-        experiments = experiments_of(
-            bench,
-            Asked(
-                Scoring(
-                    k=k,
-                    alpha=alpha,
-                    epsilon=epsilon,
-                    grid=grid,
-                    patches=patches,
-                    visible_share=visible_share,
-                ),
-                query=query,
-                network=network,
-                weighting=weighting,
-                protocol=protocol,
-                people=people,
-                faces=faces,
-                seed=seed,
-            ),
-        )
+    shown = []
+    with _open_bench(data, here) as (bench, answer):
+        experiments = _experiments(bench, asked, scoring.changes(), protocol, subset)
         tables = identification_tables(bench, experiments)
-        shown = []
         if pictures and any(path.suffix == ".html" for path in output or ()):
             made = {result.experiment for result in bench.results}
             shown = retrieval_examples(bench.lab, [one for one in experiments if one in made])
-    _answer(bench, title("Identification"), tables, output, as_json, shown)
+    answer("Identification", tables, output, shown)
 
 
 def verification(
-    data: Data = None,
-    query: Queries = None,
-    network: Networks = None,
-    weighting: Weightings = None,
-    alpha: Share = None,
-    patches: PatchKind = None,
-    visible_share: VisibleShare = None,
-    grid: Grid = None,
-    epsilon: Epsilon = 0.05,
+    *,
+    data: Data,
+    asked: Asked,
     pairs: Pairs = None,
     seed: Seed = 0,
     output: Output = None,
-    data_option: DataOption = None,
-    face: Face = None,
-    whole_image: Whole = "never",
-    cache: Cache = None,
-    offline: Offline = False,
-    threads: Threads = None,
-    as_json: Json = False,
+    scoring: Patches,
+    here: Here,
 ) -> None:
     """Pairs of photos by cosine and by equation 9: ten-fold accuracy, TAR at FAR, EER, ROC.
 
@@ -139,239 +83,180 @@ def verification(
     from faceflow.evaluation.verification_run import PAIRS
 
     _check_outputs(output)
-    photos = Photos(
-        data=data,
-        data_option=data_option,
-        cache=cache,
-        face=face,
-        whole_image=whole_image,
-        offline=offline,
-        threads=threads,
-    )
-    with open_bench(photos) as (bench, title):
-        experiments = experiments_of(
-            bench,
-            Asked(
-                Scoring(
-                    k=100,
-                    alpha=alpha,
-                    epsilon=epsilon,
-                    grid=grid,
-                    patches=patches,
-                    visible_share=visible_share,
-                ),
-                query=query,
-                network=network,
-                weighting=weighting,
-                protocol=PAIRS,
-                seed=seed,
-            ),
-        )
+    with _open_bench(data, here) as (bench, answer):
+        subset = Subset(seed=seed)
+        experiments = _experiments(bench, asked, scoring.changes(), PAIRS, subset)
         table = verification_table(bench, experiments, pairs)
-    _answer(bench, title("Verification"), [table], output, as_json)
+    answer("Verification", [table], output)
 
 
 def table(
     name: Annotated[str, typer.Argument(help="S1 to S8.", metavar="NAME")],
-    data: Data = None,
+    *,
+    data: Data,
     network: Networks = None,
-    alpha: Share = None,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--protocol",
-            help="One table for each (default: published and no-leak).",
-            metavar="NAME",
-        ),
-    ] = None,
-    k: K = 100,
-    people: People = None,
-    faces: Faces = None,
+    alpha: Alpha = None,
+    protocol: Annotated[list[str] | None, repeated(PROTOCOL)] = None,
+    k: Shortlist = None,
     pairs: Pairs = None,
-    seed: Seed = 0,
     output: Output = None,
-    data_option: DataOption = None,
-    face: Face = None,
-    whole_image: Whole = "never",
-    cache: Cache = None,
-    offline: Offline = False,
-    threads: Threads = None,
-    as_json: Json = False,
+    subset: Subset,
+    here: Here,
 ) -> None:
     """A table of the paper's appendix: its numbers and ours, with and without the leak.
 
-    A cell whose data set or weights are missing says how to get them, and the rest goes on.
+    One table for each --protocol (published and no-leak), measured the paper's way (alpha 0.7,
+    k 100) unless told otherwise. A cell whose data set or weights are missing says how to get
+    them, and the rest goes on.
     """
     from faceflow.evaluation.tables import TableOptions, paper_tables
 
     _check_outputs(output)
-    usual = TableOptions()
-    options = TableOptions(
-        networks=tuple(network or usual.networks),
-        protocols=tuple(protocol or usual.protocols),
-        alpha=usual.alpha if alpha is None else alpha,
-        k=k,
-        people=people,
-        faces=faces,
-        pairs=pairs,
-        seed=seed,
-    )
-    photos = Photos(
-        data=data,
-        data_option=data_option,
-        cache=cache,
-        face=face,
-        whole_image=whole_image,
-        offline=offline,
-        threads=threads,
-    )
-    with open_bench(photos) as (bench, title):
+    given = {
+        "networks": tuple(network or ()) or None,
+        "protocols": tuple(protocol or ()) or None,
+        "alpha": alpha,
+        "k": k,
+        "people": subset.people,
+        "faces": subset.faces,
+        "pairs": pairs,
+        "seed": subset.seed,
+    }
+    options = TableOptions(**{key: one for key, one in given.items() if one is not None})  # type: ignore[arg-type]
+    with _open_bench(data, here) as (bench, answer):
         tables = paper_tables(bench, name, options)
-    _answer(bench, title(f"Table {name}"), tables, output, as_json)
+    answer(f"Table {name}", tables, output)
 
 
 def ablation(
     kind: Annotated[str, typer.Argument(help="k, grid, epsilon or iterations.", metavar="KIND")],
-    data: Data = None,
-    query: Queries = None,
-    network: Networks = None,
-    weighting: Weightings = None,
-    alpha: Share = None,
-    patches: PatchKind = None,
-    visible_share: VisibleShare = None,
+    *,
+    data: Data,
+    asked: Asked,
     protocol: Protocol = "no-leak",
-    k: K = 100,
-    people: People = None,
-    faces: Faces = None,
-    seed: Seed = 0,
     output: Output = None,
-    data_option: DataOption = None,
-    face: Face = None,
-    whole_image: Whole = "never",
-    cache: Cache = None,
-    offline: Offline = False,
-    threads: Threads = None,
-    as_json: Json = False,
+    scoring: Depth,
+    subset: Subset,
+    here: Here,
 ) -> None:
     """Vary one option (k, the grid, epsilon, the iteration cap) and keep the rest."""
     from faceflow.evaluation.sweeps import ablation as vary
 
     _check_outputs(output)
-    photos = Photos(
-        data=data,
-        data_option=data_option,
-        cache=cache,
-        face=face,
-        whole_image=whole_image,
-        offline=offline,
-        threads=threads,
-    )
-    with open_bench(photos) as (bench, title):
-        bases = experiments_of(
-            bench,
-            Asked(
-                Scoring(
-                    k=k, alpha=alpha, epsilon=0.05, patches=patches, visible_share=visible_share
-                ),
-                query=query,
-                network=network,
-                weighting=weighting,
-                protocol=protocol,
-                people=people,
-                faces=faces,
-                seed=seed,
-            ),
-        )
+    with _open_bench(data, here) as (bench, answer):
+        bases = _experiments(bench, asked, scoring.changes(), protocol, subset)
         tables = [vary(bench, kind, base) for base in bases]
-    _answer(bench, title(f"Ablation over {kind}"), tables, output, as_json)
+    answer(f"Ablation over {kind}", tables, output)
 
 
 def figure(
     name: Annotated[str, typer.Argument(help="S1 to S5.", metavar="NAME")],
+    *,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="A .png, or for S3 an .svg file.", metavar="FILE"),
     ],
-    data: Data = None,
-    query: Queries = None,
-    network: Networks = None,
-    weighting: Weightings = None,
-    alpha: Share = None,
-    patches: PatchKind = None,
-    visible_share: VisibleShare = None,
+    data: Data,
+    asked: Asked,
     protocol: Protocol = "no-leak",
-    k: K = 100,
-    count: Annotated[int, typer.Option("--count", min=1, help="People or queries shown.")] = 4,
-    people: People = None,
-    faces: Faces = None,
-    seed: Seed = 0,
-    data_option: DataOption = None,
-    face: Face = None,
-    whole_image: Whole = "never",
-    cache: Cache = None,
-    offline: Offline = False,
-    threads: Threads = None,
-    as_json: Json = False,
+    count: Annotated[
+        int, typer.Option("--count", min=1, help="People or queries shown.", metavar="NUMBER")
+    ] = 4,
+    scoring: Depth,
+    subset: Subset,
+    here: Here,
 ) -> None:
     """A figure of the paper's appendix on your photos: S1 weights, S2 retrieval, S3 alpha, S4
     and S5 flows of queries the EMD put right and wrong.
 
-    The files hold photos of the data set (S3 does not). S4 and S5 write one file a query.
+    Faces are compared the paper's way (alpha 0.7, raw patches, apc) unless told otherwise. The
+    files hold photos of the data set (S3 does not). S4 and S5 write one file a query.
     """
-    from faceflow.evaluation.figures import FIGURES, sweep_chart
+    from faceflow.evaluation.figures import check_figure, sweep_chart
     from faceflow.evaluation.figures import figure as draw
+    from faceflow.evaluation.tables import PAPER_WAY
     from faceflow.system.files import atomic_write
 
-    if name not in FIGURES:
-        raise InputError(f"there is no figure {name!r}", todo=f"choose one of {', '.join(FIGURES)}")
-    wanted = ".svg" if name == "S3" else ".png"
-    if output.suffix.lower() != wanted:
-        raise InputError(f"figure {name} is written as {wanted}", todo=f"name a {wanted} file")
-    # The paper's way where nothing else is asked for.
-    share = 0.7 if alpha is None else alpha
-    weights, kind = weighting or ["apc"], patches or "raw"
-    seen = 0.0 if visible_share is None else visible_share
+    check_figure(name, output)
+    changes: Changes = {**PAPER_WAY, **scoring.changes()}
     written: list[dict[str, Any]] = []
-    photos = Photos(
-        data=data,
-        data_option=data_option,
-        cache=cache,
-        face=face,
-        whole_image=whole_image,
-        offline=offline,
-        threads=threads,
-    )
-    with open_bench(photos) as (bench, _):
-        asked = experiments_of(
-            bench,
-            Asked(
-                Scoring(k=k, alpha=share, epsilon=0.05, patches=kind, visible_share=seen),
-                query=query,
-                network=network,
-                weighting=weights,
-                protocol=protocol,
-                people=people,
-                faces=faces,
-                seed=seed,
-            ),
-        )
+    with _open_bench(data, here) as (bench, _):
+        experiments = _experiments(bench, asked, changes, protocol, subset)
         if name == "S3":
-            svg = sweep_chart(bench, asked)
+            svg = sweep_chart(bench, experiments)
             with atomic_write(output) as file:
                 file.write(svg.encode("utf-8"))
             written.append({"file": str(output), "shows": "P@1 at each alpha"})
         else:
-            drawn = draw(bench.lab, name, asked[0], count=count)
-            for n, one in enumerate(drawn):
+            for n, one in enumerate(draw(bench.lab, name, experiments[0], count=count)):
                 place = output if n == 0 else output.with_stem(f"{output.stem}-{n + 1}")
                 with atomic_write(place) as file:
                     one.image.save(file, "PNG")
                 written.append({"file": str(place), "shows": one.caption})
-    if as_json:
+    if here.as_json:
         print_json({"files": written})
         return
     for entry in written:
         print_line(f"{entry['file']}: {entry['shows']}")
+
+
+def _experiments(
+    bench: Bench, asked: Asked, changes: Changes, protocol: str, subset: Subset
+) -> list[Experiment]:
+    """Each network with each weighting on each kind of query of each data set."""
+    from faceflow.evaluation.crossing import crossed
+
+    return crossed(
+        bench.lab,
+        queries=asked.query or (),
+        networks=asked.network or (),
+        weightings=asked.weighting or (),
+        changes=changes,
+        protocol=protocol,
+        people=subset.people,
+        faces=subset.faces,
+        seed=subset.seed,
+    )
+
+
+@contextmanager
+def _open_bench(data: Data, here: Here) -> Iterator[tuple[Bench, Callable[..., None]]]:
+    """A bench on the user's data with a progress bar, and what answers with its results."""
+    from faceflow.cli.loading import load_analyzer
+    from faceflow.evaluation.cells import Bench
+    from faceflow.evaluation.laboratory import Laboratory, require_known
+    from faceflow.system.caches import cache_dir
+
+    started = time.perf_counter()
+
+    def analyzer(network: str, alignment: str) -> FaceAnalyzer:
+        require_known(network, alignment)
+        return load_analyzer(network, here, detector=alignment)
+
+    with progress("evaluate") as advance:
+        lab = Laboratory(
+            data.sources(),
+            cache_dir() / "evaluation" if data.cache is None else data.cache,
+            analyzer=analyzer,
+            select=data.face,
+            whole_image=data.whole_image,
+            progress=lambda step, done, total: advance(done, total, step),
+        )
+        bench = Bench(lab)
+
+        def answer(
+            title: str,
+            tables: Sequence[Table],
+            output: list[Path] | None,
+            shown: Sequence[Drawn] = (),
+        ) -> None:
+            from faceflow.evaluation.assemble import assemble
+
+            command = shlex.join(["faceflow", *sys.argv[1:]])
+            report = assemble(title, command, bench, tables, started)
+            _answer(report, output, shown, as_json=here.as_json)
+
+        yield bench, answer
 
 
 def _check_outputs(output: list[Path] | None) -> None:
@@ -382,40 +267,26 @@ def _check_outputs(output: list[Path] | None) -> None:
 
 
 def _answer(
-    bench: Bench,
-    titled: Title,
-    tables: Any,
-    output: list[Path] | None,
-    as_json: bool,
-    shown: list[Any] | None = None,
+    report: Report, output: list[Path] | None, shown: Sequence[Drawn], *, as_json: bool
 ) -> None:
     """Print and write the report."""
     import io
 
-    from faceflow.evaluation.assemble import assemble
     from faceflow.evaluation.report import to_json, write_report
     from faceflow.evaluation.report.page import Picture
+    from faceflow.evaluation.report.texts import about
 
-    title, started = titled
-    command = shlex.join(["faceflow", *sys.argv[1:]])
-    report = assemble(title, command, bench, tables, started)
     pictures = []
-    for one in shown or ():
+    for drawn in shown:
         buffer = io.BytesIO()
-        one.image.save(buffer, "PNG")
-        pictures.append(Picture(buffer.getvalue(), one.caption))
+        drawn.image.save(buffer, "PNG")
+        pictures.append(Picture(buffer.getvalue(), drawn.caption))
     for path in output or ():
         write_report(path, report, pictures)
         say(f"written: {path}")
     if as_json:
         print_json(to_json(report))
         return
-    _show(report)
-
-
-def _show(report: Report) -> None:
-    from faceflow.evaluation.report.texts import about
-
     for one in report.tables:
         _show_table(one)
     for line in about(report):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,40 +10,21 @@ import typer
 
 from faceflow.cli.answers import Answer
 from faceflow.cli.failures import code_of, fail, sentence
-from faceflow.cli.loading import load_analyzer, open_gallery
+from faceflow.cli.loading import open_identifier, require_gallery
 from faceflow.cli.options import (
     DEFAULT_GALLERY,
-    Alpha,
-    Choose,
-    Epsilon,
-    FaceChoice,
+    AnyFace,
     GalleryPath,
-    Json,
-    Offline,
-    PatchGrid,
-    PatchKind,
-    Shortlist,
-    Threads,
+    Here,
+    Ranking,
     Threshold,
-    VisibleShare,
-    Weighting,
-    Whole,
-    WholeImage,
 )
-from faceflow.cli.output import (
-    plural,
-    print_json,
-    print_table,
-    progress,
-    say,
-)
-from faceflow.cli.scoring import Scoring
-from faceflow.errors import FaceflowError, InputError
+from faceflow.cli.output import plural, print_json, print_table, progress, say
+from faceflow.errors import FaceflowError
 
 if TYPE_CHECKING:
-    from faceflow.analyzer import FaceAnalyzer
-    from faceflow.gallery import Gallery
-    from faceflow.matching.options import MatchOptions
+    from faceflow.explain.report import Report
+    from faceflow.identifier import FoundFace
 
 _TOP = 5
 
@@ -52,8 +32,9 @@ _TOP = 5
 def identify(
     photos: Annotated[
         list[Path],
-        typer.Argument(help="Photos, or folders with photos.", metavar="PHOTO..."),
+        typer.Argument(help="Photos, or folders with photos.", metavar="PHOTO"),
     ],
+    *,
     gallery: GalleryPath = DEFAULT_GALLERY,
     threshold: Threshold = None,
     top: Annotated[
@@ -66,31 +47,6 @@ def identify(
             metavar="PEOPLE",
         ),
     ] = None,
-    k: Shortlist = None,
-    alpha: Alpha = None,
-    weighting: Weighting = None,
-    epsilon: Epsilon = None,
-    grid: PatchGrid = None,
-    patches: PatchKind = None,
-    visible_share: VisibleShare = None,
-    best_faces: Annotated[
-        int,
-        typer.Option(
-            "--best-faces",
-            min=1,
-            help="Score a person by the mean of this many of their best faces.",
-            metavar="FACES",
-            rich_help_panel="Scoring",
-        ),
-    ] = 1,
-    face: FaceChoice = "largest",
-    all_faces: Annotated[
-        bool,
-        typer.Option(
-            "--all-faces", help="The same as --face all.", rich_help_panel="Faces in a photo"
-        ),
-    ] = False,
-    whole_image: Whole = "never",
     explain: Annotated[
         Path | None,
         typer.Option(
@@ -99,9 +55,9 @@ def identify(
             metavar="FOLDER",
         ),
     ] = None,
-    threads: Threads = None,
-    offline: Offline = False,
-    as_json: Json = False,
+    scoring: Ranking,
+    which: AnyFace,
+    here: Here,
 ) -> None:
     """Find out who is in photos, among the people of a gallery.
 
@@ -109,126 +65,79 @@ def identify(
     --json there is one object per face, one per line, also for photos that fail. Exits with 0
     when every photo could be read and showed a face; unknown people are no failure.
     """
-    sources = list(_expand(photos))
-    with open_gallery(gallery) as opened:
-        name = opened.header.network_name
-        analyzer = load_analyzer(
-            name, detector=opened.header.detector, offline=offline, threads=threads
-        )
-        opened.require_network(analyzer.network)
-        scoring = Scoring(
-            k=k,
-            alpha=alpha,
-            weighting=weighting,
-            epsilon=epsilon,
-            grid=grid,
-            patches=patches,
-            visible_share=visible_share,
-        )
-        calibration = opened.calibration
-        calibrated = calibration is not None and calibration.threshold is not None
-        options = opened.options(**scoring.changes())
-        answers = _identify(
+    from faceflow.faces.images import expand
+
+    answers: list[Answer] = []
+    errors: list[FaceflowError] = []
+    pages = 0
+    require_gallery(gallery)
+
+    def told(answer: Answer) -> None:
+        nonlocal pages
+        pages += answer.report is not None
+        if answer.error is not None:
+            errors.append(answer.error)
+        if here.as_json:
+            print_json(answer.record(), line=True)
+        else:
+            answers.append(answer)
+
+    # A folder that cannot be listed is an answer too, and the others are looked into.
+    sources = expand(photos, unreadable=lambda place, error: told(Answer.of_failure(place, error)))
+    with (
+        open_identifier(gallery, here, readonly=True, threshold=threshold) as people,
+        progress("identifying") as advance,
+    ):
+        found = people.identify_many(
             sources,
-            opened,
-            analyzer,
-            options,
-            threshold=threshold,
-            best_faces=best_faces,
-            select="all" if all_faces else face,
-            whole_image=whole_image,
-            explain=explain,
-            top=top or _TOP,
+            select=which.face,
+            whole_image=which.whole_image,
+            options=people.options(**scoring.changes()),
+            best_faces=scoring.best_faces,
         )
-        errors: list[FaceflowError] = []
-        shown: list[Answer] = []
-        pages = 0
-        with progress("identifying") as advance:
-            advance(0, len(sources))
-            for done, photo_answers in enumerate(answers, start=1):
-                for answer in photo_answers:
-                    pages += answer.report is not None
-                    if answer.error is not None:
-                        errors.append(answer.error)
-                    if as_json:
-                        print_json(answer.record(), line=True)
-                    else:
-                        shown.append(answer)
-                advance(done, len(sources))
-    if not as_json:
-        _show(shown, top or (_TOP if len(sources) == 1 else 1), calibrated=calibrated)
+        write = None if explain is None else _Reports(explain, top or _TOP)
+        advance(0, len(sources))
+        for done, (photo, faces) in enumerate(found, start=1):
+            for answer in _answers(photo, faces, top or _TOP, write):
+                told(answer)
+            advance(done, len(sources))
+        calibration = people.gallery.calibration
+    if not here.as_json:
+        calibrated = calibration is not None and calibration.threshold is not None
+        _show(answers, top or (_TOP if len(sources) == 1 else 1), calibrated=calibrated)
     for error in errors:
         fail(sentence(error))
-    if explain is not None and not as_json:
+    if explain is not None and not here.as_json:
         say(f"{plural(pages, 'page')} with flow pictures written to {explain}")
     if errors:
         raise typer.Exit(code_of(errors))
 
 
-def _expand(photos: Sequence[Path]) -> Iterator[Path]:
-    """Photos as they are, folders as the photos in them."""
-    from faceflow.faces.images import iter_images
+class _Reports:
+    """Writes the reasons for each face, under a name that no other face of this run has."""
 
-    for photo in photos:
-        if not photo.is_dir():
-            yield photo
-            continue
-        found = iter_images(photo)
-        if not found:
-            raise InputError(f"There are no photos in {photo}", todo="give another folder")
-        yield from found
+    def __init__(self, folder: Path, top: int) -> None:
+        self._folder = folder
+        self._top = top
+        self._taken: set[str] = set()
 
+    def __call__(self, photo: Path, face: FoundFace, place: int) -> Report:
+        from faceflow.explain.report import unused_name
 
-def _identify(
-    sources: Sequence[Path],
-    gallery: Gallery,
-    analyzer: FaceAnalyzer,
-    options: MatchOptions,
-    *,
-    threshold: float | None,
-    best_faces: int,
-    select: Choose,
-    whole_image: WholeImage,
-    explain: Path | None,
-    top: int,
-) -> Iterator[list[Answer]]:
-    """The answers of each photo in turn: one per face, or one failure."""
-    from faceflow.explain.report import write_report
-    from faceflow.features import FaceFeatures
-    from faceflow.matching.identification import identify as search
-
-    taken: set[str] = set()
-    for source, found in analyzer.analyze_many(sources, select=select, whole_image=whole_image):
-        if isinstance(found, FaceflowError):
-            yield [Answer.of_failure(source, found)]
-            continue
-        matches = search(
-            FaceFeatures.concatenate([face.features for face in found]),
-            gallery,
-            options,
-            threshold=threshold,
-            best_faces=best_faces,
-        )
-        answers = []
-        for place, (face, answer) in enumerate(zip(found, matches, strict=True), start=1):
-            report = None
-            if explain is not None:
-                label = _label(source, place if len(found) > 1 else 0, taken)
-                report = write_report(
-                    explain, label, face, answer, gallery, options, top=top, title=str(source)
-                )
-            answers.append(Answer.of_face(source, (place, len(found)), face, answer, top, report))
-        yield answers
+        name = unused_name(f"{photo.stem}-face{place}" if place else photo.stem, self._taken)
+        return face.explain(top=self._top).save_report(self._folder, name)
 
 
-def _label(source: Path, place: int, taken: set[str]) -> str:
-    """A name for a face's files that no other photo of this run has."""
-    stem = f"{source.stem}-face{place}" if place else source.stem
-    names = (stem if n == 1 else f"{stem}-{n}" for n in itertools.count(1))
-    # Some file systems take upper and lower case for the same.
-    label = next(name for name in names if name.casefold() not in taken)
-    taken.add(label.casefold())
-    return label
+def _answers(
+    photo: Path, faces: list[FoundFace] | FaceflowError, top: int, write: _Reports | None
+) -> Iterator[Answer]:
+    """The answers for a photo: one per face, or one failure."""
+    if isinstance(faces, FaceflowError):
+        yield Answer.of_failure(photo, faces)
+        return
+    for place, face in enumerate(faces, start=1):
+        report = None if write is None else write(photo, face, place if len(faces) > 1 else 0)
+        yield Answer.of_face(photo, (place, len(faces)), face, top, report)
 
 
 def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faceflow.cli.output import say
 from faceflow.errors import GalleryError
 
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
+    from faceflow.cli.options import Here
     from faceflow.gallery import Gallery
+    from faceflow.identifier import Identifier
 
 
 def ensure_models(*names: str, offline: bool) -> None:
@@ -25,29 +27,20 @@ def ensure_models(*names: str, offline: bool) -> None:
 
 
 def load_analyzer(
-    network: str | None = None,
-    *,
-    detector: str | None = None,
-    offline: bool = False,
-    threads: int | None = None,
+    network: str | None = None, here: Here | None = None, *, detector: str | None = None
 ) -> FaceAnalyzer:
-    """The analyzer for a network (default: the default one), its weights fetched if need be.
+    """The analyzer for a network (default: the default one), its weights fetched if need be."""
+    from faceflow import models
 
-    FAN's weights are not faceflow's to fetch; the package that brings FAN does that.
-    """
-    from faceflow import networks
-    from faceflow.analyzer import FaceAnalyzer
-    from faceflow.faces import detectors
+    offline, threads = (False, None) if here is None else (here.offline, here.threads)
+    return models.open_analyzer(network, detector, tell=say, threads=threads, offline=offline)
 
-    spec = networks.spec(network or networks.DEFAULT)
-    chosen = detector or detectors.DEFAULT
-    detectors.check_detector(chosen)
-    own = {model.name for model in detectors.MODELS}
-    ensure_models(spec.model_name, *({chosen} & own), offline=offline)
-    return FaceAnalyzer(
-        networks.load_network(spec.name, threads=threads),
-        detectors.load_detector(name=chosen, threads=threads),
-    )
+
+def open_identifier(gallery: Path | None, here: Here, **more: Any) -> Identifier:
+    """The everyday object on a gallery, or on none."""
+    from faceflow.identifier import Identifier
+
+    return Identifier(gallery, threads=here.threads, offline=here.offline, tell=say, **more)
 
 
 def open_gallery(path: Path, *, readonly: bool = True) -> Gallery:
@@ -58,10 +51,15 @@ def open_gallery(path: Path, *, readonly: bool = True) -> Gallery:
     """
     from faceflow.gallery import Gallery
 
+    require_gallery(path)
+    return Gallery.open(path, readonly=readonly)
+
+
+def require_gallery(path: Path) -> None:
+    """Raise GalleryError unless there is something at the gallery's place."""
     if not path.exists():
         raise GalleryError(
             f"There is no gallery at {path}",
             todo=f"make one with `faceflow enroll PHOTOS/ --gallery {path}`, or name another "
             "with --gallery or FACEFLOW_GALLERY",
         )
-    return Gallery.open(path, readonly=readonly)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from faceflow.cli.onnx_networks import import_onnx
-from faceflow.cli.options import Json
+from faceflow.cli.options import Force, Json
 from faceflow.cli.output import Cell, print_json, print_line, print_table, say, size
 from faceflow.errors import InputError, WeightsError
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _STYLES = {"ready": "green", "missing": "yellow", "outdated": "yellow", "damaged": "red"}
 
-Name = Annotated[str, typer.Argument(help="A model's name, see 'faceflow models list'.")]
+Name = Annotated[
+    str, typer.Argument(help="A model's name, see 'faceflow models list'.", metavar="NAME")
+]
 
 
 def list_(as_json: Json = False) -> None:
@@ -37,7 +39,7 @@ def pull(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Models to fetch (default: the two that are used by default).", metavar="[NAME]..."
+            help="Models to fetch (default: the two that are used by default).", metavar="NAME"
         ),
     ] = None,
     from_file: Annotated[
@@ -48,9 +50,7 @@ def pull(
             metavar="FILE",
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Fetch again what is there already.")
-    ] = False,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Fetch weights, check them, and build them into the cache.
@@ -174,7 +174,7 @@ def verify(
         list[str] | None,
         typer.Argument(
             help="Models to check (default: all that were pulled, and the defaults).",
-            metavar="[NAME]...",
+            metavar="NAME",
         ),
     ] = None,
     as_json: Json = False,

@@ -9,7 +9,7 @@ import typer
 
 from faceflow.cli.failures import code_of, fail, sentence
 from faceflow.cli.loading import ensure_models
-from faceflow.cli.options import Json, Offline, Threads
+from faceflow.cli.options import COVER, Here, Seed, said
 from faceflow.cli.output import plural, print_json, print_line, print_table, progress, say
 from faceflow.errors import FaceflowError
 
@@ -26,15 +26,10 @@ def occlude(
             show_default=False,
         ),
     ] = None,
+    *,
     cover: Annotated[
         list[str] | None,
-        typer.Option(
-            "--cover",
-            "-c",
-            help="A cover or corruption, see --list; may be repeated (default: mask; with "
-            "--sheet: one of each family).",
-            metavar="NAME",
-        ),
+        said(COVER, "; may be repeated (default: mask; with --sheet one of each family)"),
     ] = None,
     sheet: Annotated[
         Path | None,
@@ -45,12 +40,8 @@ def occlude(
         ),
     ] = None,
     show_list: Annotated[bool, typer.Option("--list", help="List the covers and stop.")] = False,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Another seed draws other covers.")
-    ] = 0,
-    threads: Threads = None,
-    offline: Offline = False,
-    as_json: Json = False,
+    seed: Seed = 0,
+    here: Here,
 ) -> None:
     """Cover the largest face of photos: masks, sunglasses, crops, ...; or spoil photos.
 
@@ -68,16 +59,16 @@ def occlude(
     )
 
     if show_list:
-        _list(alterations(), as_json)
+        _list(alterations(), here.as_json)
         return
     covers = tuple(dict.fromkeys(cover or (("mask",) if sheet is None else SHEET_COVERS)))
     check_alterations(covers)
     if sheet is not None:
         if not photos:
             raise typer.BadParameter("give the photos to show on the sheet")
-        detector = _detector(covers, threads, offline)
+        detector = _detector(covers, here)
         save_picture(cover_sheet(photos, covers, detector=detector, seed=seed), sheet)
-        if as_json:
+        if here.as_json:
             print_json({"sheet": str(sheet), "photos": [str(p) for p in photos], "covers": covers})
         else:
             print_line(
@@ -86,7 +77,7 @@ def occlude(
         return
     if photos is None or len(photos) != 2:
         raise typer.BadParameter("give a photo or folder, and where to write: IN OUT")
-    detector = _detector(covers, threads, offline)
+    detector = _detector(covers, here)
     written, errors = [], list[FaceflowError]()
     with progress("covering") as advance:
         results = cover_photos(photos[0], photos[1], covers, detector=detector, seed=seed)
@@ -96,7 +87,7 @@ def occlude(
                 errors.append(result.error)
             else:
                 written.append(result)
-    if as_json:
+    if here.as_json:
         print_json(
             {
                 "written": [
@@ -114,15 +105,15 @@ def occlude(
         raise typer.Exit(code_of(errors))
 
 
-def _detector(covers: tuple[str, ...], threads: int | None, offline: bool) -> Detector | None:
+def _detector(covers: tuple[str, ...], here: Here) -> Detector | None:
     """The default detector, unless no cover is drawn on a face."""
     from faceflow.faces import detectors
     from faceflow.occlusion import needs_landmarks
 
     if not any(map(needs_landmarks, covers)):
         return None
-    ensure_models(detectors.DEFAULT, offline=offline)
-    return detectors.load_detector(threads=threads)
+    ensure_models(detectors.DEFAULT, offline=here.offline)
+    return detectors.load_detector(threads=here.threads)
 
 
 def _list(names: tuple[str, ...], as_json: bool) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from faceflow.gallery.person_names import showable
+from faceflow.system.terminal import showable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -2,116 +2,80 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faceflow.cli.loading import load_analyzer
-from faceflow.cli.options import (
-    Alpha,
-    ChooseOne,
-    Detector,
-    Epsilon,
-    Json,
-    Network,
-    Offline,
-    OneFaceChoice,
-    PatchGrid,
-    PatchKind,
-    Threads,
-    Threshold,
-    VisibleShare,
-    Weighting,
-    Whole,
-    WholeImage,
-)
+from faceflow.cli.loading import open_identifier
+from faceflow.cli.options import Here, Maker, OneFace, Scoring, Threshold
 from faceflow.cli.output import number, print_json, print_line, print_table, say
-from faceflow.cli.scoring import Scoring
 
 if TYPE_CHECKING:
-    from faceflow.analyzer import Face, FaceAnalyzer
+    from faceflow.identifier import ComparedFaces
 
-Photo = Annotated[Path, typer.Argument(help="A photo.", metavar="PHOTO")]
+Query = Annotated[Path, typer.Argument(help="The query.", metavar="A")]
+Other = Annotated[Path, typer.Argument(help="The photo to compare it with.", metavar="B")]
 
 
 def verify(
-    a: Photo,
-    b: Photo,
+    a: Query,
+    b: Other,
+    *,
     threshold: Threshold = None,
-    alpha: Alpha = None,
-    weighting: Weighting = None,
-    epsilon: Epsilon = None,
-    grid: PatchGrid = None,
-    patches: PatchKind = None,
-    visible_share: VisibleShare = None,
-    face: OneFaceChoice = "largest",
-    whole_image: Whole = "never",
-    network: Network = None,
-    detector: Detector = None,
-    threads: Threads = None,
-    offline: Offline = False,
-    as_json: Json = False,
+    scoring: Scoring,
+    which: OneFace,
+    maker: Maker,
+    here: Here,
 ) -> None:
     """Compare the faces of two photos; with --threshold, say whether they show one person.
 
     Exits with 0 whatever the answer is.
     """
-    from faceflow.matching.options import options_for
-    from faceflow.matching.verification import verify as compare
-
-    analyzer = load_analyzer(network, detector=detector, offline=offline, threads=threads)
-    scoring = Scoring(
-        alpha=alpha,
-        weighting=weighting,
-        epsilon=epsilon,
-        grid=grid,
-        patches=patches,
-        visible_share=visible_share,
-    )
-    options = options_for(analyzer.digest, **scoring.changes())
-    first, second = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
-    answer = compare(first.features, second.features, options, threshold=threshold)
-    if as_json:
+    pair = _compare(a, b, scoring, which, maker, here, threshold)
+    if here.as_json:
         print_json(
             {
                 "a": str(a),
                 "b": str(b),
-                "same": answer.same,
-                "threshold": answer.threshold,
-                "score": answer.score,
-                "cosine": answer.cosine,
-                "emd": answer.emd,
-                "visible_cosine": answer.visible_cosine,
-                "alpha": options.alpha,
-                "weighting": options.weighting,
-                "network": analyzer.network.spec.name,
+                "same": pair.same,
+                "threshold": pair.threshold,
+                "score": pair.score,
+                "cosine": pair.cosine,
+                "emd": pair.emd,
+                "visible_cosine": pair.visible_cosine,
+                "alpha": pair.options.alpha,
+                "weighting": pair.options.weighting,
+                "network": pair.network,
             }
         )
         return
-    decision = {True: ("same person", "bold green"), False: ("not the same", "bold yellow")}
+    decision = {
+        True: ("same person", "bold green"),
+        False: ("not the same", "bold yellow"),
+        None: ("-", ""),
+    }
     print_table(
         ("decision", "score", "cosine", "visible cosine", "EMD"),
         [
             (
-                ("-", "") if answer.same is None else decision[answer.same],
-                number(answer.score),
-                number(answer.cosine),
-                number(answer.visible_cosine),
-                number(answer.emd),
+                decision[pair.same],
+                number(pair.score),
+                number(pair.cosine),
+                number(pair.visible_cosine),
+                number(pair.emd),
             )
         ],
         right=("score", "cosine", "visible cosine", "EMD"),
     )
-    if answer.same is None:
+    if pair.same is None:
         say("no threshold was given, so nothing is decided (--threshold)")
 
 
 def explain(
-    a: Annotated[Path, typer.Argument(help="The query.", metavar="A")],
-    b: Annotated[Path, typer.Argument(help="The photo to compare it with.", metavar="B")],
+    a: Query,
+    b: Other,
+    *,
     output: Annotated[
         list[Path] | None,
         typer.Option(
@@ -133,97 +97,35 @@ def explain(
     lines: Annotated[
         bool, typer.Option("--lines", help="Also draw the strongest flows as lines.")
     ] = False,
-    alpha: Alpha = None,
-    weighting: Weighting = None,
-    epsilon: Epsilon = None,
-    grid: PatchGrid = None,
-    patches: PatchKind = None,
-    visible_share: VisibleShare = None,
-    face: OneFaceChoice = "largest",
-    whole_image: Whole = "never",
-    network: Network = None,
-    detector: Detector = None,
-    threads: Threads = None,
-    offline: Offline = False,
-    as_json: Json = False,
+    scoring: Scoring,
+    which: OneFace,
+    maker: Maker,
+    here: Here,
 ) -> None:
     """Show which parts of one face were matched with which parts of another, and why the score.
 
     With --json the numbers go to stdout, and files are written only where --output says.
     """
-    from faceflow.explain import (
-        Caption,
-        PageRow,
-        WeightedPair,
-        explain_pair,
-        flow_picture,
-        html_page,
-        to_json,
-        weight_sheet,
-    )
-    from faceflow.explain.drawing.picture import Part
-    from faceflow.matching.options import options_for
-    from faceflow.matching.score import prepare
+    from faceflow.explain.report import check_ending
     from faceflow.system.files import atomic_write
 
-    targets = output or ([] if as_json or weights else [Path("explanation.png")])
+    files = output or ([] if here.as_json or weights else [Path("explanation.png")])
     if weights is not None and weights.suffix.lower() != ".png":
         raise typer.BadParameter(f"{weights} must end in .png", param_hint="--weights")
-    for target in targets:
-        if target.suffix.lower() not in (".png", ".html", ".json"):
-            raise typer.BadParameter(
-                f"{target} must end in .png, .html or .json", param_hint="--output"
-            )
-    analyzer = load_analyzer(network, detector=detector, offline=offline, threads=threads)
-    scoring = Scoring(
-        alpha=alpha,
-        weighting=weighting,
-        epsilon=epsilon,
-        grid=grid,
-        patches=patches,
-        visible_share=visible_share,
-    )
-    options = options_for(analyzer.digest, **scoring.changes())
-    query, other = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
-    found = explain_pair(query.features, other.features, options)
-    for target in targets:
-        kind = target.suffix.lower()
-        parts: tuple[Part, ...] = ("weights", "lines") if lines else ("weights",)
-        with atomic_write(target) as file:
-            if kind == ".png":
-                caption = Caption(f"{a.name} and {b.name}")
-                flow_picture(query.crop, other.crop, found, caption=caption, parts=parts).save(
-                    file, "PNG"
-                )
-            elif kind == ".html":
-                page = html_page(
-                    query.crop,
-                    [PageRow(b.name, found, 1, 1, other.crop, str(b))],
-                    query=str(a),
-                    network=analyzer.network.spec.name,
-                )
-                file.write(page.encode("utf-8"))
-            else:
-                file.write(json.dumps(to_json(found), allow_nan=False).encode("utf-8"))
+    for file in files:
+        check_ending(file)
+    pair = _compare(a, b, scoring, which, maker, here)
+    why = pair.explain()
+    for file in files:
+        why.save(file, lines=lines)
     if weights is not None:
-        # The network's own patches, and what they show where that is known.
-        plain = replace(
-            options,
-            patches="raw",
-            visible_share=0.0,
-            weighting="uniform" if options.model is None else "uncovered",
-        )
-        left, right = (prepare(face.features, plain, flow=True) for face in (query, other))
-        assert left.patches is not None
-        assert right.patches is not None
-        pair = WeightedPair(
-            f"{a.name}, {b.name}", query.crop, left.patches, other.crop, right.patches
-        )
-        with atomic_write(weights) as file:
-            weight_sheet([pair]).save(file, "PNG")
-    if as_json:
-        print_json({"a": str(a), "b": str(b)} | to_json(found), line=True)
+        with atomic_write(weights) as sheet:
+            pair.weight_sheet().save(sheet, "PNG")
+        files = [*files, weights]
+    if here.as_json:
+        print_json(why.to_json(), line=True)
         return
+    found = why.rows[0].explanation
     print_table(
         ("score", "cosine", "visible cosine", "EMD", "alpha", "weights", "stays in place"),
         [
@@ -239,11 +141,25 @@ def explain(
         ],
         right=("score", "cosine", "visible cosine", "EMD", "alpha", "stays in place"),
     )
-    for target in [*targets, *([] if weights is None else [weights])]:
-        print_line(f"written: {target}")
+    for file in files:
+        print_line(f"written: {file}")
 
 
-def _one_face(
-    analyzer: FaceAnalyzer, photo: Path, choice: ChooseOne, whole_image: WholeImage
-) -> Face:
-    return analyzer.analyze(photo, select=choice, whole_image=whole_image)[0]
+def _compare(
+    a: Path,
+    b: Path,
+    scoring: Scoring,
+    which: OneFace,
+    maker: Maker,
+    here: Here,
+    threshold: float | None = None,
+) -> ComparedFaces:
+    with open_identifier(None, here, network=maker.network, detector=maker.detector) as faces:
+        return faces.verify(
+            a,
+            b,
+            select=which.face,
+            whole_image=which.whole_image,
+            options=faces.options(**scoring.changes()),
+            threshold=threshold,
+        )

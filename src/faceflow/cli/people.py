@@ -38,7 +38,9 @@ def people(gallery: GalleryPath = DEFAULT_GALLERY, as_json: Json = False) -> Non
 
 
 def faces(
-    person: Annotated[str | None, typer.Argument(help="Only this person's faces.")] = None,
+    person: Annotated[
+        str | None, typer.Argument(help="Only this person's faces.", metavar="PERSON")
+    ] = None,
     gallery: GalleryPath = DEFAULT_GALLERY,
     as_json: Json = False,
 ) -> None:
@@ -82,11 +84,16 @@ def faces(
 
 def remove(
     names: Annotated[
-        list[str] | None, typer.Argument(help="People to remove with all their faces.")
+        list[str] | None,
+        typer.Argument(help="People to remove with all their faces.", metavar="PERSON"),
     ] = None,
     face: Annotated[
         list[int] | None,
-        typer.Option("--face", help="Remove this face, see 'faceflow faces'; may be repeated."),
+        typer.Option(
+            "--face-id",
+            help="Remove this face, see 'faceflow faces'; may be repeated.",
+            metavar="NUMBER",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     gallery: GalleryPath = DEFAULT_GALLERY,
@@ -102,7 +109,7 @@ def remove(
     people = list(dict.fromkeys(person_name(name) for name in names or []))
     face_ids = list(dict.fromkeys(face or []))
     if not people and not face_ids:
-        raise typer.BadParameter("name a person, or a face with --face NUMBER")
+        raise typer.BadParameter("name a person, or a face with --face-id NUMBER")
     with open_gallery(gallery, readonly=False) as opened:
         # Look all of them up first: an unknown name must not leave half of the work done.
         doomed = [(name, len(opened.faces(name))) for name in people]
@@ -129,8 +136,8 @@ def remove(
 
 
 def rename(
-    old: Annotated[str, typer.Argument(help="The present name.")],
-    new: Annotated[str, typer.Argument(help="The name from now on.")],
+    old: Annotated[str, typer.Argument(help="The present name.", metavar="OLD")],
+    new: Annotated[str, typer.Argument(help="The name from now on.", metavar="NEW")],
     gallery: GalleryPath = DEFAULT_GALLERY,
     as_json: Json = False,
 ) -> None:

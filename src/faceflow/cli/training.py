@@ -11,7 +11,18 @@ import typer
 
 from faceflow.cli.failures import sentence
 from faceflow.cli.loading import ensure_models, load_analyzer
-from faceflow.cli.options import Json, Network, Offline, OneFaceChoice, Threads
+from faceflow.cli.options import (
+    COVER,
+    FACE,
+    SEED,
+    Cache,
+    ChooseOne,
+    Force,
+    Here,
+    Network,
+    PeopleFolders,
+    said,
+)
 from faceflow.cli.output import number, plural, print_json, print_line, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -23,20 +34,17 @@ if TYPE_CHECKING:
 
 _LISTED = 10
 
-Photos = Annotated[
-    list[Path],
-    typer.Argument(
-        help="A folder with one folder of photos per person, or a CSV file with the columns "
-        "path and person.",
-        metavar="PHOTOS...",
-    ),
+Name = Annotated[
+    str, typer.Option("--name", help="What the new network is called.", metavar="NAME")
 ]
-Name = Annotated[str, typer.Option("--name", help="What the new network is called.")]
 Run = Annotated[
     Path,
     typer.Option("--run", help="Folder of this run; one found there goes on.", metavar="FOLDER"),
 ]
-Copies = Annotated[int, typer.Option("--copies", min=1, help="Covered faces per photo and cover.")]
+Copies = Annotated[
+    int,
+    typer.Option("--copies", min=1, help="Covered faces per photo and cover.", metavar="NUMBER"),
+]
 Log = Annotated[
     Path | None, typer.Option("--log", help="Write a line per epoch.", metavar="FILE.csv")
 ]
@@ -48,38 +56,27 @@ class Training:
 
     network: Network = None
     covers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--cover",
-            help="A cover to train on, repeatable; without it mask and sunglasses.",
-            metavar="NAME",
-        ),
+        list[str] | None, said(COVER, "; may be repeated (default: mask and sunglasses)")
     ] = None
     recipe: Annotated[
         Path | None,
         typer.Option("--recipe", help="A TOML file with fields of the recipe.", metavar="FILE"),
     ] = None
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most.")] = None
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything random.")] = None
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            "--features",
-            help="Where what is computed of the photos is kept; without it in the cache folder.",
-            metavar="FOLDER",
-        ),
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="At most so many epochs.", metavar="NUMBER"),
     ] = None
-    face: OneFaceChoice = "largest"
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a network of that name trained before.")
-    ] = False
+    seed: Annotated[int | None, SEED] = None
+    cache: Cache = None
+    face: Annotated[ChooseOne, FACE] = "largest"
+    force: Force = False
 
     def folder(self, base: NetworkSpec, kind: str) -> Path:
         """Where what is computed of the photos is kept."""
         from faceflow.system.caches import cache_dir
 
         named = f"{base.name}-{base.digest[:12]}-{self.face}{kind}"
-        return self.features or cache_dir() / "training" / named
+        return self.cache or cache_dir() / "training" / named
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,39 +85,38 @@ class Computing:
 
     freeze: Annotated[
         list[str] | None,
-        typer.Option("--freeze", help="A part not to train, repeatable.", metavar="PART"),
+        typer.Option("--freeze", help="A part not to train; may be repeated.", metavar="PART"),
     ] = None
     precision: Annotated[
-        str | None, typer.Option("--precision", help="float32, bfloat16 or float16.")
+        str | None,
+        typer.Option("--precision", help="float32, bfloat16 or float16.", metavar="NAME"),
     ] = None
     accumulate: Annotated[
-        int | None, typer.Option("--accumulate", min=1, help="Parts a batch is computed in.")
+        int | None,
+        typer.Option("--accumulate", min=1, help="Parts a batch is computed in.", metavar="NUMBER"),
     ] = None
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.")] = "auto"
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.", metavar="NAME")] = (
+        "auto"
+    )
     workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes that load photos ahead.")
+        int,
+        typer.Option(
+            "--workers", min=0, help="Processes that load photos ahead.", metavar="NUMBER"
+        ),
     ] = 0
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard's files into the run too.")
     ] = False
 
 
-@dataclass(frozen=True, slots=True)
-class Here:
-    """What this machine lends and how it answers."""
-
-    threads: Threads = None
-    offline: Offline = False
-    as_json: Json = False
-
-
 def head(
-    photos: Photos,
+    photos: PeopleFolders,
+    *,
     name: Name,
     training: Training,
-    here: Here,
     copies: Copies = 1,
     log: Log = None,
+    here: Here,
 ) -> None:
     """Train the last layer alone: minutes on a laptop, PyTorch not needed.
 
@@ -140,7 +136,7 @@ def head(
     base, listed = _begin(photos, name, training, covers)
     ensure_models(base.model_name, offline=here.offline)
     layer = last_layer(base.name)
-    analyzer = load_analyzer(base.name, offline=here.offline, threads=here.threads)
+    analyzer = load_analyzer(base.name, here)
     with progress("looking at the photos") as advance:
         samples, left_out = collect_samples(
             listed,
@@ -167,7 +163,8 @@ def head(
 
 
 def network(
-    photos: Photos,
+    photos: PeopleFolders,
+    *,
     name: Name,
     run: Run,
     training: Training,
@@ -210,7 +207,7 @@ def network(
     tensors = read_tensors(base.name)
     model.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in tensors.items()})
     with joined(computing.device) as me:
-        analyzer = load_analyzer(base.name, offline=here.offline, threads=here.threads)
+        analyzer = load_analyzer(base.name, here)
         with progress("looking at the photos") as advance:
             crops, left_out = collect_crops(
                 listed,

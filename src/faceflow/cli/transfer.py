@@ -8,21 +8,19 @@ from typing import Annotated
 import typer
 
 from faceflow.cli.loading import open_gallery
-from faceflow.cli.options import DEFAULT_GALLERY, GalleryPath, Json
+from faceflow.cli.options import DEFAULT_GALLERY, Force, GalleryPath, Json
 from faceflow.cli.output import plural, print_json, print_line
 
 
 def export(
     folder: Annotated[Path, typer.Argument(help="The folder to make.", metavar="FOLDER")],
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a former export of that name.")
-    ] = False,
+    force: Force = False,
     gallery: GalleryPath = DEFAULT_GALLERY,
     as_json: Json = False,
 ) -> None:
     """Write a gallery as safetensors and JSON, for other programs or computers."""
     with open_gallery(gallery) as opened:
-        place = opened.export(folder, overwrite=overwrite)
+        place = opened.export(folder, overwrite=force)
         stats = opened.stats()
     if as_json:
         print_json(

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceflow.analyzer import FaceAnalyzer
 from faceflow.arrays import Float64, UInt8
 from faceflow.demo.shipped import PEOPLE, QUERIES, shown_in
 from faceflow.errors import InputError, NoFaceError
+from faceflow.faces.detectors import Detector
 from faceflow.faces.images import load_image
 from faceflow.gallery.enrolment import Listing, Photo, list_photos
 from faceflow.occlusion import occlude, random_crop
@@ -103,7 +103,7 @@ def split_photos(folder: Path) -> Material:
     return Material(Listing(kept, listing.skipped), queries)
 
 
-def cover_photo(photo: Photo, cover: str, analyzer: FaceAnalyzer, *, seed: int) -> UInt8:
+def cover_photo(photo: Photo, cover: str, detector: Detector, *, seed: int) -> UInt8:
     """The largest face of a photo, covered, with its surroundings: (H, W, 3) uint8 RGB.
 
     Raises:
@@ -111,7 +111,7 @@ def cover_photo(photo: Photo, cover: str, analyzer: FaceAnalyzer, *, seed: int) 
         NoFaceError: the detector finds no face to cover.
     """
     image = load_image(photo.path)
-    found = analyzer.detector.detect(image)
+    found = detector.detect(image)
     if not found:
         raise NoFaceError(f"No face was found in {photo.path}, so none could be covered")
     face = max(found, key=lambda detection: detection.size)

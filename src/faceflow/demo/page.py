@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from faceflow import __version__
 from faceflow.demo.results import DemoResult, DemoRow
-from faceflow.pages import printable, template
+from faceflow.pages import template
 
 
 def demo_page(result: DemoResult) -> str:
@@ -29,7 +29,7 @@ def demo_page(result: DemoResult) -> str:
         thresholds=result.thresholds,
         alpha=result.options.alpha,
         weighting=result.options.weighting,
-        photos=printable(str(result.photos)),
+        photos=str(result.photos),
         rows=[_row(row, result.output) for row in result.rows],
         version=__version__,
     )
@@ -38,13 +38,13 @@ def demo_page(result: DemoResult) -> str:
 def _row(row: DemoRow, output: Path) -> dict[str, Any]:
     best, ranks = row.best, row.ranks
     return {
-        "query": printable(row.query),
-        "person": printable(row.person),
+        "query": row.query,
+        "person": row.person,
         "enrolled": row.enrolled,
         "cover": row.cover,
         "status": row.status,
         "right": row.right,
-        "best": "" if best is None else printable(best.person),
+        "best": "" if best is None else best.person,
         "score": "" if best is None else f"{best.score:.3f}",
         "cosine": "" if best is None else f"{best.cosine:.3f}",
         "visible_cosine": ""
@@ -55,7 +55,7 @@ def _row(row: DemoRow, output: Path) -> dict[str, Any]:
         "covered": _link(row.covered, output),
         "picture": _link(row.report.picture if row.report else None, output),
         "page": _link(row.report.page if row.report else None, output),
-        "error": "" if row.error is None else printable(str(row.error)),
+        "error": "" if row.error is None else str(row.error),
     }
 
 

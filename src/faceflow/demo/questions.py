@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -10,16 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from faceflow.analyzer import Face, FaceAnalyzer
 from faceflow.arrays import UInt8
 from faceflow.demo.material import COVERS, Query, as_jpeg, cover_photo
 from faceflow.demo.results import DemoRow
 from faceflow.errors import FaceflowError, ImageError, NoFaceError
-from faceflow.explain.report import file_name, write_report
-from faceflow.gallery import Gallery
+from faceflow.explain.report import file_name, unused_name
 from faceflow.gallery.enrolment import Photo
-from faceflow.matching.identification import Matches, identify
-from faceflow.matching.options import MatchOptions
+from faceflow.identifier import Identifier
 from faceflow.system.files import atomic_write
 
 Tell = Callable[[int, int], None]
@@ -32,125 +28,96 @@ _ON_PAGE = 3  # people on a query's page
 _QUERY_SEED, _CALIBRATION_SEED = 1, 2
 
 
-class Asker:
-    """Covers photos and asks the gallery who they show."""
+def thresholds_for(photos: Sequence[Photo], identifier: Identifier, tell: Tell) -> dict[str, float]:
+    """Cover -> the score that about one in ten covered photos reaches for somebody else.
 
-    def __init__(
-        self,
-        place: Path,
-        gallery: Gallery,
-        analyzer: FaceAnalyzer,
-        options: MatchOptions,
-    ) -> None:
-        self._place = place
-        self._gallery = gallery
-        self._analyzer = analyzer
-        self._options = options
+    Enrolled photos are covered and compared with everybody but their own person. How high
+    wrong matches score depends on what is covered, so each cover has its own threshold; a
+    cover without any score has none.
+    """
+    chosen = _spread(photos)
+    taken: list[tuple[Photo, str]] = []
 
-    def thresholds(self, photos: Sequence[Photo], tell: Tell) -> dict[str, float]:
-        """Cover -> the score that about one in ten covered photos reaches for somebody else.
-
-        Enrolled photos are covered and compared with everybody but their own person. How high
-        wrong matches score depends on what is covered, so each cover has its own threshold; a
-        cover without any score has none.
-        """
-        chosen = _spread(photos)
-        taken: list[tuple[Photo, str]] = []
-
-        def covered() -> Iterator[UInt8]:
-            for done, (photo, cover) in enumerate(chosen):
-                tell(done, len(chosen))
-                try:
-                    image = cover_photo(photo, cover, self._analyzer, seed=_CALIBRATION_SEED)
-                except (ImageError, NoFaceError):
-                    continue
-                taken.append((photo, cover))
-                yield image
-
-        scores: dict[str, list[float]] = defaultdict(list)
-        answers = self._analyzer.analyze_many(covered(), select="largest")
-        for place, (_, found) in enumerate(answers):
-            if isinstance(found, FaceflowError):
+    def covered() -> Iterator[UInt8]:
+        for done, (photo, cover) in enumerate(chosen):
+            tell(done, len(chosen))
+            try:
+                image = cover_photo(
+                    photo, cover, identifier.analyzer.detector, seed=_CALIBRATION_SEED
+                )
+            except (ImageError, NoFaceError):
                 continue
-            photo, cover = taken[place]
-            people = self._search(found[0], None).people
-            others = [match.score for match in people if match.person != photo.person]
-            scores[cover] += others[:1]
-        return {
-            cover: float(np.quantile(found, _PASSED)) for cover, found in scores.items() if found
-        }
+            taken.append((photo, cover))
+            yield image
 
-    def ask(
-        self, asked: Sequence[Query], thresholds: dict[str, float], tell: Tell
-    ) -> list[DemoRow]:
-        """Cover the photos that are not yet, save them, identify them and write the reasons.
-
-        Args:
-            asked: the queries.
-            thresholds: from :meth:`thresholds`.
-            tell: told (done, all).
-        """
-        rows: dict[int, DemoRow] = {}
-        taken: list[int] = []
-
-        def saved() -> Iterator[Path]:
-            for place, query in enumerate(asked):
-                name = _query_name(query, {row.query for row in rows.values()})
-                photo, cover = query.photo, query.cover
-                row = DemoRow(name, photo.path, None, cover, photo.person, query.enrolled)
-                try:
-                    file_path = photo.path if query.covered else self._cover(query, name)
-                except (ImageError, NoFaceError) as error:
-                    rows[place] = replace(row, error=error)
-                    continue
-                rows[place] = replace(row, covered=file_path)
-                taken.append(place)
-                yield file_path
-
-        # Read back from the files: `faceflow identify` on them must give the same answers.
-        answers = self._analyzer.analyze_many(saved(), select="largest")
-        for count, (_, found) in enumerate(answers):
-            row = rows[taken[count]]
-            rows[taken[count]] = self._answered(row, found, thresholds.get(row.cover))
-            tell(count, len(asked))
-        tell(len(asked), len(asked))
-        return [rows[place] for place in sorted(rows)]
-
-    def _cover(self, query: Query, name: str) -> Path:
-        """Cover a photo and save it."""
-        image = cover_photo(query.photo, query.cover, self._analyzer, seed=_QUERY_SEED)
-        file_path = self._place / "queries" / f"{name}.jpg"
-        with atomic_write(file_path) as file:
-            file.write(as_jpeg(image))
-        return file_path
-
-    def _answered(
-        self, row: DemoRow, found: list[Face] | FaceflowError, threshold: float | None
-    ) -> DemoRow:
-        if isinstance(found, FaceflowError):
-            return replace(row, error=found)
-        matches = self._search(found[0], threshold)
-        folder = self._place / "flows"
-        report = write_report(
-            folder, row.query, found[0], matches, self._gallery, self._options, top=_ON_PAGE
-        )
-        return replace(row, matches=matches, report=report)
-
-    def _search(self, face: Face, threshold: float | None) -> Matches:
-        return identify(face.features, self._gallery, options=self._options, threshold=threshold)[0]
+    scores: dict[str, list[float]] = defaultdict(list)
+    answers = identifier.identify_many(covered(), select="largest")
+    for place, (_, faces) in enumerate(answers):
+        if isinstance(faces, FaceflowError):
+            continue
+        photo, cover = taken[place]
+        others = [match.score for match in faces[0].people if match.person != photo.person]
+        scores[cover] += others[:1]
+    return {cover: float(np.quantile(found, _PASSED)) for cover, found in scores.items() if found}
 
 
-def _query_name(query: Query, taken: set[str]) -> str:
-    """The photo's own name, with the person's where that does not hold it; not a taken one."""
+def ask(
+    queries: Sequence[Query],
+    identifier: Identifier,
+    place: Path,
+    thresholds: dict[str, float],
+    tell: Tell,
+) -> list[DemoRow]:
+    """Cover the photos that are not yet, save them, identify them and write the reasons.
+
+    Args:
+        queries: whom to ask about.
+        identifier: with everyone enrolled.
+        place: gets the covered photos in ``queries`` and the reasons in ``flows``.
+        thresholds: from :func:`thresholds_for`.
+        tell: told (done, all).
+    """
+    rows: list[DemoRow] = []
+    taken: set[str] = set()
+    for query in queries:
+        name = unused_name(_query_name(query), taken)
+        rows.append(_asked(name, query, identifier, place, thresholds.get(query.cover)))
+        tell(len(rows), len(queries))
+    return rows
+
+
+def _asked(
+    name: str, query: Query, identifier: Identifier, place: Path, threshold: float | None
+) -> DemoRow:
+    """One query, covered, identified and explained, as far as that goes."""
+    photo = query.photo
+    row = DemoRow(name, photo.path, None, query.cover, photo.person, query.enrolled)
+    try:
+        covered = photo.path if query.covered else _cover(query, name, identifier, place)
+        row = replace(row, covered=covered)
+        # From the file: `faceflow identify` on it must give the same answer.
+        (face,) = identifier.identify(covered, select="largest", threshold=threshold)
+    except (ImageError, NoFaceError) as error:
+        return replace(row, error=error)
+    reasons = replace(face.explain(top=_ON_PAGE), query=name)
+    return replace(row, matches=face.matches, report=reasons.save_report(place / "flows", name))
+
+
+def _cover(query: Query, name: str, identifier: Identifier, place: Path) -> Path:
+    """Cover a photo and save it."""
+    image = cover_photo(query.photo, query.cover, identifier.analyzer.detector, seed=_QUERY_SEED)
+    path = place / "queries" / f"{name}.jpg"
+    with atomic_write(path) as file:
+        file.write(as_jpeg(image))
+    return path
+
+
+def _query_name(query: Query) -> str:
+    """The photo's own name, with the person's where that does not hold it."""
     stem, person = query.photo.path.stem, query.photo.person
     if query.covered:
         return stem
-    text = stem if stem.startswith(person) else f"{person} {stem}"
-    name = f"{file_name(text)}-{query.cover}"
-    # Some file systems take upper and lower case for the same.
-    folded = {other.casefold() for other in taken}
-    names = (name if n == 1 else f"{name}-{n}" for n in itertools.count(1))
-    return next(free for free in names if free.casefold() not in folded)
+    return f"{file_name(stem if stem.startswith(person) else f'{person} {stem}')}-{query.cover}"
 
 
 def _spread(photos: Sequence[Photo]) -> list[tuple[Photo, str]]:

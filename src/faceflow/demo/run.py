@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faceflow.analyzer import FaceAnalyzer
 from faceflow.demo.material import shipped_photos, split_photos
 from faceflow.demo.page import demo_page
-from faceflow.demo.questions import Asker, Tell
+from faceflow.demo.questions import Tell, ask, thresholds_for
 from faceflow.demo.results import FORMAT, DemoResult, to_json
 from faceflow.errors import InputError
-from faceflow.gallery import Gallery
-from faceflow.gallery.enrolment import enroll_photos
+from faceflow.faces.detectors import Detector
+from faceflow.identifier import Identifier
+from faceflow.models import open_analyzer
+from faceflow.networks import FaceNetwork
 from faceflow.system.files import atomic_write
+
+_LOG = logging.getLogger("faceflow")
 
 Progress = Callable[[str, int, int], None]
 """Called with (step, done, total)."""
@@ -30,10 +34,14 @@ def run_demo(
     photos: str | Path | None = None,
     *,
     output: str | Path = "demo-output",
-    analyzer: FaceAnalyzer | None = None,
+    network: str | FaceNetwork | None = None,
+    detector: str | Detector | None = None,
     people: int = 12,
     strangers: int = 4,
     max_queries: int = 24,
+    threads: int | None = None,
+    offline: bool = False,
+    tell: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> DemoResult:
     """Enroll people, identify covered photos of them, and write down why.
@@ -48,7 +56,7 @@ def run_demo(
             of people, who are not real, and of some strangers who are not enrolled.
         output: gets the gallery, covered photos, flow pictures and pages; made when missing,
             and emptied first if it is from an earlier demo.
-        analyzer: default: the default network and detector.
+        network, detector, threads, offline, tell: as for :class:`faceflow.Identifier`.
         people, strangers: how many of those who come with faceflow; there are 12 and 4.
         max_queries: at most this many queries; the rest is counted in ``left_out``.
         progress: told about each step.
@@ -64,29 +72,27 @@ def run_demo(
         )
     steps = _Steps(progress)
     place = Path(output)
-    analyzer = analyzer or FaceAnalyzer()
     # First everything that can be refused, then the old output goes.
     given = None if photos is None else split_photos(Path(photos))
-    network = analyzer.network
+    analyzer = open_analyzer(
+        network, detector, threads=threads, offline=offline, tell=tell or _LOG.warning
+    )
     _make_room(place)
     with steps.timed("photos"):
         material = given or shipped_photos(place, people=people, strangers=strangers)
-    with Gallery.open_or_create(place / GALLERY, network) as gallery:
+    with Identifier(
+        place / GALLERY, network=analyzer.network, detector=analyzer.detector, threads=threads
+    ) as identifier:
         with steps.timed("enroll"):
-            enrolment = enroll_photos(
-                material.listing,
-                gallery,
-                analyzer,
-                progress=steps.of("enrolling"),
-            )
-        options = gallery.options()
-        asker = Asker(place, gallery, analyzer, options)
+            enrolment = identifier.enroll(material.listing, progress=steps.of("enrolling"))
         with steps.timed("thresholds"):
-            thresholds = asker.thresholds(material.listing.photos, steps.of("setting thresholds"))
+            thresholds = thresholds_for(
+                material.listing.photos, identifier, steps.of("setting thresholds")
+            )
         asked = material.queries
         with steps.timed("identify"):
-            rows = asker.ask(asked[:max_queries], thresholds, steps.of("identifying"))
-        stats = gallery.stats()
+            rows = ask(asked[:max_queries], identifier, place, thresholds, steps.of("identifying"))
+        options, stats = identifier.options(), identifier.gallery.stats()
     result = DemoResult(
         photos=place / "people" if photos is None else Path(photos),
         synthetic=given is None,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -112,6 +113,15 @@ def figure(lab: Laboratory, name: str, experiment: Experiment, *, count: int = 4
             todo="take more people, another cover or another alpha",
         )
     return [_flow(ranked, n, own=name == "S4") for n in chosen[:count]]
+
+
+def check_figure(name: str, path: Path) -> None:
+    """Raise InputError unless there is such a figure and it is written to such a file."""
+    if name not in FIGURES:
+        raise InputError(f"there is no figure {name!r}", todo=f"choose one of {', '.join(FIGURES)}")
+    wanted = ".svg" if name == "S3" else ".png"
+    if path.suffix.lower() != wanted:
+        raise InputError(f"figure {name} is written as {wanted}", todo=f"name a {wanted} file")
 
 
 def sweep_chart(bench: Bench, experiments: Sequence[Experiment]) -> str:

@@ -147,7 +147,9 @@ def ablation(bench: Bench, kind: str, base: Experiment) -> Table:
         FaceflowError: nothing could be measured; the first reason.
     """
     if kind not in ABLATIONS:
-        raise InputError(f"there is no ablation {kind!r}", todo=f"choose {', '.join(ABLATIONS)}")
+        raise InputError(
+            f"there is no ablation {kind!r}", todo=f"choose one of {', '.join(ABLATIONS)}"
+        )
     if kind == "grid" and (base.options.patches != "raw" or base.options.visible_share > 0):
         # Contributions to the embedding are known on the network's own grid alone.
         base = base.compared(patches="raw", visible_share=0.0)

@@ -12,10 +12,18 @@ from faceflow.evaluation.experiment import Experiment, Row, Table
 from faceflow.evaluation.paper import NOTES, SOURCE, PaperRow, paper_table
 from faceflow.evaluation.verification_run import PAIRS
 from faceflow.faces import detectors as detection
-from faceflow.matching.options import MatchOptions
+from faceflow.matching.options import Changes, MatchOptions
 
 PAPER_ALPHA = 0.7
 """Share of the EMD in the paper's out-of-distribution tables."""
+PAPER_WAY: Changes = {
+    "alpha": PAPER_ALPHA,
+    "weighting": "apc",
+    "k": 100,
+    "patches": "raw",
+    "visible_share": 0.0,
+}
+"""How the paper compares faces."""
 PAPER_NETWORKS = {"ArcFace": "arcface", "CosFace": "cosface", "FaceNet": "facenet"}
 """The paper's name of a network -> ours."""
 

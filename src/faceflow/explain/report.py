@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import re
 import unicodedata
@@ -24,6 +25,8 @@ from faceflow.matching.identification import Matches
 from faceflow.matching.options import MatchOptions
 from faceflow.system.files import atomic_write
 
+ENDINGS = (".html", ".png", ".json")
+"""Of files that reasons can be written to."""
 TOP = 5
 """How many people a page shows unless it is said otherwise."""
 
@@ -127,8 +130,12 @@ class Reasons:
             ],
         }
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, lines: bool = False) -> Path:
         """Write it as the file's ending says: ``.html``, ``.png`` (the best match) or ``.json``.
+
+        Args:
+            path: the file, replaced if there is one.
+            lines: as for :meth:`picture`.
 
         Returns:
             The path. The file appears whole or not at all; its folder is made when missing.
@@ -137,7 +144,7 @@ class Reasons:
             InputError: another ending, the file cannot be written, or no match to draw.
         """
         place = Path(path)
-        content = self._content(place)
+        content = self._content(place, lines)
         try:
             with atomic_write(place) as file:
                 file.write(content)
@@ -149,17 +156,39 @@ class Reasons:
             ) from error
         return place
 
-    def _content(self, place: Path) -> bytes:
+    def save_report(self, folder: str | Path, name: str) -> Report:
+        """Write ``FOLDER/NAME.html`` about all matches and ``FOLDER/NAME.png`` about the best.
+
+        Args:
+            folder: made when missing; files of the same names are replaced.
+            name: becomes the files' names by :func:`file_name`.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        stem = Path(folder) / file_name(name)
+        # Not with_suffix: a name may hold what looks like one.
+        page = self.save(f"{stem}.html")
+        return Report(self.save(f"{stem}.png") if self.rows else None, page)
+
+    def _content(self, place: Path, lines: bool) -> bytes:
+        check_ending(place)
         match place.suffix.lower():
             case ".html":
                 return self.page().encode("utf-8")
             case ".png":
                 file = io.BytesIO()
                 # The default compression takes twice as long.
-                self.picture().save(file, "PNG", compress_level=4)
+                self.picture(lines=lines).save(file, "PNG", compress_level=4)
                 return file.getvalue()
-            case ".json":
+            case _:
                 return json.dumps(self.to_json(), allow_nan=False).encode("ascii")
+
+
+def check_ending(path: str | Path) -> None:
+    """Raise InputError unless reasons can be written to a file of that name."""
+    place = Path(path)
+    if place.suffix.lower() not in ENDINGS:
         raise InputError(
             f"reasons cannot be written as {place.name!r}",
             todo="end the file's name in .html, .png or .json",
@@ -197,36 +226,6 @@ def reasons_for(
         network=gallery.header.network_name,
         k=options.k,
     )
-
-
-def write_report(
-    folder: str | Path,
-    name: str,
-    query: Face,
-    matches: Matches,
-    gallery: Gallery,
-    options: MatchOptions,
-    *,
-    top: int = TOP,
-    title: str = "",
-) -> Report:
-    """Explain one answer: ``FOLDER/NAME.png`` for the best person, ``FOLDER/NAME.html`` for more.
-
-    Args:
-        folder: made when missing; files of the same names are replaced.
-        name: becomes the files' names by :func:`file_name`.
-        query, matches, gallery, options, top: as for :func:`reasons_for`.
-        title: how the page calls the query; ``name`` when empty.
-
-    Raises:
-        InputError: the folder cannot be written.
-        GalleryError: a matched face was removed meanwhile.
-    """
-    reasons = reasons_for(query, matches, gallery, options, name=title or name, top=top)
-    stem = Path(folder) / file_name(name)
-    # Not with_suffix: a name may hold what looks like one.
-    page = reasons.save(f"{stem}.html")
-    return Report(reasons.save(f"{stem}.png") if reasons.rows else None, page)
 
 
 def _rows(
@@ -286,3 +285,18 @@ def file_name(text: str) -> str:
         return kept
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     return f"{kept}-{digest}" if kept else digest
+
+
+def unused_name(stem: str, taken: set[str]) -> str:
+    """The stem, or ``stem-2`` and so on where that is taken; it is taken from now on.
+
+    Upper and lower case are the same here, because some file systems take them for the same.
+
+    Args:
+        stem: the name wanted.
+        taken: names in use, casefolded; gets the new one.
+    """
+    names = (stem if n == 1 else f"{stem}-{n}" for n in itertools.count(1))
+    name = next(name for name in names if name.casefold() not in taken)
+    taken.add(name.casefold())
+    return name

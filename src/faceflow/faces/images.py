@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from faceflow.faces.photo_limits import (
     too_costly,
     too_many_pixels,
 )
-from faceflow.system.files import files_below, read_regular
+from faceflow.system.files import Unreadable, files_below, read_regular
 
 ImageSource = str | Path | bytes | Image.Image | UInt8
 """A file's path, a file's bytes, a Pillow image or an array; see :func:`load_image`."""
@@ -106,18 +106,51 @@ def content_hash(source: ImageSource) -> str:
     return hashlib.sha256(read_photo(source)).hexdigest()
 
 
-def iter_images(folder: str | Path) -> list[Path]:
+def iter_images(folder: str | Path, *, unreadable: Unreadable | None = None) -> list[Path]:
     """Paths of the photos in a folder and its subfolders, sorted; told by their endings.
 
     Hidden files and folders are left out, links to folders are not followed. What is called
     like a photo and is none, a pipe for instance, is listed: reading it is an error that names
     it. A folder without photos gives an empty list.
 
+    Args:
+        folder: where to look.
+        unreadable: told of a subfolder that cannot be listed, and the others go on; without it
+            that is an error.
+
     Raises:
         ImageError: the folder is missing or cannot be listed.
     """
-    found = files_below(folder, error=ImageError)
+    found = files_below(folder, error=ImageError, unreadable=unreadable)
     return sorted(path for path in found if path.suffix.lower() in SUFFIXES)
+
+
+def expand(sources: Iterable[str | Path], *, unreadable: Unreadable | None = None) -> list[Path]:
+    """Photos as they are, each folder as the photos in it, in the order given.
+
+    Args:
+        sources: paths of photos, which are not looked at, and of folders.
+        unreadable: as for :func:`iter_images`.
+
+    Raises:
+        InputError: a folder without photos.
+        ImageError: a folder cannot be listed.
+    """
+    found: list[Path] = []
+    for source in map(Path, sources):
+        if not source.is_dir():
+            found.append(source)
+            continue
+        closed: dict[Path, FaceflowError] = {}
+        below = iter_images(source, unreadable=closed.__setitem__)
+        if not below and not closed:
+            raise InputError(f"There are no photos in {source}", todo="give another folder")
+        for place, error in closed.items():
+            if unreadable is None:
+                raise error
+            unreadable(place, error)
+        found += below
+    return found
 
 
 def source_name(source: object) -> str:

@@ -121,15 +121,19 @@ def list_photos(sources: Iterable[str | Path], *, person: str | None = None) -> 
 
 
 def _tree(folder: Path, person: str | None) -> Listing:
-    paths = iter_images(folder)
-    if not paths:
+    skipped: list[Skip] = []
+    paths = iter_images(
+        folder, unreadable=lambda place, error: skipped.append(Skip(place, person, error))
+    )
+    if not paths and not skipped:
         raise InputError(
             f"There are no photos in {folder}",
             todo="give a folder that holds one folder of photos per person",
         )
     if person is not None:
-        return Listing(tuple(Photo(path, person_name(person)) for path in paths))
-    photos, skipped = [], []
+        photos = [Photo(path, person_name(person)) for path in paths]
+        return Listing(tuple(photos), tuple(skipped))
+    photos = []
     for path in paths:
         below = path.relative_to(folder).parts
         try:
@@ -138,7 +142,7 @@ def _tree(folder: Path, person: str | None) -> Listing:
             photos.append(Photo(path, person_name(below[0])))
         except InputError as error:  # also a folder whose name cannot be a person's
             skipped.append(Skip(path, None, error))
-    if not photos and any(len(skip.path.relative_to(folder).parts) < 2 for skip in skipped):
+    if not photos and any(skip.path in paths and skip.path.parent == folder for skip in skipped):
         raise InputError(
             f"The photos in {folder} lie in no person's folder",
             todo="put each person's photos into a folder with the person's name, "

@@ -129,7 +129,8 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise GalleryError(
-            f"{folder} exists already", todo="choose another folder, or ask to overwrite it"
+            f"{folder} exists already",
+            todo="choose another folder, or replace it (--force, overwrite=True)",
         )
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
     strangers = [n for n in names if n != _MANIFEST and not _PART_NAME.fullmatch(n)]

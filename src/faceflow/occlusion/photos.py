@@ -6,6 +6,7 @@ import errno
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from faceflow.arrays import Float64, UInt8
 from faceflow.errors import FaceflowError, InputError, NoFaceError
 from faceflow.faces.detectors import Detector
-from faceflow.faces.images import iter_images, load_image
+from faceflow.faces.images import expand, load_image
 from faceflow.occlusion import alter, contact_sheet, needs_landmarks
 from faceflow.occlusion.alterations import check_alterations
 from faceflow.system.files import atomic_write
@@ -82,6 +83,7 @@ def cover_photos(
         raise InputError("no cover was named", todo="name at least one")
     _require_detector(covers, detector)
     photos, there = Path(source), Path(target)
+    closed: list[Failed] = []
     if photos.is_dir():
         if there.resolve() == photos.resolve():
             raise InputError(
@@ -89,14 +91,15 @@ def cover_photos(
                 why="photos and covered copies would mix",
                 todo="write to another folder",
             )
-        found = iter_images(photos)
-        if not found:
-            raise InputError(f"There are no photos in {photos}", todo="give another folder")
+        found = expand(
+            [photos],
+            unreadable=lambda place, error: closed.append(Failed(place, covers[0], error)),
+        )
         if there.is_file():
             raise InputError(f"{there} is a file", todo="name a folder for a folder of photos")
     else:
         found = [photos]
-    return _run(photos, found, there, covers, detector, seed)
+    return chain(closed, _run(photos, found, there, covers, detector, seed))
 
 
 def _run(

@@ -14,13 +14,15 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from faceflow.errors import FaceflowError, InputError
 
 PathLike = str | os.PathLike[str]
+Unreadable = Callable[[Path, FaceflowError], None]
+"""Told of a folder that cannot be listed, and why."""
 
 LIST_LIMIT = 64 * 2**20
 """Most bytes of a list, table or description that are read: about a million rows."""
@@ -199,26 +201,47 @@ def is_regular(path: PathLike) -> bool:
     return False
 
 
-def files_below(folder: PathLike, *, error: type[FaceflowError] = InputError) -> Iterator[Path]:
+def files_below(
+    folder: PathLike,
+    *,
+    error: type[FaceflowError] = InputError,
+    unreadable: Unreadable | None = None,
+) -> Iterator[Path]:
     """Everything in a folder and its subfolders that is not a folder, in no order.
 
     Hidden files and folders are left out; links to folders are not followed, so that no circle
     of links has no end. Pipes and devices are among the paths: opening one refuses it.
 
+    Args:
+        folder: where to look.
+        error: the class of what is raised.
+        unreadable: told of a subfolder that cannot be listed, and the others go on; None raises.
+
     Raises:
         FaceflowError: of the class ``error``: a folder is missing or cannot be listed.
     """
     waiting = [Path(folder)]  # no recursion: a stranger's folders may be a thousand deep
+    top = waiting[0]
     while waiting:
         place = waiting.pop()
-        with _explained(place, "folder", error):
-            for entry in sorted(place.iterdir()):
-                if entry.name.startswith("."):
-                    continue
-                if not entry.is_dir():
-                    yield entry
-                elif not entry.is_symlink():
-                    waiting.append(entry)
+        files: list[Path] = []
+        folders: list[Path] = []
+        try:
+            with _explained(place, "folder", error):
+                for entry in sorted(place.iterdir()):
+                    if entry.name.startswith("."):
+                        continue
+                    if not entry.is_dir():
+                        files.append(entry)
+                    elif not entry.is_symlink():
+                        folders.append(entry)
+        except FaceflowError as problem:
+            if unreadable is None or place == top:
+                raise
+            unreadable(place, problem)
+            continue
+        yield from files
+        waiting += folders
 
 
 def size_text(count: float) -> str:

@@ -13,7 +13,7 @@ from faceflow import __version__
 from faceflow.evaluation.experiment import IdentificationResult, Report, VerificationResult
 from faceflow.evaluation.report.plots import Series, chart
 from faceflow.evaluation.report.texts import about, cells, headings
-from faceflow.pages import printable, template
+from faceflow.pages import template
 
 T = TypeVar("T")
 # How many experiments a chart shows: more lines could not be told apart.
@@ -37,16 +37,16 @@ def html_report(report: Report, pictures: Sequence[Picture] = ()) -> str:
             of research sets must not be.
     """
     return template("faceflow.evaluation.report", "page.html.j2").render(
-        title=printable(report.title),
-        command=printable(report.command),
-        about=[printable(line) for line in about(report)],
+        title=report.title,
+        command=report.command,
+        about=about(report),
         tables=[_table(report, n) for n in range(len(report.tables))],
         charts=_charts(report),
         pictures=[
             {
                 "source": Markup("data:image/png;base64,")
                 + base64.b64encode(p.png).decode("ascii"),
-                "caption": printable(p.caption),
+                "caption": p.caption,
             }
             for p in pictures
         ],
@@ -60,17 +60,17 @@ def _table(report: Report, place: int) -> dict[str, Any]:
     rows = [
         {
             # A number and its interval apart, so that the page can set the latter small.
-            "cells": [printable(cell).partition(" [") for cell in cells(table, row)],
+            "cells": [cell.partition(" [") for cell in cells(table, row)],
             "missing": bool(row.missing),
         }
         for row in table.rows
     ]
     return {
-        "title": printable(table.title),
+        "title": table.title,
         "heads": heads,
         "labels": len(table.columns),
         "rows": rows,
-        "notes": [printable(note) for note in table.notes],
+        "notes": table.notes,
     }
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from faceflow.pages import printable
+
 WIDTH, HEIGHT = 520, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 46
 # Told apart by lightness and dash too, for those who do not see the hues.
@@ -48,7 +50,7 @@ def chart(
     legend = 20 * len(shown) + 4
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT + legend}" role="img" '
-        f'aria-label="{escape(y_title)} against {escape(x_title)}">'
+        f'aria-label="{_text(y_title)} against {_text(x_title)}">'
     ]
     for value, at in y_axis.ticks():
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{at}" y2="{at}"/>')
@@ -66,9 +68,9 @@ def chart(
     middle = (_TOP + HEIGHT - _BOTTOM) / 2
     parts.append(
         f'<text class="axis" x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 10}" '
-        f'text-anchor="middle">{escape(x_title)}</text>'
+        f'text-anchor="middle">{_text(x_title)}</text>'
         f'<text class="axis" transform="translate(15 {middle}) rotate(-90)" '
-        f'text-anchor="middle">{escape(y_title)}</text>'
+        f'text-anchor="middle">{_text(y_title)}</text>'
     )
     for place, (one, points) in enumerate(shown):
         colour = COLOURS[one.colour % len(COLOURS)]
@@ -83,7 +85,7 @@ def chart(
         parts.append(
             f'<line class="line" x1="{_LEFT}" x2="{_LEFT + 30}" y1="{row - 4}" y2="{row - 4}" '
             f"{style}/>"
-            f'<text class="tick" x="{_LEFT + 38}" y="{row}">{escape(one.name)}</text>'
+            f'<text class="tick" x="{_LEFT + 38}" y="{row}">{_text(one.name)}</text>'
         )
     return "".join([*parts, "</svg>"])
 
@@ -133,3 +135,7 @@ class _Axis:
         places = [self._low + n * self._step for n in range(count + 1)]
         values = [10**place if self.log else place for place in places]
         return [(f"{value:.6g}", self.at(value)) for value in values]
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))
