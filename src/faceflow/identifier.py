@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +49,7 @@ from faceflow.matching.options import Changes, MatchOptions, options_for
 from faceflow.matching.transport import Sinkhorn
 from faceflow.matching.verification import Verification, verify
 from faceflow.networks import FaceNetwork
+from faceflow.weights.devices import Device, resolve
 
 _LOG = logging.getLogger("faceflow")
 
@@ -232,13 +234,17 @@ class Identifier:
         best_faces: score a person by the mean of this many of their best faces.
         threads: CPU threads for finding, embedding and comparing faces, by what is loaded here;
             None: one per physical core. No result depends on it.
+        device: where the network and detector loaded here run: "cpu", "cuda", or "auto", which
+            takes cuda where it works and tells the log ("faceflow") what it took and why; default:
+            the environment variable FACEFLOW_DEVICE, and cpu without it.
         readonly: never write to the gallery; it must exist.
         offline: fetch no weights; the environment variable FACEFLOW_OFFLINE does the same.
 
     Raises:
         GalleryError: the gallery is damaged, or in use, or missing with ``readonly``.
         GalleryMismatchError: it was made for another network, or aligned by another detector.
-        InputError: an unknown network or detector, or an option out of range.
+        InputError: an unknown network, detector or device, or an option out of range.
+        DeviceError: the device is not there; the error names what is missing.
     """
 
     def __init__(
@@ -251,6 +257,7 @@ class Identifier:
         threshold: float | None = None,
         best_faces: int = 1,
         threads: int | None = None,
+        device: str | None = None,
         readonly: bool = False,
         offline: bool = False,
     ) -> None:
@@ -259,6 +266,7 @@ class Identifier:
         self._threshold = threshold
         self._best_faces = best_faces
         self._threads = threads
+        self._device = resolve(device)
         self._readonly = readonly
         self._offline = offline or _offline_by_environment()
         self._lock = threading.RLock()
@@ -281,7 +289,7 @@ class Identifier:
         gallery = Gallery.open(self.path, readonly=self._readonly)
         try:
             if self._network is not None:
-                gallery.require_network(_network(self._network, self._threads))
+                gallery.require_network(_network(self._network, self._threads, self._device))
             if self._detector is not None:
                 gallery.require_alignment(_alignment(self._detector))
         except FaceflowError:
@@ -337,12 +345,14 @@ class Identifier:
         if detector in {model.name for model in detectors.MODELS}:
             wanted.append(str(detector))
         models.ensure(*wanted, offline=self._offline, tell=_LOG.warning)
-        loaded = _network(network, self._threads)
+        loaded = _network(network, self._threads, self._device)
         if gallery is not None:
             gallery.require_network(loaded)
         if isinstance(detector, str):
-            return FaceAnalyzer(loaded, alignment=detector, threads=self._threads)
-        return FaceAnalyzer(loaded, detector)
+            return FaceAnalyzer(
+                loaded, alignment=detector, threads=self._threads, device=self._device
+            )
+        return FaceAnalyzer(loaded, detector, threads=self._threads)
 
     def options(self, **changes: Unpack[Changes]) -> MatchOptions:
         """How faces are compared here, with changes: ``people.options(alpha=0.5, k=200)``.
@@ -518,20 +528,22 @@ class Identifier:
         """Who is in each of many photos? One that fails gives its error and stops nothing.
 
         Args:
-            photos: taken one by one, so a generator is fine; memory holds a few at a time.
+            photos: taken as needed, so a generator is fine; how many memory holds is said at
+                :meth:`faceflow.analyzer.FaceAnalyzer.analyze_many`.
             select, whole_image, options, threshold, best_faces: as for :meth:`identify`.
 
         Yields:
             Each photo, in order, with its faces, or with the ImageError or NoFaceError it gave.
         """
         _ = self.gallery
-        for photo, found in self.analyzer.analyze_many(
-            photos, select=select, whole_image=whole_image
-        ):
-            if isinstance(found, FaceflowError):
-                yield photo, found
-            else:
-                yield photo, self._answer(photo, found, options, threshold, best_faces)
+        with closing(
+            self.analyzer.analyze_many(photos, select=select, whole_image=whole_image)
+        ) as answers:
+            for photo, found in answers:
+                if isinstance(found, FaceflowError):
+                    yield photo, found
+                else:
+                    yield photo, self._answer(photo, found, options, threshold, best_faces)
 
     def _answer(
         self,
@@ -619,9 +631,11 @@ class Identifier:
         return f"<Identifier {self.path}, {header.network_name}, faces by {header.alignment}>"
 
 
-def _network(network: str | FaceNetwork, threads: int | None) -> FaceNetwork:
-    """The network; its graph is read when it first runs."""
-    return networks.load_network(network, threads=threads) if isinstance(network, str) else network
+def _network(network: str | FaceNetwork, threads: int | None, device: Device) -> FaceNetwork:
+    """The network; its graph is opened when it first runs."""
+    if isinstance(network, str):
+        return networks.load_network(network, threads=threads, device=device)
+    return network
 
 
 def _alignment(detector: str | Detector) -> str:

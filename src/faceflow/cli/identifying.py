@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,7 +144,7 @@ def identify(
         errors: list[FaceflowError] = []
         shown: list[Answer] = []
         pages = 0
-        with progress("identifying") as advance:
+        with progress("identifying") as advance, contextlib.closing(answers):
             advance(0, len(sources))
             for done, photo_answers in enumerate(answers, start=1):
                 for answer in photo_answers:
@@ -191,7 +192,7 @@ def _identify(
     whole_image: WholeImage,
     explain: Path | None,
     top: int,
-) -> Iterator[list[Answer]]:
+) -> Generator[list[Answer], None, None]:
     """The answers of each photo in turn: one per face, or one failure."""
     from faceflow.explain.report import write_report
     from faceflow.features import FaceFeatures

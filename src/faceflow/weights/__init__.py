@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_member, pull_members
-from faceflow.weights.fork_safe import ForkSafeSession
+from faceflow.weights.fork_safe import ForkSafeSession, calling_thread_alone
 from faceflow.weights.pulling import import_checkpoint, pull
 from faceflow.weights.registry import (
     ModelFile,
@@ -41,6 +41,7 @@ __all__ = [
     "Tensors",
     "TrainedHere",
     "WheelFile",
+    "calling_thread_alone",
     "fit",
     "import_checkpoint",
     "load_graphs",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from faceflow.errors import InputError
+from faceflow.errors import DeviceError, InputError
 from faceflow.faces.detectors.detector import Detection, Detector
 from faceflow.faces.detectors.fan import FanDetector
 from faceflow.faces.detectors.models import MTCNN
 from faceflow.faces.detectors.mtcnn import MtcnnDetector
 from faceflow.weights import ModelFile, load_graphs
+from faceflow.weights.devices import resolve
 
 DEFAULT = "mtcnn"
 ALIGNMENTS = ("mtcnn", "fan-2d", "fan-3d")
@@ -16,21 +17,32 @@ MODELS: tuple[ModelFile, ...] = (MTCNN,)
 """The detectors as the model registry sees them."""
 
 
-def load_detector(name: str = DEFAULT, *, threads: int | None = None) -> Detector:
+def load_detector(
+    name: str = DEFAULT, *, threads: int | None = None, device: str | None = None
+) -> Detector:
     """Load a detector from the cache.
 
     Args:
         name: one of :data:`ALIGNMENTS`: "mtcnn", or "fan-2d" and "fan-3d", which need an extra.
         threads: CPU threads for one call; None: one per physical core.
+        device: "cpu", "cuda" or "auto", see :func:`faceflow.weights.devices.resolve`. FAN runs on
+            the CPU, and refuses cuda.
 
     Raises:
-        InputError: unknown name, or ``threads`` below 1.
+        InputError: unknown name or device, or ``threads`` below 1.
         WeightsError: not pulled yet or damaged; the error holds the command to run.
         MissingExtraError: FAN is asked for and its package is not installed.
+        DeviceError: the device is not there, or the detector does not run on it.
     """
     check_alignment(name)
+    chosen = resolve(device)
     if name == MTCNN.name:
-        return MtcnnDetector(load_graphs(MTCNN), threads=threads)
+        return MtcnnDetector(load_graphs(MTCNN), threads=threads, device=chosen)
+    if chosen != "cpu":
+        raise DeviceError(
+            f"The detector {name} runs on the CPU alone",
+            todo=f"use the device cpu, or the detector {DEFAULT}",
+        )
     return FanDetector("2d" if name == "fan-2d" else "3d")
 
 
