@@ -73,10 +73,13 @@ def states() -> list[ModelState]:
 
 
 def ensure(*names: str, offline: bool, tell: Callable[[str], None]) -> None:
-    """Fetch those of the models that are not ready, saying before what comes from where.
+    """Fetch those of the models that are not there, saying before what comes from where.
+
+    Who loads them next has every byte compared; here only the sizes of their files are looked at,
+    or each command would read them twice.
 
     Args:
-        names: models, each checked to the last byte.
+        names: models.
         offline: fetch nothing; a model that is not ready is an error.
         tell: told, in one line a model, what is fetched and under which terms.
 
@@ -84,6 +87,8 @@ def ensure(*names: str, offline: bool, tell: Callable[[str], None]) -> None:
         WeightsError: offline, only a user can supply it, or the fetch failed.
     """
     for name in names:
+        if weights.glance(find(name)) is Status.READY:
+            continue
         state = verify(name)
         if state.status is Status.READY:
             continue
