@@ -134,6 +134,9 @@ def rounds(
         points = largest(found).landmarks if found else wanted.points
         crops.append(align(picture, points, wanted)[None])
 
+    def embed(crop: UInt8) -> None:
+        analyzer.network.run(analyzer.network.scale(crop))
+
     def enroll(number: int) -> None:
         place = folder / f"round-{number}.faceflow"
         with Gallery.open_or_create(place, analyzer.network) as gallery:
@@ -142,7 +145,7 @@ def rounds(
     with ThreadPoolExecutor(threads) as pool:
         runs: dict[str, Callable[[int], None]] = {
             "detector": lambda _: alone(analyzer.detector.detect, pictures, pool),
-            "network": lambda _: alone(analyzer.network.embed, crops, pool),
+            "network": lambda _: alone(embed, crops, pool),
             "enroll": enroll,
         }
         for number in range(count + 1):
