@@ -23,6 +23,8 @@ VARIABLE = "FACEFLOW_DEVICE"
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+# ONNX Runtime's levels of logging; the second is its default.
+_FATAL, _WARNING = 4, 2
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu")
 # The two packages share a folder, so one that is installed over the other has to be put back.
 REPAIR = (
@@ -72,11 +74,14 @@ def why_no_cuda() -> DeviceError | None:
     if _CUDA not in onnxruntime.get_available_providers():
         return DeviceError("The device cuda cannot be used", why=_wrong_build(), todo=_todo())
     said = preload()
+    onnxruntime.set_default_logger_severity(_FATAL)  # the error says it in plain words
     try:
         session = onnxruntime.InferenceSession(_trial(), _quiet(), **providers("cuda"))
         session.run(None, {"x": np.ones(1, np.float32)})
     except Exception as error:  # ONNX Runtime raises many unrelated types
         return _unusable(str(error), said)
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNING)
     return None if _CUDA in session.get_providers() else _unusable("", said)
 
 
@@ -154,7 +159,7 @@ def _quiet() -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options.log_severity_level = _FATAL
     return options
 
 
