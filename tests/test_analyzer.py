@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,20 @@ from PIL import Image
 from drawn_people import identity, portrait
 from faceflow.analyzer import Face, FaceAnalyzer, fit
 from faceflow.arrays import UInt8
-from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
+from faceflow.errors import (
+    DeviceError,
+    FaceflowError,
+    ImageError,
+    InputError,
+    NoFaceError,
+    WeightsError,
+)
 from faceflow.evaluation.metrics.pairs import fold_accuracy
 from faceflow.faces.alignment import TEMPLATES, align
 from faceflow.faces.detectors import Detection
 from faceflow.features import FaceFeatures
 from faceflow.networks import FaceNetwork
+from faceflow.weights import fork_safe
 
 
 class Planted:
@@ -48,6 +57,8 @@ class Counting:
     def __init__(self, network: FaceNetwork) -> None:
         self.spec = network.spec
         self.digest = network.digest
+        self.threads: int | None = 2
+        self.batch_size = 1
         self.batches: list[int] = []
 
     def embed(self, crops: UInt8) -> FaceFeatures:
@@ -165,11 +176,6 @@ def test_unknown_options(planted: FaceAnalyzer, options: dict[str, Any]) -> None
         next(planted.analyze_many([paint()], **options))
 
 
-def test_batch_size_must_be_positive(planted: FaceAnalyzer) -> None:
-    with pytest.raises(InputError, match="batch_size"):
-        next(planted.analyze_many([paint()], batch_size=0))
-
-
 def photos(tmp_path: Path) -> list[Any]:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
@@ -178,18 +184,23 @@ def photos(tmp_path: Path) -> list[Any]:
 
 
 def test_many_photos_in_order_and_errors_in_their_place(
-    planted: FaceAnalyzer, tmp_path: Path
+    planted: FaceAnalyzer, counting: Counting, tmp_path: Path
 ) -> None:
     given = photos(tmp_path)
     for batch_size in (1, 2, 3, 100):
-        answers = list(planted.analyze_many(given, batch_size=batch_size))
+        counting.batch_size = batch_size
+        answers = list(planted.analyze_many(given))
         assert all(a is b for (a, _), b in zip(answers, given, strict=True))
         kinds = [type(r).__name__ if isinstance(r, FaceflowError) else len(r) for _, r in answers]
         assert kinds == [1, "ImageError", 2, "NoFaceError", "ImageError", 1, "InputError", 2, 1]
 
 
-def test_many_photos_give_what_each_alone_gives(planted: FaceAnalyzer, tmp_path: Path) -> None:
-    for source, answer in planted.analyze_many(photos(tmp_path), batch_size=3):
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_many_photos_give_what_each_alone_gives(
+    planted: FaceAnalyzer, counting: Counting, tmp_path: Path, batch_size: int
+) -> None:
+    counting.batch_size = batch_size
+    for source, answer in planted.analyze_many(photos(tmp_path)):
         if isinstance(answer, FaceflowError):
             with pytest.raises(type(answer)):
                 planted.analyze(source)
@@ -197,39 +208,93 @@ def test_many_photos_give_what_each_alone_gives(planted: FaceAnalyzer, tmp_path:
         for one, other in zip(answer, planted.analyze(source), strict=True):
             np.testing.assert_array_equal(one.box, other.box)
             np.testing.assert_array_equal(one.crop, other.crop)
-            np.testing.assert_allclose(one.features.embedding, other.features.embedding)
+            np.testing.assert_array_equal(one.features.embedding, other.features.embedding)
+            assert one.among == other.among == len(answer)
 
 
-def test_faces_are_embedded_together_and_photos_taken_one_by_one(
-    planted: FaceAnalyzer, counting: Counting
+@pytest.mark.parametrize(("batch_size", "most"), [(1, 5), (4, 8)])
+@pytest.mark.parametrize("shown", [True, False], ids=["faces", "no faces"])
+def test_pictures_in_memory_are_not_taken_far_ahead(
+    planted: FaceAnalyzer, counting: Counting, batch_size: int, most: int, shown: bool
 ) -> None:
-    taken = 0
+    """Two for each thread, and those whose faces wait to be embedded together."""
+    taken, ahead = 0, []
+    counting.batch_size = batch_size
 
     def source() -> Iterator[UInt8]:
         nonlocal taken
         for _ in range(40):
             taken += 1
-            yield paint((40, 40, 100, 200))
+            yield paint((40, 40, 100, 200)) if shown else paint()
 
-    ahead = []
-    for done, _ in enumerate(planted.analyze_many(source(), batch_size=4)):
+    for done, _ in enumerate(planted.analyze_many(source())):
         ahead.append(taken - done)
-    assert counting.batches == [4] * 10
-    assert max(ahead) <= 4, "memory would grow with the number of photos"
+    assert counting.batches == ([batch_size] * (40 // batch_size) if shown else [])
+    assert max(ahead) <= most
 
 
-def test_a_long_row_of_bad_photos_does_not_pile_up(planted: FaceAnalyzer) -> None:
-    taken = 0
+def test_paths_are_taken_further_ahead_but_not_all(planted: FaceAnalyzer, tmp_path: Path) -> None:
+    Image.fromarray(paint((40, 40, 100, 200))).save(tmp_path / "one.png")
+    taken, ahead = 0, []
 
-    def source() -> Iterator[UInt8]:
+    def source() -> Iterator[Path]:
         nonlocal taken
-        for _ in range(50):
+        for _ in range(100):
             taken += 1
-            yield paint()
+            yield tmp_path / "one.png"
 
-    answers = planted.analyze_many(source(), batch_size=4)
-    assert isinstance(next(answers)[1], NoFaceError)
-    assert taken <= 4
+    for done, _ in enumerate(planted.analyze_many(source())):
+        ahead.append(taken - done)
+    assert 16 < max(ahead) <= 2 * 16 + 1
+
+
+def test_photos_are_looked_at_side_by_side_on_one_thread_each(counting: Counting) -> None:
+    """Each waits for the other, so one after the other would never end."""
+    together = threading.Barrier(2, timeout=20)
+    alone = []
+
+    class Waiting(Planted):
+        def detect(self, image: UInt8) -> list[Detection]:
+            together.wait()
+            alone.append(fork_safe._ALONE.get())
+            return super().detect(image)
+
+    waiting = FaceAnalyzer(counting, Waiting())  # type: ignore[arg-type]
+    assert len(list(waiting.analyze_many([paint((40, 40, 100, 200))] * 4))) == 4
+    assert alone == [True] * 4
+    assert not fork_safe._ALONE.get()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("error", [WeightsError("gone"), DeviceError("gone"), ZeroDivisionError()])
+def test_what_no_photo_can_be_blamed_for_ends_it(
+    counting: Counting, error: Exception, batch_size: int
+) -> None:
+    class Broken(Planted):
+        def detect(self, image: UInt8) -> list[Detection]:
+            raise error
+
+    counting.batch_size = batch_size
+    broken = FaceAnalyzer(counting, Broken())  # type: ignore[arg-type]
+    before = threading.active_count()
+    with pytest.raises(type(error)):
+        list(broken.analyze_many([paint()] * 9))
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_who_has_seen_enough_leaves_no_thread_behind(
+    planted: FaceAnalyzer, counting: Counting, batch_size: int
+) -> None:
+    counting.batch_size = batch_size
+    before = threading.active_count()
+    answers = planted.analyze_many(paint((40, 40, 100, 200)) for _ in range(1000))
+    next(answers)
+    assert threading.active_count() > before
+    answers.close()
+    assert threading.active_count() == before
+    detector: Any = planted.detector
+    assert detector.calls < 20
 
 
 def test_nothing_in_nothing_out(planted: FaceAnalyzer) -> None:
@@ -255,11 +320,14 @@ def test_the_same_person_is_closer_than_another(analyzer: FaceAnalyzer) -> None:
 
 def test_a_batch_equals_its_photos_one_by_one(analyzer: FaceAnalyzer) -> None:
     drawn = [portrait(identity(seed), size=256).image for seed in range(5)]
-    for image, answer in analyzer.analyze_many(drawn, batch_size=3):
+    for image, answer in analyzer.analyze_many(drawn):
         assert isinstance(answer, list)
         for one, alone in zip(answer, analyzer.analyze(image), strict=True):
             np.testing.assert_array_equal(one.crop, alone.crop)
-            np.testing.assert_allclose(one.features.embedding, alone.features.embedding, atol=1e-5)
+            np.testing.assert_array_equal(one.box, alone.box)
+            np.testing.assert_array_equal(one.features.embedding, alone.features.embedding)
+            np.testing.assert_array_equal(one.features.patches, alone.features.patches)
+            np.testing.assert_array_equal(one.features.norms, alone.features.norms)
 
 
 def test_a_real_photo_that_is_no_image(analyzer: FaceAnalyzer, tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, TypeVar
+from functools import cached_property, partial
+from typing import Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from faceflow.arrays import Float32, Float64, UInt8
-from faceflow.errors import FaceflowError, InputError, NoFaceError
+from faceflow.errors import DeviceError, FaceflowError, InputError, NoFaceError, WeightsError
 from faceflow.faces.alignment import Template, align, template
 from faceflow.faces.detectors import DEFAULT as DEFAULT_DETECTOR
 from faceflow.faces.detectors import Detection, Detector, check_detector, load_detector
@@ -19,13 +21,28 @@ from faceflow.faces.images import ImageSource, load_image, source_name
 from faceflow.faces.landmarks import landmark_share
 from faceflow.features import FaceFeatures, Grid, features_digest
 from faceflow.networks import FaceNetwork, load_network
+from faceflow.system.side_by_side import in_order
+from faceflow.weights import calling_thread_alone
+from faceflow.weights.session import physical_cores
 
 Select = Literal["all", "largest", "centre"]
 WholeImage = Literal["never", "fallback", "always"]
 Source = TypeVar("Source", bound=ImageSource)
+Item = TypeVar("Item")
 
 _SELECTIONS = ("all", "largest", "centre")
 _WHOLE_IMAGE = ("never", "fallback", "always")
+# Answers that wait for whoever asked, for each thread: half a second's work, while he writes.
+_AHEAD = 16
+# A picture in memory counts for as many paths of pictures: two for each thread.
+_HEAVY = 8
+
+
+class NamedPhoto(NamedTuple):
+    """A decoded photo, (H, W, 3) uint8 RGB, and what errors call it."""
+
+    pixels: UInt8
+    name: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +58,8 @@ class Face:
         features: features of this one face, with the share of its landmarks in each patch: of
             all landmarks the detector finds, and zeros when the whole image was taken.
         source: "detected", or "whole-image" when no detector vouches for it.
+        among: how many faces were found in the photo, this one included; 0 when the whole image
+            was taken.
     """
 
     box: Float64
@@ -49,6 +68,7 @@ class Face:
     crop: UInt8
     features: FaceFeatures
     source: Literal["detected", "whole-image"]
+    among: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,10 +81,15 @@ class _Pending:
     crop: UInt8
     source: Literal["detected", "whole-image"]
     share: Float32
+    among: int
 
     def face(self, features: FaceFeatures) -> Face:
         known = features.with_landmarks(self.share[None])
-        return Face(self.box, self.landmarks, self.score, self.crop, known, self.source)
+        return Face(self.box, self.landmarks, self.score, self.crop, known, self.source, self.among)
+
+
+_Found = list[_Pending] | FaceflowError
+Answer = list[Face] | FaceflowError
 
 
 class FaceAnalyzer:
@@ -75,7 +100,10 @@ class FaceAnalyzer:
         detector: the face detector, or a name from :data:`faceflow.faces.detectors.DETECTORS`,
             loaded when first needed. A gallery remembers its detector: give the name in its
             header, ``gallery.header.detector``.
-        threads: CPU threads for what is loaded here; None: one per physical core.
+        threads: CPU threads for what is loaded here, and for :meth:`analyze_many`; None: as many as
+            the network given was loaded for, else one per physical core.
+        device: for what is loaded here: "cpu", "cuda" or "auto", see
+            :func:`faceflow.weights.devices.resolve`.
 
     Examples:
         >>> import faceflow
@@ -91,6 +119,7 @@ class FaceAnalyzer:
         detector: Detector | str = DEFAULT_DETECTOR,
         *,
         threads: int | None = None,
+        device: str | None = None,
     ) -> None:
         if isinstance(detector, str):
             check_detector(detector)
@@ -98,16 +127,19 @@ class FaceAnalyzer:
         self._network = network
         self._detector = None if isinstance(detector, str) else detector
         self._threads = threads
+        self._device = device
 
     @cached_property
     def network(self) -> FaceNetwork:
         """The face network."""
-        return self._network or load_network(threads=self._threads)
+        return self._network or load_network(threads=self._threads, device=self._device)
 
     @cached_property
     def detector(self) -> Detector:
         """The face detector."""
-        return self._detector or load_detector(self.detector_name, threads=self._threads)
+        return self._detector or load_detector(
+            self.detector_name, threads=self._threads, device=self._device
+        )
 
     @property
     def digest(self) -> str:
@@ -141,9 +173,7 @@ class FaceAnalyzer:
             InputError: an unknown ``select`` or ``whole_image``.
         """
         _check_options(select, whole_image)
-        pending = self._find(image, select, whole_image)
-        features = self.embed(np.stack([one.crop for one in pending]))
-        return [one.face(features[n]) for n, one in enumerate(pending)]
+        return self._embedded(self._find(_read(image), select, whole_image))
 
     def analyze_many(
         self,
@@ -151,54 +181,134 @@ class FaceAnalyzer:
         *,
         select: Select = "all",
         whole_image: WholeImage = "never",
-        batch_size: int = 8,
-    ) -> Iterator[tuple[Source, list[Face] | FaceflowError]]:
+    ) -> Generator[tuple[Source, Answer], None, None]:
         """The faces of many photos, in order; a photo that fails gives its error and no more.
 
+        Photos are looked at side by side, one on each of ``threads``, which run ahead of the
+        answers: detector and network are called from several threads at once. What comes out for
+        a photo is what :meth:`analyze` gives for it alone, to the last bit.
+
+        Memory: a decoded photo for each thread, and 16 answers for each thread that wait to be
+        taken (a crop and 50 KB of features a face, for the default network). Of images given as
+        arrays, Pillow images or bytes two are taken ahead for each thread.
+
+        Close the iterator, or read it to the end, and its threads are gone.
+
         Args:
-            images: as for :meth:`analyze`; taken one by one, so a generator is fine.
+            images: as for :meth:`analyze`; taken as needed, so a generator is fine.
             select, whole_image: as for :meth:`analyze`.
-            batch_size: faces embedded in one go. Memory holds about that many crops.
 
         Yields:
-            Each source with its faces, or with the ImageError or NoFaceError it gave.
+            Each source with its faces, or with the ImageError, NoFaceError or InputError it gave.
+
+        Raises:
+            WeightsError, DeviceError: no photo can be looked at.
+        """
+        return self.analyze_each(images, _read, select=select, whole_image=whole_image)
+
+    def analyze_each(
+        self,
+        items: Iterable[Item],
+        read: Callable[[Item], NamedPhoto],
+        *,
+        select: Select = "all",
+        whole_image: WholeImage = "never",
+    ) -> Generator[tuple[Item, Answer], None, None]:
+        """:meth:`analyze_many` for anything that can be read into a photo.
+
+        Args:
+            items: taken on the caller's thread.
+            read: called on one of many threads. A FaceflowError it raises is the item's answer.
+            select, whole_image: as for :meth:`analyze`.
         """
         _check_options(select, whole_image)
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}", todo="give 1 or more")
-        waiting: list[tuple[Source, list[_Pending] | FaceflowError]] = []
+        find = partial(self._read_and_find, read, select, whole_image)
+        with calling_thread_alone():
+            batch = self.network.batch_size
+        threads = self._threads or self.network.threads or physical_cores()
+        answers = self._each_by_itself if batch == 1 else partial(self._in_batches, batch)
+        return answers(find, items, threads)
+
+    def _each_by_itself(
+        self, find: Callable[[Item], _Found], items: Iterable[Item], threads: int
+    ) -> Generator[tuple[Item, Answer], None, None]:
+        """Photo by photo: a thread does everything for its own."""
+
+        def work(item: Item) -> Answer:
+            with calling_thread_alone():
+                found = find(item)
+                return found if isinstance(found, FaceflowError) else self._embedded(found)
+
+        return in_order(work, items, threads=threads, ahead=_AHEAD * threads, weight=_weight)
+
+    def _in_batches(
+        self,
+        batch: int,
+        find: Callable[[Item], _Found],
+        items: Iterable[Item],
+        threads: int,
+    ) -> Generator[tuple[Item, Answer], None, None]:
+        """Threads find the faces, and the caller's embeds those of some photos in one go."""
+
+        def work(item: Item) -> _Found:
+            with calling_thread_alone():
+                return find(item)
+
+        waiting: list[tuple[Item, _Found]] = []
         faces = 0
-        for image in images:
-            try:
-                found: list[_Pending] | FaceflowError = self._find(image, select, whole_image)
-            except FaceflowError as error:
-                found = error
-            waiting.append((image, found))
-            faces += 0 if isinstance(found, FaceflowError) else len(found)
-            # Also after so many photos without a face, so that they do not pile up.
-            if max(faces, len(waiting)) >= batch_size:
-                yield from self._embed(waiting)
-                waiting, faces = [], 0
-        yield from self._embed(waiting)
+        ahead = max(_AHEAD * threads, 2 * batch)
+        with closing(
+            in_order(work, items, threads=threads, ahead=ahead, weight=_weight)
+        ) as found_ones:
+            for item, found in found_ones:
+                waiting.append((item, found))
+                faces += 0 if isinstance(found, FaceflowError) else len(found)
+                # Also after so many photos without a face, so that they do not pile up.
+                if max(faces, len(waiting)) >= batch:
+                    yield from self._embed_waiting(waiting)
+                    waiting, faces = [], 0
+            yield from self._embed_waiting(waiting)
 
-    def _embed(
-        self, waiting: list[tuple[Source, list[_Pending] | FaceflowError]]
-    ) -> Iterator[tuple[Source, list[Face] | FaceflowError]]:
-        crops = [
-            one.crop
-            for _, found in waiting
-            if not isinstance(found, FaceflowError)
-            for one in found
-        ]
-        features = iter(self.embed(np.stack(crops)) if crops else ())
-        for image, found in waiting:
+    def _embed_waiting(self, waiting: list[tuple[Item, _Found]]) -> Iterator[tuple[Item, Answer]]:
+        faces = iter(
+            self._embedded(
+                [
+                    one
+                    for _, found in waiting
+                    if not isinstance(found, FaceflowError)
+                    for one in found
+                ]
+            )
+        )
+        for item, found in waiting:
             if isinstance(found, FaceflowError):
-                yield image, found
+                yield item, found
             else:
-                yield image, [one.face(next(features)) for one in found]
+                yield item, [next(faces) for _ in found]
 
-    def _find(self, source: ImageSource, select: Select, whole_image: WholeImage) -> list[_Pending]:
-        image = load_image(source)
+    def _embedded(self, pending: list[_Pending]) -> list[Face]:
+        if not pending:
+            return []
+        features = self.embed(np.stack([one.crop for one in pending]))
+        return [one.face(features[n]) for n, one in enumerate(pending)]
+
+    def _read_and_find(
+        self,
+        read: Callable[[Item], NamedPhoto],
+        select: Select,
+        whole_image: WholeImage,
+        item: Item,
+    ) -> _Found:
+        """The faces of one photo that wait for their features, or what is wrong with the photo."""
+        try:
+            return self._find(read(item), select, whole_image)
+        except (WeightsError, DeviceError):  # no other photo could be looked at either
+            raise
+        except FaceflowError as error:
+            return error
+
+    def _find(self, photo: NamedPhoto, select: Select, whole_image: WholeImage) -> list[_Pending]:
+        image = photo.pixels
         detections = [] if whole_image == "always" else self.detector.detect(image)
         aligned_to = template(self.network.spec.template)
         if detections:
@@ -211,12 +321,13 @@ class FaceAnalyzer:
                     align(image, d.landmarks, aligned_to),
                     "detected",
                     _share(d, aligned_to, grid),
+                    len(detections),
                 )
                 for d in _choose(detections, select, image)
             ]
         if whole_image == "never":
             raise NoFaceError(
-                f"No face was found in {source_name(source)}",
+                f"No face was found in {photo.name}",
                 todo="use a photo that shows the face larger or sharper; if it is already cropped "
                 "to the face, allow the whole image",
             )
@@ -224,7 +335,15 @@ class FaceAnalyzer:
         box = np.array([0, 0, width, height], dtype=np.float64)
         crop = fit(image, self.network.spec.input_size)
         none = np.zeros(int(np.prod(self.network.spec.grid)), np.float32)
-        return [_Pending(box, None, 0.0, crop, "whole-image", none)]
+        return [_Pending(box, None, 0.0, crop, "whole-image", none, 0)]
+
+
+def _read(source: ImageSource) -> NamedPhoto:
+    return NamedPhoto(load_image(source), source_name(source))
+
+
+def _weight(item: object) -> int:
+    return _HEAVY if isinstance(item, (bytes, np.ndarray, Image.Image)) else 1
 
 
 def _share(found: Detection, aligned_to: Template, grid: Grid) -> Float32:

@@ -21,7 +21,6 @@ Verdict = Literal["ok", "note", "problem"]
 
 PACKAGES = (
     "numpy",
-    "onnxruntime",
     "onnx",
     "opencv-python-headless",
     "pillow",
@@ -77,12 +76,13 @@ def examine(*, gallery: str | Path | None = None) -> list[Check]:
         Check("python", "ok", f"{platform.python_version()} at {sys.executable}"),
         Check("system", "ok", platform.platform()),
         *(_package(name) for name in PACKAGES),
+        onnx_runtime(),
         Check("processor", "ok", _processor()),
         Check("cores", "ok", _cores()),
         Check("instructions", "ok", _instructions()),
     ]
     if not any(check.verdict == "problem" for check in checks):
-        checks += [_guarded("onnxruntime providers", _providers), _transport()]
+        checks += [_guarded("onnxruntime providers", _providers), device(), _transport()]
         checks += [_cache(), *_models()]
         if not any(check.verdict == "problem" for check in checks):
             checks.append(_guarded("self-test", _self_test))
@@ -147,6 +147,44 @@ def _providers() -> str:
     import onnxruntime
 
     return ", ".join(onnxruntime.get_available_providers())
+
+
+def onnx_runtime() -> Check:
+    """Which of its packages is installed, and whether one lies over another."""
+    from faceflow.weights import devices
+
+    found = devices.installed()
+    if not found:
+        error = MissingExtraError(
+            "onnxruntime is not installed", todo="run `pip install onnxruntime`"
+        )
+        return Check("onnxruntime", "problem", str(error), error)
+    versions = ", ".join(f"{version} ({name})" for name, version in found.items())
+    if len(found) == 1:
+        return Check("onnxruntime", "ok", versions.removesuffix(" (onnxruntime)"))
+    return Check(
+        "onnxruntime",
+        "note",
+        f"{versions}: both install into one folder, where now the files of "
+        f"{devices.in_the_folder() or 'one of them'} lie; keep one: {devices.REPAIR}",
+    )
+
+
+def device() -> Check:
+    """Where networks run when nobody says otherwise, and why not on a GPU."""
+    from faceflow.weights import devices
+
+    try:
+        chosen = devices.resolve()
+    except FaceflowError as error:
+        return Check("device", "problem", str(error), error)
+    asked = os.environ.get(devices.VARIABLE, "").strip()
+    detail = f"{chosen}, chosen by {devices.VARIABLE}={asked}" if asked else chosen
+    if asked.lower() == "auto" and (missing := devices.why_no_cuda()) is not None:
+        detail += f": {missing.why or missing.what}"
+    if not asked:
+        detail += f"; others by {devices.VARIABLE}: {', '.join(devices.CHOICES)}"
+    return Check("device", "ok", detail)
 
 
 def _transport() -> Check:

@@ -61,6 +61,12 @@ class UnsafeCheckpointError(WeightsError):
     """A checkpoint asks to run code while it is read; it was refused and nothing was executed."""
 
 
+class DeviceError(FaceflowError):
+    """A device that networks were to run on is not there; the error says what is missing."""
+
+    exit_code = 8
+
+
 class MissingExtraError(FaceflowError, ImportError):
     """An optional package is needed; the error holds the line that installs it."""
 

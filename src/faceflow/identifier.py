@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +51,7 @@ from faceflow.matching.score import prepare
 from faceflow.matching.transport import Sinkhorn
 from faceflow.matching.verification import Verification, verify
 from faceflow.networks import FaceNetwork
+from faceflow.weights.devices import Device, resolve
 
 _LOG = logging.getLogger("faceflow")
 
@@ -260,6 +262,9 @@ class Identifier:
         best_faces: score a person by the mean of this many of their best faces.
         threads: CPU threads for finding, embedding and comparing faces, by what is loaded here;
             None: one per physical core. No result depends on it.
+        device: where the network and detector loaded here run: "cpu", "cuda", or "auto", which
+            takes cuda where it works and tells the log ("faceflow") what it took and why; default:
+            the environment variable FACEFLOW_DEVICE, and cpu without it.
         readonly: never write to the gallery; it must exist.
         offline: fetch no weights; the environment variable FACEFLOW_OFFLINE does the same.
         codec: how a new gallery keeps patches, see :meth:`faceflow.Gallery.open_or_create`.
@@ -269,7 +274,8 @@ class Identifier:
     Raises:
         GalleryError: the gallery is damaged, or in use, or missing with ``readonly``.
         GalleryMismatchError: it was made for another network, or aligned by another detector.
-        InputError: an unknown network or detector, or an option out of range.
+        InputError: an unknown network, detector or device, or an option out of range.
+        DeviceError: the device is not there; the error names what is missing.
     """
 
     def __init__(
@@ -282,6 +288,7 @@ class Identifier:
         threshold: float | None = None,
         best_faces: int = 1,
         threads: int | None = None,
+        device: str | None = None,
         readonly: bool = False,
         offline: bool = False,
         codec: Literal["int8", "float32"] = "int8",
@@ -296,6 +303,7 @@ class Identifier:
         self._threshold = threshold
         self._best_faces = best_faces
         self._threads = threads
+        self._device = resolve(device)
         self._readonly = readonly
         self._offline = offline or _offline_by_environment()
         self._lock = threading.RLock()
@@ -318,7 +326,7 @@ class Identifier:
         gallery = Gallery.open(path, readonly=self._readonly)
         try:
             if self._network is not None:
-                gallery.require_network(_network(self._network, self._threads))
+                gallery.require_network(_network(self._network, self._threads, self._device))
             if self._detector is not None:
                 gallery.require_detector(_name(self._detector))
         except FaceflowError:
@@ -379,6 +387,7 @@ class Identifier:
             self._detector or (header.detector if header else None),
             tell=self._tell,
             threads=self._threads,
+            device=self._device,
             offline=self._offline,
         )
         if gallery is not None:
@@ -570,20 +579,22 @@ class Identifier:
         """Who is in each of many photos? One that fails gives its error and stops nothing.
 
         Args:
-            photos: taken one by one, so a generator is fine; memory holds a few at a time.
+            photos: taken as needed, so a generator is fine; how many memory holds is said at
+                :meth:`faceflow.analyzer.FaceAnalyzer.analyze_many`.
             select, whole_image, options, threshold, best_faces: as for :meth:`identify`.
 
         Yields:
             Each photo, in order, with its faces, or with the ImageError or NoFaceError it gave.
         """
         _ = self.gallery
-        for photo, found in self.analyzer.analyze_many(
-            photos, select=select, whole_image=whole_image
-        ):
-            if isinstance(found, FaceflowError):
-                yield photo, found
-            else:
-                yield photo, self._answer(photo, found, options, threshold, best_faces)
+        with closing(
+            self.analyzer.analyze_many(photos, select=select, whole_image=whole_image)
+        ) as answers:
+            for photo, found in answers:
+                if isinstance(found, FaceflowError):
+                    yield photo, found
+                else:
+                    yield photo, self._answer(photo, found, options, threshold, best_faces)
 
     def _answer(
         self,
@@ -679,9 +690,11 @@ def _no_gallery() -> GalleryError:
     )
 
 
-def _network(network: str | FaceNetwork, threads: int | None) -> FaceNetwork:
-    """The network; its graph is read when it first runs."""
-    return networks.load_network(network, threads=threads) if isinstance(network, str) else network
+def _network(network: str | FaceNetwork, threads: int | None, device: Device) -> FaceNetwork:
+    """The network; its graph is opened when it first runs."""
+    if isinstance(network, str):
+        return networks.load_network(network, threads=threads, device=device)
+    return network
 
 
 def _name(detector: str | Detector) -> str:

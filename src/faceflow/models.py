@@ -82,10 +82,13 @@ def states() -> list[ModelState]:
 
 
 def ensure(*names: str, offline: bool, tell: Callable[[str], None]) -> None:
-    """Fetch those of the models that are not ready, saying before what comes from where.
+    """Fetch those of the models that are not there, saying before what comes from where.
+
+    Who loads them next has every byte compared; here only the sizes of their files are looked at,
+    or each command would read them twice.
 
     Args:
-        names: models, each checked to the last byte.
+        names: models.
         offline: fetch nothing; a model that is not ready is an error.
         tell: told, in one line a model, what is fetched and under which terms.
 
@@ -93,6 +96,8 @@ def ensure(*names: str, offline: bool, tell: Callable[[str], None]) -> None:
         WeightsError: offline, only a user can supply it, or the fetch failed.
     """
     for name in names:
+        if weights.glance(find(name)) is Status.READY:
+            continue
         state = verify(name)
         if state.status is Status.READY:
             continue
@@ -114,6 +119,7 @@ def open_analyzer(
     *,
     tell: Callable[[str], None],
     threads: int | None = None,
+    device: str | None = None,
     offline: bool = False,
 ) -> FaceAnalyzer:
     """A network and a detector, ready to analyze photos; weights that are missing are fetched.
@@ -125,10 +131,13 @@ def open_analyzer(
         detector: whose landmarks align a face: a name, or a loaded detector; likewise.
         tell: as for :func:`ensure`.
         threads: CPU threads for what is loaded here; None: one per physical core.
+        device: where they run: "cpu", "cuda" or "auto", see
+            :func:`faceflow.weights.devices.resolve`.
         offline: fetch nothing.
 
     Raises:
         InputError: an unknown name.
+        DeviceError: the device is not there.
         WeightsError: see :func:`ensure`.
         MissingExtraError: the detector needs a package that is not installed.
     """
@@ -142,12 +151,13 @@ def open_analyzer(
 
     def opened() -> FaceAnalyzer:
         return FaceAnalyzer(
-            networks.load_network(network, threads=threads)
+            networks.load_network(network, threads=threads, device=device)
             if isinstance(network, str)
             else network,
-            detectors.load_detector(name=detector, threads=threads)
+            detectors.load_detector(name=detector, threads=threads, device=device)
             if isinstance(detector, str)
             else detector,
+            threads=threads,
         )
 
     try:

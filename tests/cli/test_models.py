@@ -100,7 +100,10 @@ def test_first_use_says_what_is_fetched(
     assert "licence" in notices[0].lower()
 
 
-def test_offline_with_models_in_place(pulled: list[str], analyzer) -> None:
+def test_offline_with_models_in_place(
+    pulled: list[str], analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "verify", lambda _: pytest.fail("every byte was read"))
     ensure_models("lightcnn-v4", "mtcnn", offline=True)
     assert pulled == []
 

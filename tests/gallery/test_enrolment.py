@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import threading
 import unicodedata
 from pathlib import Path
 
@@ -13,9 +16,10 @@ from PIL import Image
 
 from drawn_people import write_people
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.errors import GalleryMismatchError, ImageError, InputError
+from faceflow.errors import GalleryError, GalleryMismatchError, ImageError, InputError
 from faceflow.gallery import Gallery
 from faceflow.gallery.enrolment import Photo, enroll_photos, list_photos
+from faceflow.weights.session import physical_cores
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +225,114 @@ def test_an_interruption_keeps_whole_batches(
     report = enroll_photos(list_photos([photos]), gallery, analyzer)
     assert report.added + report.duplicates == 4
     assert len(gallery) == 4
+
+
+def test_faces_lie_in_the_order_of_the_photos_and_hold_what_each_alone_gives(
+    photos: Path, gallery: Gallery, analyzer: FaceAnalyzer
+) -> None:
+    for n in range(3):
+        shutil.copytree(photos / "Ada", photos / f"Person {n}")
+    listing = list_photos([photos])
+    enroll_photos(listing, gallery, analyzer)
+    records = gallery.faces()
+    assert [record.source for record in records] == [str(photo.path) for photo in listing.photos]
+    stored = gallery.features([record.face_id for record in records])
+    for n, photo in enumerate(listing.photos):
+        (face,) = analyzer.analyze(photo.path, select="largest")
+        np.testing.assert_array_equal(stored[n].embedding, face.features.embedding)
+        np.testing.assert_array_equal(records[n].box, face.box)
+
+
+def test_a_photo_like_one_that_failed_fails_likewise(
+    photos: Path, gallery: Gallery, analyzer: FaceAnalyzer
+) -> None:
+    """It was counted as already there when it came while the first was still being looked at."""
+    for n in range(4):
+        Image.new("RGB", (99, 99)).save(photos / "Ada" / f"black {n}.png")
+    report = enroll_photos(list_photos([photos]), gallery, analyzer)
+    assert (report.added, report.duplicates, len(report.skipped)) == (4, 0, 4)
+    for skip in report.skipped:
+        assert str(skip.path) in str(skip.error)
+
+
+def looking() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if "faceflow" in thread.name]
+
+
+def test_a_gallery_that_cannot_be_written_stops_everything(
+    photos: Path, gallery: Gallery, analyzer: FaceAnalyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(60):
+        shutil.copy(photos / "Ada" / "Ada_0001.png", photos / "Ada" / f"copy {n}.png")
+        with (photos / "Ada" / f"copy {n}.png").open("ab") as file:
+            file.write(bytes([n]))  # behind the picture's end: other content, same pixels
+    looked_at: list[int] = []
+    detect = type(analyzer.detector).detect
+    monkeypatch.setattr(
+        type(analyzer.detector), "detect", lambda *a: looked_at.append(1) or detect(*a)
+    )
+
+    def full(*_: object) -> None:
+        raise GalleryError("the disk is full")
+
+    enroll = gallery.enroll
+    monkeypatch.setattr(gallery, "enroll", lambda items: enroll(items, batch=4))
+    monkeypatch.setattr(gallery._store, "add", full)
+    with pytest.raises(GalleryError, match="disk is full"):
+        enroll_photos(list_photos([photos]), gallery, analyzer)
+    assert looking() == []
+    assert len(looked_at) <= 4 + 16 * physical_cores() + 1
+    assert len(gallery) == 0
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from pathlib import Path
+from faceflow import Gallery
+from faceflow.analyzer import FaceAnalyzer
+from faceflow.faces.detectors import load_detector
+from faceflow.gallery.enrolment import enroll_photos, list_photos
+from faceflow.networks import load_network
+
+analyzer = FaceAnalyzer(load_network(), load_detector("mtcnn"))
+with Gallery.open_or_create(Path(sys.argv[2]), analyzer.network) as gallery:
+    enroll = gallery.enroll
+    # Small batches, so that something is kept.
+    gallery.enroll = lambda items: enroll(items, batch=4, on_commit=lambda _: told())
+
+    def told():
+        print(len(gallery), flush=True)
+        if len(gallery) == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        enroll_photos(list_photos([sys.argv[1]]), gallery, analyzer)
+    except KeyboardInterrupt:
+        left = [t.name for t in threading.enumerate() if "faceflow" in t.name]
+        sys.exit(130 if not left else 1)
+sys.exit(2)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_ends_it_at_once_and_keeps_what_was_acknowledged(
+    photos: Path, tmp_path: Path, analyzer: FaceAnalyzer
+) -> None:
+    for n in range(10):
+        shutil.copytree(photos / "Ada", photos / f"Person {n}")
+    file = tmp_path / "people.faceflow"
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(photos), str(file)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stdout.split() == ["4", "8"]
+    with Gallery.open(file) as gallery:
+        gallery.check()
+        assert len(gallery) == 8
 
 
 def test_another_networks_gallery_is_refused(

@@ -21,6 +21,7 @@ from onnx import helper
 from faceflow import networks
 from faceflow.errors import InputError, WeightsError
 from faceflow.networks import FaceNetwork, NetworkSpec
+from faceflow.weights import ForkSafeSession
 from faceflow.weights.graphs import serialise
 
 H, W, GRID, D = 8, 12, (2, 3), 5
@@ -95,6 +96,35 @@ def test_any_batch_size_gives_the_same(network: FaceNetwork) -> None:
         parts = network.embed(images, batch_size=size)
         np.testing.assert_allclose(parts.embedding, whole.embedding, atol=1e-6)
         np.testing.assert_allclose(parts.patches, whole.patches, atol=1e-6)
+
+
+def test_a_face_is_computed_alone_on_the_cpu_and_in_full_batches_on_a_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A device sums in another order for another number of faces, so the number never changes."""
+    sizes: list[int] = []
+
+    def run(_: Any, outputs: Any, inputs: Any) -> list[np.ndarray]:
+        image = inputs["image"]
+        sizes.append(len(image))
+        mean = image.mean(axis=(1, 2, 3))
+        return [
+            np.repeat(mean[:, None], D, axis=1),
+            np.broadcast_to(mean[:, None, None, None] + 1, (len(image), 3, *GRID)),
+        ]
+
+    monkeypatch.setattr(ForkSafeSession, "run", run)
+    alone = FaceNetwork(small(), graph, threads=1).embed(crops(19))
+    assert sizes == [1] * 19
+    sizes.clear()
+    device = FaceNetwork(small(), graph, device="cuda")
+    taken = type("Input", (), {"shape": ["N", 3, H, W]})
+    monkeypatch.setattr(ForkSafeSession, "get_inputs", lambda _: [taken])
+    together = device.embed(crops(19))
+    assert sizes == [device.batch_size] * 2
+    assert device.batch_size > 1
+    np.testing.assert_array_equal(together.embedding, alone.embedding)
+    assert pickle.loads(pickle.dumps(device)).device == "cuda"
 
 
 def test_no_crops(network: FaceNetwork) -> None:
@@ -228,7 +258,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
 def test_a_forked_process_may_use_it(network: FaceNetwork, tmp_path: Path) -> None:
-    spec, read, _ = network.__reduce__()[1]
+    spec, read, *_ = network.__reduce__()[1]
     path = tmp_path / "network.pickle"
     path.write_bytes(pickle.dumps(FaceNetwork(spec, read, threads=2)))
     # Its own group, so that a child that hangs is ended with it.

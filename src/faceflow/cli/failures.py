@@ -9,6 +9,7 @@ Exit codes:
     5    a gallery cannot be opened, read or written
     6    network weights are missing or damaged
     7    an optional package is missing
+    8    a device that was asked for is not there
     70   a bug in faceflow
     130  interrupted by Ctrl-C
     141  whoever read the output went away (broken pipe)

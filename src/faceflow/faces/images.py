@@ -51,7 +51,7 @@ _AS_STORED: dict[int, Callable[[UInt8], UInt8]] = {
 _STRIP = 2**17  # pixels that are converted at a time
 
 
-def load_image(source: ImageSource) -> UInt8:
+def load_image(source: ImageSource, *, name: str | None = None) -> UInt8:
     """Read a photo into (H, W, 3) uint8 RGB, C-contiguous.
 
     The EXIF orientation of files and Pillow images is applied. Grey becomes three equal
@@ -62,6 +62,7 @@ def load_image(source: ImageSource) -> UInt8:
     Args:
         source: a path, the bytes of an image file, a Pillow image, or a uint8 array of shape
             (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA. An RGB array is not copied.
+        name: what errors call the bytes of a file.
 
     Raises:
         ImageError: the file is missing, no regular file, empty, truncated, not an image, or
@@ -74,7 +75,7 @@ def load_image(source: ImageSource) -> UInt8:
     if isinstance(source, Image.Image):
         return _decode(source, source_name(source))
     data = read_photo(source)
-    name = source_name(source)
+    name = name or source_name(source)
     if not data:
         raise ImageError(f"{name} is empty", why="it holds zero bytes")
     if odd := odd_structure(data):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from faceflow.analyzer import Face, FaceAnalyzer, WholeImage
-from faceflow.arrays import UInt8
+from faceflow.analyzer import Face, FaceAnalyzer, NamedPhoto, WholeImage
 from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
-from faceflow.faces.detectors import Detection, Detector
-from faceflow.faces.images import content_hash, iter_images
+from faceflow.faces.images import content_hash, iter_images, load_image, read_photo
 from faceflow.gallery import Enrolment, EnrolReport, Gallery, SharedPhoto, person_name
 from faceflow.system.files import read_table
 
@@ -187,6 +186,10 @@ def enroll_photos(
 ) -> EnrolmentReport:
     """Find the face in each photo and store it, some photos at a time.
 
+    Photos are looked at side by side while this thread writes, see
+    :meth:`faceflow.analyzer.FaceAnalyzer.analyze_many`, which also says what memory that takes; 64
+    faces more wait to be written. The order of the photos is the order of the faces.
+
     A photo whose content is enrolled for its person already is recognised by its hash before
     anything is computed, so running the same enrolment again is quick. What was stored when
     the work is interrupted stays.
@@ -207,8 +210,21 @@ def enroll_photos(
     gallery.require_network(analyzer.network)
     gallery.require_detector(analyzer.detector_name)
     run = _Run(listing, gallery, analyzer, select, whole_image, progress)
-    stored = gallery.enroll(run.enrolments())
-    return run.report(stored)
+    # Closed whatever happens: no thread may look at photos that nobody will store.
+    with closing(run.enrolments()) as enrolments:
+        return run.report(gallery.enroll(enrolments))
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A photo on its way, and the hash of its content once it was read."""
+
+    photo: Photo
+    digest: str = ""
+
+
+class _AlreadyEnrolledError(FaceflowError):
+    """Not a failure: the photo need not be looked at."""
 
 
 class _Run:
@@ -225,9 +241,8 @@ class _Run:
     ) -> None:
         self._photos = listing.photos
         self._total = len(listing.photos) + len(listing.skipped)
-        self._known = {(record.content_hash, record.person) for record in gallery.faces()}
-        self._detector = _CountingDetector(analyzer.detector)
-        self._analyzer = FaceAnalyzer(analyzer.network, self._detector)
+        self._known = frozenset((record.content_hash, record.person) for record in gallery.faces())
+        self._analyzer = analyzer
         self._select = select
         self._whole_image = whole_image
         self._progress = progress
@@ -236,41 +251,44 @@ class _Run:
         self._duplicates = 0
         self._done = 0
 
-    def enrolments(self) -> Iterator[Enrolment]:
+    def enrolments(self) -> Generator[Enrolment, None, None]:
         """The faces to store; errors of single photos are noted and passed over."""
-        pending: list[tuple[Photo, str]] = []
+        new: set[tuple[str, str]] = set()
         self._advance(len(self._skipped))
-
-        def unknown() -> Iterator[Path]:
-            for photo in self._photos:
-                try:
-                    key = (content_hash(photo.path), photo.person)
-                except FaceflowError as error:
-                    self._skip(photo, error)
-                    continue
-                if key in self._known:
+        with closing(
+            self._analyzer.analyze_each(
+                map(_Reading, self._photos),
+                self._read,
+                select=self._select,
+                whole_image=self._whole_image,
+            )
+        ) as answers:
+            for reading, found in answers:
+                photo, key = reading.photo, (reading.digest, reading.photo.person)
+                if isinstance(found, _AlreadyEnrolledError) or key in new:
                     self._duplicates += 1
                     self._advance()
-                    continue
-                self._known.add(key)
-                pending.append((photo, key[0]))
-                self._detector.photo = photo.path
-                yield photo.path
+                elif isinstance(found, FaceflowError):
+                    self._skipped.append(Skip(photo.path, photo.person, found))
+                    self._advance()
+                else:
+                    new.add(key)
+                    (face,) = found
+                    if face.among > 1:
+                        self._crowds.append(
+                            Crowd(photo.path, photo.person, face.among, self._select)
+                        )
+                    self._advance()
+                    yield _enrolment(photo, reading.digest, face)
 
-        # Answers come in the order of the photos, a few photos behind.
-        for _, found in self._analyzer.analyze_many(
-            unknown(), select=self._select, whole_image=self._whole_image
-        ):
-            photo, digest = pending.pop(0)
-            if isinstance(found, FaceflowError):
-                self._known.discard((digest, photo.person))
-                self._skip(photo, found)
-                continue
-            faces = self._detector.counts.pop(photo.path, 0)
-            if faces > 1:
-                self._crowds.append(Crowd(photo.path, photo.person, faces, self._select))
-            self._advance()
-            yield _enrolment(photo, digest, found[0])
+    def _read(self, reading: _Reading) -> NamedPhoto:
+        """Read a photo's file, once, for its hash and its pixels; on one of many threads."""
+        path = reading.photo.path
+        content = read_photo(path)
+        reading.digest = content_hash(content)
+        if (reading.digest, reading.photo.person) in self._known:
+            raise _AlreadyEnrolledError(f"{path} is enrolled already")
+        return NamedPhoto(load_image(content, name=str(path)), str(path))
 
     def report(self, stored: EnrolReport) -> EnrolmentReport:
         return EnrolmentReport(
@@ -281,10 +299,6 @@ class _Run:
             crowds=tuple(self._crowds),
             shared=stored.shared,
         )
-
-    def _skip(self, photo: Photo, error: FaceflowError) -> None:
-        self._skipped.append(Skip(photo.path, photo.person, error))
-        self._advance()
 
     def _advance(self, photos: int = 1) -> None:
         self._done += photos
@@ -302,25 +316,3 @@ def _enrolment(photo: Photo, digest: str, face: Face) -> Enrolment:
         score=face.score,
         crop=face.crop,
     )
-
-
-class _CountingDetector:
-    """Passes photos on to a detector and notes how many faces each one showed.
-
-    The analyzer answers with the chosen face alone; ``photo`` is set to the photo it takes
-    next, which works because it takes them one by one.
-    """
-
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
-        self.photo = Path()
-        self.counts: dict[Path, int] = {}
-
-    @property
-    def name(self) -> str:
-        return self._detector.name
-
-    def detect(self, image: UInt8) -> list[Detection]:
-        found = self._detector.detect(image)
-        self.counts[self.photo] = len(found)
-        return found

@@ -13,6 +13,7 @@ from faceflow.networks.described import check_name
 from faceflow.networks.runtime import FaceNetwork, last_layer_of
 from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec, current_names
 from faceflow.weights import Licence, ModelFile, load_graphs, resolved
+from faceflow.weights.devices import resolve
 
 DEFAULT = "lightcnn-v4"
 MODELS: tuple[ModelFile, ...] = (
@@ -152,19 +153,23 @@ def last_layer(name: str) -> tuple[Float32, Float32]:
     return last_layer_of(chosen, _graph(chosen))
 
 
-def load_network(name: str = DEFAULT, *, threads: int | None = None) -> FaceNetwork:
+def load_network(
+    name: str = DEFAULT, *, threads: int | None = None, device: str | None = None
+) -> FaceNetwork:
     """Load a network from the cache.
 
     Args:
         name: one of :func:`available`.
         threads: CPU threads for one call; None: one per physical core.
+        device: "cpu", "cuda" or "auto", see :func:`faceflow.weights.devices.resolve`.
 
     Raises:
-        InputError: unknown name, or ``threads`` below 1.
+        InputError: unknown name or device, or ``threads`` below 1.
         WeightsError: not pulled yet or damaged; the error holds the command to run.
+        DeviceError: the device is not there.
     """
     chosen = spec(name)
-    return FaceNetwork(chosen, partial(_graph, chosen), threads)
+    return FaceNetwork(chosen, partial(_graph, chosen), threads, resolve(device))
 
 
 def graph(name: str) -> bytes:

@@ -13,7 +13,9 @@ from faceflow.errors import InputError, WeightsError
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.networks.spec import NetworkSpec
 from faceflow.weights import ForkSafeSession
+from faceflow.weights.devices import Device
 
+_DEVICE_BATCH = 16  # crops; enough to keep a GPU busy, and 200 MB of its memory at most
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as grey JPEGs use
 
 
@@ -28,6 +30,7 @@ class FaceNetwork:
             and ``fc.bias`` (D,), the linear layer between the two. Called now, and again in
             a process this object is moved to.
         threads: CPU threads for one call; None: one per physical core.
+        device: where it runs, from :func:`faceflow.weights.devices.resolve`.
 
     Safe to use from several threads at once, after a fork, and, when ``read_graph`` can be
     pickled, to pickle: a moved network opens its graph anew instead of carrying it along; see
@@ -35,15 +38,20 @@ class FaceNetwork:
     """
 
     def __init__(
-        self, spec: NetworkSpec, read_graph: Callable[[], bytes], threads: int | None = None
+        self,
+        spec: NetworkSpec,
+        read_graph: Callable[[], bytes],
+        threads: int | None = None,
+        device: Device = "cpu",
     ) -> None:
         self.spec = spec
+        self.threads = threads
+        self.device = device
         self._read_graph = read_graph
-        self._threads = threads
-        self._session = ForkSafeSession(read_graph, threads=threads, name=spec.name)
+        self._session = ForkSafeSession(read_graph, threads=threads, name=spec.name, device=device)
 
     def __reduce__(self) -> tuple[type[FaceNetwork], tuple[Any, ...]]:
-        return FaceNetwork, (self.spec, self._read_graph, self._threads)
+        return FaceNetwork, (self.spec, self._read_graph, self.threads, self.device)
 
     def __repr__(self) -> str:
         return f"FaceNetwork({self.spec.name!r}, digest={self.digest[:12]!r})"
@@ -53,14 +61,27 @@ class FaceNetwork:
         """Hex sha256 of the weights and the preprocessing; see :attr:`NetworkSpec.digest`."""
         return self.spec.digest
 
-    def embed(self, crops: UInt8, *, batch_size: int = 8) -> FaceFeatures:
+    @property
+    def batch_size(self) -> int:
+        """How many crops it takes at a time, so that no face's features depend on the others.
+
+        As many as the graph wants, where it is made for a number. Else one on the CPU, where more
+        are hardly faster (3% on one thread) and may be summed in another order. On a device always
+        the same number, filled up with repetitions, because there the number decides how it sums.
+        """
+        size = self._session.get_inputs()[0].shape[0]
+        if isinstance(size, int):
+            return size
+        return 1 if self.device == "cpu" else _DEVICE_BATCH
+
+    def embed(self, crops: UInt8, *, batch_size: int | None = None) -> FaceFeatures:
         """Features of aligned face crops.
 
         Args:
             crops: (N, H, W, 3) uint8 RGB, aligned to ``spec.template`` and of
                 ``spec.input_size``; N may be 0.
-            batch_size: crops per call of the graph. Larger batches are not faster on a CPU
-                and take some 12 MB of memory per crop.
+            batch_size: crops per call of the graph, some 12 MB of memory each; None takes
+                :attr:`batch_size`.
 
         Returns:
             Features of N faces in the order of the crops. Their digest takes the crops for
@@ -68,6 +89,8 @@ class FaceNetwork:
 
         Raises:
             InputError: wrong shape or type, a batch size below 1, or the network gives NaN.
+            WeightsError: ONNX Runtime refuses the graph.
+            DeviceError: it does not run the graph on the device.
         """
         expected = (*self.spec.input_size, 3)
         if crops.ndim != 4 or crops.shape[1:] != expected or crops.dtype != np.uint8:
@@ -76,13 +99,14 @@ class FaceNetwork:
                 why=f"{self.spec.name} needs (N, {', '.join(map(str, expected))}) uint8 RGB",
                 todo=f"align the photo to the template {self.spec.template} first",
             )
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}", todo="give 1 or more")
+        step = self.batch_size if batch_size is None else batch_size
+        if step < 1:
+            raise InputError(f"batch_size is {step}", todo="give 1 or more")
         n = len(crops)
         embedding = np.empty((n, self.spec.embedding_size), np.float32)
         maps = np.empty((n, self.spec.channels, *self.spec.grid), np.float32)
-        for start in range(0, n, batch_size):
-            part = slice(start, start + batch_size)
+        for start in range(0, n, step):
+            part = slice(start, start + step)
             embedding[part], maps[part] = self.run(self.scale(crops[part]))
         return FaceFeatures.from_maps(embedding, maps, digest=features_digest(self.digest))
 
@@ -105,6 +129,8 @@ class FaceNetwork:
         """
         wanted = ["embedding", self.spec.patch_output]
         size = self._session.get_inputs()[0].shape[0]
+        if not isinstance(size, int) and self.device != "cpu":
+            size = self.batch_size
         if not isinstance(size, int):
             embedding, patches = self._session.run(wanted, {"image": images})
             return embedding, patches

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_member, pull_members
-from faceflow.weights.fork_safe import ForkSafeSession
+from faceflow.weights.fork_safe import ForkSafeSession, calling_thread_alone
 from faceflow.weights.pulling import import_checkpoint, import_onnx, pull
 from faceflow.weights.registry import (
     ModelFile,
     ModelState,
     Status,
+    glance,
     load_graphs,
     path,
     record,
@@ -41,7 +42,9 @@ __all__ = [
     "Tensors",
     "TrainedHere",
     "WheelFile",
+    "calling_thread_alone",
     "fit",
+    "glance",
     "import_checkpoint",
     "import_onnx",
     "load_graphs",

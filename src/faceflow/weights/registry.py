@@ -293,6 +293,25 @@ def verify(model: ModelFile) -> ModelState:
     return ModelState(model, Status.READY, "every byte is as it was built", path(model), size)
 
 
+def glance(model: ModelFile) -> Status:
+    """Whether the model is there, by its manifest and the sizes of its files; reads no graph.
+
+    For who loads the model next: :func:`load_graphs` compares every byte. READY here is not READY
+    for :func:`verify` where a file was changed without changing its size.
+    """
+    try:
+        manifest = _manifest(model)
+        recorded = _load_manifest(path(model))["graphs"]
+        for name, (file, _) in manifest.items():
+            if (path(model) / file).stat().st_size != recorded[name].get("size"):
+                return Status.DAMAGED
+    except _Unusable as trouble:
+        return trouble.status
+    except (OSError, WeightsError, KeyError, TypeError, AttributeError):
+        return Status.DAMAGED
+    return Status.READY
+
+
 def load_graphs(model: ModelFile) -> dict[str, bytes]:
     """The model's graphs, by name, checked against the manifest.
 

@@ -8,40 +8,55 @@ from pathlib import Path
 
 import onnxruntime
 
-from faceflow.errors import WeightsError
+from faceflow.errors import DeviceError, WeightsError
 from faceflow.system.threads import check_threads
+from faceflow.weights.devices import Device, preload, providers
 
 _LOG_FATAL_ONLY = 4  # errors are raised; their twins on stderr hold colour codes
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def open_session(
-    graph: bytes, *, threads: int | None = None, name: str = "model"
+    graph: bytes, *, threads: int | None = None, name: str = "model", device: Device = "cpu"
 ) -> onnxruntime.InferenceSession:
-    """Start a CPU session for a graph.
+    """Start a session for a graph.
 
     Args:
         graph: ONNX bytes.
-        threads: how many threads one call may use; None: one per usable physical core.
+        threads: how many CPU threads one call may use; None: one per usable physical core.
         name: the model's name for errors.
+        device: where it runs, from :func:`faceflow.weights.devices.resolve`.
 
     Raises:
         InputError: ``threads`` is below 1 or beyond all machines.
         WeightsError: ONNX Runtime refuses the graph.
+        DeviceError: it does not run the graph on ``device``.
     """
     check_threads(threads)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or physical_cores()
     options.inter_op_num_threads = 1  # the graphs are chains, there is nothing to run beside
     options.log_severity_level = _LOG_FATAL_ONLY
+    # Threads that wait in a loop for more work take the core from the next session's: finding and
+    # embedding a face took four times the CPU time, and on a busy machine the time as well.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if device == "cuda":
+        preload()
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(graph, options, **providers(device))
     except Exception as error:  # ONNX Runtime raises many unrelated types
         raise WeightsError(
             f"ONNX Runtime cannot open the graph of {name}",
             why=str(error).splitlines()[0],
             todo=f"run `faceflow models pull {name} --force`",
         ) from error
+    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        raise DeviceError(
+            f"{name} does not run on cuda",
+            why="ONNX Runtime left the device out for it",
+            todo="use the device cpu",
+        )
+    return session
 
 
 @cache

@@ -73,7 +73,8 @@ def test_a_fixed_batch(
     crops = np.random.default_rng(3).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
     expected = originals(file, network.scale(crops), batch)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    for size in (1, batch, 5, 8):
+    assert network.batch_size == (1 if freed else batch)
+    for size in (None, 1, batch, 5, 8):
         features = network.embed(crops, batch_size=size)
         np.testing.assert_allclose(features.embedding, expected, atol=1e-5)
         assert features.grid == spec.grid

@@ -25,6 +25,7 @@ from faceflow.faces.detectors.canvas import Canvas, fit, window
 from faceflow.faces.detectors.detector import Detection, require_image
 from faceflow.faces.detectors.nms import intersection_over_union, suppress
 from faceflow.faces.detectors.sessions import Graphs
+from faceflow.weights.devices import Device
 
 OUTPUTS = ("heat", "size", "offset", "landmarks")
 _STRIDE = 4  # canvas pixels per cell of the outputs
@@ -47,6 +48,7 @@ class CenterFaceDetector:
     Args:
         graphs: ONNX bytes of "centerface" as :func:`build_centerface` makes them.
         threads: CPU threads for one call; None: one per physical core.
+        device: where it runs, from :func:`faceflow.weights.devices.resolve`.
         threshold: least score of a face.
         low_threshold: the same where nothing was found and the photo is looked at again, and
             in closer looks.
@@ -71,6 +73,7 @@ class CenterFaceDetector:
         graphs: Mapping[str, bytes],
         *,
         threads: int | None = None,
+        device: Device = "cpu",
         threshold: float = 0.3,
         low_threshold: float = 0.2,
         overlap: float = 0.3,
@@ -92,7 +95,7 @@ class CenterFaceDetector:
             )
         if not all(1 <= side <= 10 for side in windows):
             raise InputError(f"windows are {list(windows)}", todo="give 1 to 10 sides of a face")
-        self._graphs = Graphs(graphs, threads, self.name)
+        self._graphs = Graphs(graphs, threads, self.name, device)
         self.threshold = threshold
         self.low_threshold = low_threshold
         self.overlap = overlap

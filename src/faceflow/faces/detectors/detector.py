@@ -43,7 +43,7 @@ class Detection:
 
 
 class Detector(Protocol):
-    """Finds faces and their five landmarks."""
+    """Finds faces and their five landmarks. Called from several threads at once."""
 
     @property
     def name(self) -> str:

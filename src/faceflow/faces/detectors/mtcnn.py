@@ -22,6 +22,7 @@ from faceflow.faces.detectors.area import MAX_PIXELS, AreaSampler
 from faceflow.faces.detectors.detector import Detection, require_image
 from faceflow.faces.detectors.nms import suppress
 from faceflow.faces.detectors.sessions import Graphs
+from faceflow.weights.devices import Device
 
 _CELL = 12  # the first network sees squares of 12 pixels,
 _STRIDE = 2  # one every 2 pixels
@@ -41,6 +42,7 @@ class MtcnnDetector:
     Args:
         graphs: ONNX bytes of "pnet", "rnet" and "onet" as :func:`build_mtcnn` makes them.
         threads: CPU threads for one call; None: one per physical core.
+        device: where the networks run, from :func:`faceflow.weights.devices.resolve`.
         min_face: side in pixels of the smallest face looked for; time falls with its square.
         thresholds: least score to pass each of the three networks.
         factor: ratio of one pyramid scale to the one before.
@@ -60,6 +62,7 @@ class MtcnnDetector:
         graphs: Mapping[str, bytes],
         *,
         threads: int | None = None,
+        device: Device = "cpu",
         min_face: float = 20.0,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         factor: float = 0.709,
@@ -74,7 +77,7 @@ class MtcnnDetector:
             raise InputError(f"factor is {factor}", todo="give a ratio between 0 and 1")
         if not _CELL**2 <= max_pixels <= _LARGEST:
             raise InputError(f"max_pixels is {max_pixels}", todo=f"give 144 to {_LARGEST}")
-        self._graphs = Graphs(graphs, threads, self.name)
+        self._graphs = Graphs(graphs, threads, self.name, device)
         self.min_face = min_face
         self.thresholds = thresholds
         self.factor = factor

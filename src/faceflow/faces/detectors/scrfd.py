@@ -17,6 +17,7 @@ from faceflow.faces.detectors.canvas import fit
 from faceflow.faces.detectors.detector import Detection, require_image, to_detections
 from faceflow.faces.detectors.nms import suppress
 from faceflow.faces.detectors.sessions import Graphs
+from faceflow.weights.devices import Device
 
 STRIDES = (8, 16, 32)
 OUTPUTS = tuple(f"{kind}_{s}" for kind in ("score", "box", "points") for s in STRIDES)
@@ -30,6 +31,7 @@ class ScrfdDetector:
         graphs: ONNX bytes of the graph ``name`` as :func:`build_scrfd` makes them.
         name: "scrfd-10g" or "scrfd-500m".
         threads: CPU threads for one call; None: one per physical core.
+        device: where it runs, from :func:`faceflow.weights.devices.resolve`.
         threshold: least score of a face.
         overlap: of two boxes with a larger intersection over union only the better is kept.
         longest: longest side in pixels at which a photo is looked at, by a file that takes any
@@ -45,6 +47,7 @@ class ScrfdDetector:
         name: str,
         *,
         threads: int | None = None,
+        device: Device = "cpu",
         threshold: float = 0.5,
         overlap: float = 0.4,
         longest: int = 640,
@@ -55,7 +58,7 @@ class ScrfdDetector:
                 todo="give shares between 0 and 1, and 32 to 4096 pixels",
             )
         self.name = name
-        self._graphs = Graphs(graphs, threads, name)
+        self._graphs = Graphs(graphs, threads, name, device)
         self.threshold = threshold
         self.overlap = overlap
         self.longest = longest

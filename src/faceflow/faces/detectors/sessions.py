@@ -7,26 +7,33 @@ from functools import partial
 
 from faceflow.arrays import Float32
 from faceflow.weights import ForkSafeSession
+from faceflow.weights.devices import Device
 
 
 class Graphs:
-    """Named ONNX graphs ready to run on the CPU.
+    """Named ONNX graphs ready to run.
 
     Args:
         files: ONNX bytes by graph name.
         threads: CPU threads for one call; None: one per physical core.
         name: what errors call the model.
+        device: where they run, from :func:`faceflow.weights.devices.resolve`.
 
     Can be called from several threads at once, survives a fork and can be pickled.
 
     Raises:
         InputError: ``threads`` is below 1.
-        WeightsError: ONNX Runtime refuses a graph.
     """
 
-    def __init__(self, files: Mapping[str, bytes], threads: int | None, name: str) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        threads: int | None,
+        name: str,
+        device: Device = "cpu",
+    ) -> None:
         self._sessions = {
-            key: ForkSafeSession(partial(bytes, data), threads=threads, name=name)
+            key: ForkSafeSession(partial(bytes, data), threads=threads, name=name, device=device)
             for key, data in files.items()
         }
 

@@ -18,6 +18,7 @@ from faceflow.faces.detectors.canvas import fit
 from faceflow.faces.detectors.detector import Detection, require_image, to_detections
 from faceflow.faces.detectors.nms import suppress
 from faceflow.faces.detectors.sessions import Graphs
+from faceflow.weights.devices import Device
 
 STRIDES = (8, 16, 32)
 OUTPUTS = tuple(f"{kind}_{s}" for kind in ("cls", "obj", "bbox", "kps") for s in STRIDES)
@@ -29,6 +30,7 @@ class YuNetDetector:
     Args:
         graphs: ONNX bytes of "yunet" as :func:`build_yunet` makes them.
         threads: CPU threads for one call; None: one per physical core.
+        device: where it runs, from :func:`faceflow.weights.devices.resolve`.
         threshold: least score of a face.
         overlap: of two boxes with a larger intersection over union only the better is kept.
         longest: longest side in pixels at which a photo is looked at, by a file that takes any
@@ -45,6 +47,7 @@ class YuNetDetector:
         graphs: Mapping[str, bytes],
         *,
         threads: int | None = None,
+        device: Device = "cpu",
         threshold: float = 0.6,
         overlap: float = 0.3,
         longest: int = 640,
@@ -54,7 +57,7 @@ class YuNetDetector:
                 f"threshold is {threshold}, overlap {overlap}, longest {longest}",
                 todo="give shares between 0 and 1, and 32 to 4096 pixels",
             )
-        self._graphs = Graphs(graphs, threads, self.name)
+        self._graphs = Graphs(graphs, threads, self.name, device)
         self.threshold = threshold
         self.overlap = overlap
         self.longest = longest
