@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from faceflow.errors import InputError
-from faceflow.explain import WeightedPair
-from faceflow.explain.drawing import weight_sheet
+from faceflow.explain import WeightedPair, weight_sheet
 from faceflow.explain.drawing.panels import weight_heatmap
 from faceflow.features import FaceFeatures
 from faceflow.matching.weighting import weigh
