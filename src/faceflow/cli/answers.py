@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from faceflow.analyzer import Face
     from faceflow.explain.report import Report
     from faceflow.matching.identification import Matches, PersonMatch
+    from faceflow.matching.options import MatchOptions
     from faceflow.quality import Quality
 
 _STYLES = {
@@ -42,6 +43,7 @@ class Answer:
         people: the best people.
         report: files with the reasons, if asked for.
         quality: how much the face gives to go by.
+        patch_model: digest of what is known of the network's patches, where it counts.
         error: what went wrong.
     """
 
@@ -56,6 +58,7 @@ class Answer:
     people: tuple[PersonMatch, ...] = ()
     report: Report | None = None
     quality: Quality | None = None
+    patch_model: str | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -68,6 +71,7 @@ class Answer:
         top: int,
         report: Report | None,
         quality: Quality,
+        options: MatchOptions,
     ) -> Answer:
         """The answer for face ``place[0]`` of ``place[1]``, with the best ``top`` people."""
         return cls(
@@ -81,6 +85,7 @@ class Answer:
             people=matches.people[:top],
             report=report,
             quality=quality,
+            patch_model=options.model_digest,
         )
 
     @classmethod
@@ -102,6 +107,7 @@ class Answer:
             "detection_score": self.score,
             "source": self.source,
             "quality": None if self.quality is None else _quality(self.quality),
+            "patch_model": self.patch_model,
             "matches": [_match(match) for match in self.people],
         }
         if self.report is not None:

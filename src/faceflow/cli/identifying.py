@@ -233,7 +233,9 @@ def _identify(
                     explain, label, face, answer, gallery, options, top=top, title=str(source)
                 )
             answers.append(
-                Answer.of_face(source, (place, len(found)), face, answer, top, report, quality)
+                Answer.of_face(
+                    source, (place, len(found)), face, answer, top, report, quality, options
+                )
             )
         yield answers
 

@@ -107,7 +107,7 @@ class Calibration:
 
     def _same_model(self, options: MatchOptions) -> bool:
         model = options.model
-        if not options.needs_model or model is None:
+        if model is None or not options.needs_model:
             return True
         return not model.learned if self.patch_model is None else self.patch_model == model.digest
 
@@ -134,7 +134,7 @@ class MatchOptions:
             :meth:`faceflow.matching.covers.PatchModel.visible_cosine`.
         model: the network's patch model, which projected patches, the weighting "uncovered" and
             the visible cosine need. It is known from the network and not a choice, so two
-            options that differ in it alone are equal.
+            options that differ in it alone are equal; :attr:`model_digest` tells them apart.
     """
 
     alpha: float
@@ -174,6 +174,11 @@ class MatchOptions:
         return (
             self.patches == "projected" or self.visible_share > 0 or self.weighting == "uncovered"
         )
+
+    @property
+    def model_digest(self) -> str | None:
+        """:attr:`PatchModel.digest` where scores depend on it, else None."""
+        return self.model.digest if self.model is not None and self.needs_model else None
 
     @property
     def needs_landmarks(self) -> bool:
