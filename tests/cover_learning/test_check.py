@@ -12,6 +12,7 @@ from faceflow.cover_learning.check import (
     check,
     half_of,
     helps,
+    simplest_good,
 )
 from faceflow.cover_learning.cover_fit import fit_cover
 from faceflow.cover_learning.drawn_faces import KINDS, DrawnFaces
@@ -92,6 +93,20 @@ def test_what_is_not_better_is_not_adopted() -> None:
     found = check(faces, projection(), halves(faces), base=UNCALIBRATED, base_model=None)
     assert found.rows[-1].without > 0.97
     assert not found.adopted
+
+
+def test_the_best_is_taken_only_where_it_is_better_beyond_chance() -> None:
+    people, kind = np.repeat(np.arange(100), 2), np.tile([0, 1], 100)
+    hits = np.zeros((3, 200), bool)
+    hits[:, :100] = True
+    hits[2, 100:102] = True  # one person more: luck
+    assert simplest_good(hits, kind, people) == 0
+    hits[2, 100:140] = True  # twenty people more
+    assert simplest_good(hits, kind, people) == 2
+    # A kind counts the same however few its searches are: one of 2 outweighs six of 100.
+    few = np.zeros((2, 102), bool)
+    few[0, :6], few[1, 100:] = True, True
+    assert simplest_good(few, np.array([0] * 100 + [1] * 2), np.arange(102)) == 1
 
 
 def test_clean_faces_must_not_pay() -> None:

@@ -75,7 +75,7 @@ class Check:
 
 
 def candidates(*, linear: bool, by_people: bool) -> tuple[MatchDefaults, ...]:
-    """What can be chosen, first what is taken of equals.
+    """What can be chosen, first what is taken unless another is better beyond chance.
 
     That is what measured best on the default network. Where photos are searched for by
     themselves there is no choice: a photo is its own best answer at any share, so shares cannot
@@ -114,23 +114,23 @@ def check(
     models = [PatchModel(faces.features.grid, projection, cover) for cover in halves]
     listed = candidates(linear=models[0].linear, by_people=by_people)
     before, after = _hits(faces, searched, queries, target, listed, models, base, base_model)
-    half, kind = half_of(faces)[queries], faces.kind[queries]
+    half, kind, who = half_of(faces)[queries], faces.kind[queries], target[queries]
     chosen = np.empty(len(queries), np.bool_)
     for side in (0, 1):
-        best = _best(after[:, half != side], kind[half != side])
+        apart = half != side
+        best = simplest_good(after[:, apart], kind[apart], who[apart])
         chosen[half == side] = after[best, half == side]
     rows = [
         _row(KINDS[n], before[kind == n], chosen[kind == n], compare)
         for n in sorted(set(kind.tolist()))
     ]
-    who = target[queries]
     overall = _row("all", before, chosen, lambda a, b: compare_people(a, b, who))
     return Check(
         by_people,
         len(searched),
         len(np.unique(who)),
         base,
-        listed[_best(after, kind)],
+        listed[simplest_good(after, kind, who)],
         helps(rows, overall),
         (*rows, overall),
     )
@@ -211,10 +211,29 @@ def _hits(
     return before, after
 
 
-def _best(hits: Bools, kind: Int64) -> int:
-    """The first of the best of (candidates, Q) hits, every kind counting the same."""
-    shares = [hits[:, kind == one].mean(axis=1) for one in np.unique(kind)]
-    return int(np.round(np.mean(shares, axis=0), 9).argmax()) if shares else 0
+def simplest_good(hits: Bools, kind: Int64, who: Int64) -> int:
+    """The first candidate within one standard error of the best, every kind counting the same.
+
+    The error is that of the paired difference, over people (the one-standard-error rule, Breiman
+    et al. 1984, section 3.4.3): the best of many is partly lucky.
+
+    Args:
+        hits: (candidates, Q) whether each names the right one first.
+        kind, who: (Q,) the kind of cover, and whose query it is.
+    """
+    kinds, of_kind, count = np.unique(kind, return_inverse=True, return_counts=True)
+    people, of_person = np.unique(who, return_inverse=True)
+    if not len(people):
+        return 0
+    weight = 1 / (len(kinds) * count[of_kind])
+    best = int(np.round(hits @ weight, 9).argmax())
+    for place, one in enumerate(hits):
+        difference = (hits[best].astype(np.float64) - one) * weight
+        gap = np.bincount(of_person, weights=difference, minlength=len(people))
+        spread = ((gap - gap.mean()) ** 2).sum() * len(people) / max(1, len(people) - 1)
+        if gap.sum() <= np.sqrt(spread) + 1e-12:
+            return place
+    return best
 
 
 def _row(kind: str, before: Bools, after: Bools, test: object) -> Row:

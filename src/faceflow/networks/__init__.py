@@ -138,10 +138,12 @@ def defaults_for(name: str) -> MatchDefaults:
     Raises:
         WeightsError: what was learned of it is damaged.
     """
-    own = find(name)
+    own = _OWN.get(name) or described.find(name)
     if own is None:
         return UNCALIBRATED
-    known = learned.recall(own)
+    if not learned.anything(own):  # mostly, and then no other file need be opened
+        return own.defaults
+    known = learned.recall(spec(name))
     return own.defaults if known is None or known.defaults is None else known.defaults
 
 

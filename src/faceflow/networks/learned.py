@@ -96,6 +96,11 @@ def recall(spec: NetworkSpec) -> LearnedCovers | None:
     return None if found is None else _read(_path(spec), found, spec)
 
 
+def anything(spec: NetworkSpec) -> bool:
+    """Whether something was learned of its model, of whatever weights. Opens no file."""
+    return any((cache_dir() / "models" / spec.model_name).glob("covers-*.safetensors"))
+
+
 def stamp(spec: NetworkSpec) -> Stamp | None:
     """What tells one learning from the next; None where nothing was learned. Opens no file."""
     if not spec.source.member_sha256:  # weights that nobody imported yet
