@@ -8,11 +8,11 @@ import pytest
 from faceflow.cover_learning.check import (
     LEAST_PEOPLE,
     Row,
+    best_of,
     candidates,
     check,
     half_of,
     helps,
-    simplest_good,
 )
 from faceflow.cover_learning.cover_fit import fit_cover
 from faceflow.cover_learning.drawn_faces import KINDS, DrawnFaces
@@ -95,18 +95,14 @@ def test_what_is_not_better_is_not_adopted() -> None:
     assert not found.adopted
 
 
-def test_the_best_is_taken_only_where_it_is_better_beyond_chance() -> None:
-    people, kind = np.repeat(np.arange(100), 2), np.tile([0, 1], 100)
-    hits = np.zeros((3, 200), bool)
-    hits[:, :100] = True
-    hits[2, 100:102] = True  # one person more: luck
-    assert simplest_good(hits, kind, people) == 0
-    hits[2, 100:140] = True  # twenty people more
-    assert simplest_good(hits, kind, people) == 2
-    # A kind counts the same however few its searches are: one of 2 outweighs six of 100.
-    few = np.zeros((2, 102), bool)
-    few[0, :6], few[1, 100:] = True, True
-    assert simplest_good(few, np.array([0] * 100 + [1] * 2), np.arange(102)) == 1
+def test_every_kind_counts_the_same_however_few_its_searches_are() -> None:
+    hits = np.zeros((3, 102), bool)
+    hits[0, :6], hits[1, 100:] = True, True  # six of 100 against both of 2
+    kind = np.array([0] * 100 + [1] * 2)
+    assert best_of(hits, kind) == 1
+    hits[2] = hits[1]
+    assert best_of(hits, kind) == 1, "of equals the first"
+    assert best_of(hits, np.zeros(102, int)) == 0
 
 
 def test_clean_faces_must_not_pay() -> None:
