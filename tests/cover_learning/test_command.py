@@ -60,3 +60,42 @@ def test_what_cannot_be_learned_from(
     assert "covers forget" in run("show", "--network", spec.name, code=6).stderr
     run("forget", "--network", spec.name)
     run("show", "--network", spec.name)
+
+
+def test_identify_says_that_it_uses_what_was_learned(
+    looker: FaceAnalyzer,
+    spec: NetworkSpec,
+    people: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from faceflow.cli import identifying
+    from faceflow.cover_learning import learn
+    from faceflow.gallery import Gallery
+    from faceflow.gallery.enrolment import enroll_photos, list_photos
+
+    monkeypatch.setattr(identifying, "load_analyzer", lambda *_, **__: looker)
+    place, photo = tmp_path / "people.faceflow", people / "person-00" / "1.png"
+    with Gallery.open_or_create(place, looker.network) as gallery:
+        enroll_photos(
+            list_photos([people / "person-00", people / "person-01"], person="both"),
+            gallery,
+            looker,
+        )
+
+    def ask(*options: str) -> Result:
+        words = ["identify", str(photo), "-g", str(place), *options]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result
+
+    assert "learned" not in ask().stderr
+    assert json.loads(ask("--json").stdout)["patch_model"] is None
+    model = learn(people, looker, limit=50).model
+    told = ask("--patches", "projected", "--visible-share", "0.3", "--weighting", "uncovered")
+    assert "compared by what both show, with the covers learned of tiny" in told.stderr
+    answer = json.loads(ask("--json", "--patches", "projected").stdout)
+    assert answer["patch_model"] == model.digest
+    assert 0 < answer["quality"]["visible"] <= 1
+    raw = ask("--patches", "raw", "--visible-share", "0", "--weighting", "uniform")
+    assert "looked at with the covers" in raw.stderr

@@ -166,6 +166,11 @@ def identify(
                     else:
                         shown.append(answer)
                 advance(done, len(sources))
+    if not as_json and options.model is not None and options.model.learned:
+        used = "compared by what both show, with" if options.needs_model else "looked at with"
+        say(
+            f"faces are {used} the covers learned of {name} (faceflow covers show --network {name})"
+        )
     if not as_json:
         _show(shown, top or (_TOP if len(sources) == 1 else 1), calibrated=calibrated)
     for error in errors:
