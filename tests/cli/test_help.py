@@ -14,6 +14,7 @@ COMMANDS = [[name] for name, *_ in cli_app._COMMANDS] + [
     ["models", name] for name in ("list", "pull", "import", "path", "verify")
 ]
 COMMANDS += [["train", "head"], ["train", "network"]]
+COMMANDS += [["covers", name] for name in ("learn", "show", "forget")]
 COMMANDS += [
     ["evaluate", name] for name in ("identification", "verification", "table", "figure", "ablation")
 ]
