@@ -45,6 +45,8 @@ def test_learn_show_forget(
     assert as_json["learned"] == report.report
 
     assert "dropped" in run("forget", "--network", spec.name).stdout
+    again = json.loads(run("forget", "--network", spec.name, "--json").stdout)
+    assert again == {"network": spec.name, "digest": spec.digest, "dropped": False}
     assert "nothing had been learned" in run("forget", "--network", spec.name).stdout
     assert json.loads(run("show", "--network", spec.name, "--json").stdout)["learned"] is None
 

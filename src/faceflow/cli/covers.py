@@ -98,12 +98,16 @@ def show(network: Network = None, as_json: Json = False) -> None:
     say(f"learn them from your own photos: faceflow covers learn PHOTOS/ --network {spec.name}")
 
 
-def forget(network: Network = None) -> None:
+def forget(network: Network = None, as_json: Json = False) -> None:
     """Drop what was learned of a network; identify goes back to what it did before."""
     from faceflow.networks import learned
 
     spec = _spec(network)
-    word = "dropped" if learned.forget(spec) else "nothing had been learned"
+    dropped = learned.forget(spec)
+    if as_json:
+        print_json({"network": spec.name, "digest": spec.digest, "dropped": dropped})
+        return
+    word = "dropped" if dropped else "nothing had been learned"
     print_line(f"{spec.name}: {word}")
 
 
