@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from faceflow.explain.report import Report
     from faceflow.identifier import FoundFace
     from faceflow.matching.identification import PersonMatch
+    from faceflow.quality import Quality
 
 _STYLES = {
     "identified": "bold green",
     "unknown": "bold yellow",
+    "unsure": "bold yellow",
     "no_face": "red",
     "error": "red",
 }
@@ -32,12 +35,14 @@ class Answer:
 
     Attributes:
         query: the photo.
-        status: identified, unknown, ranked, empty, no_face or error.
+        status: identified, unknown, ranked, unsure, empty, no_face or error.
         place, of: this is face number ``place`` of ``of`` answered for; 0 for a failure.
         box, score, source: where the face was found, see :class:`faceflow.analyzer.Face`.
         threshold: what decided, if anything.
         people: the best people.
         report: files with the reasons, if asked for.
+        quality: how much the face gives to go by.
+        patch_model: digest of what is known of the network's patches, where it counts.
         error: what went wrong.
     """
 
@@ -51,6 +56,8 @@ class Answer:
     threshold: float | None = None
     people: tuple[PersonMatch, ...] = ()
     report: Report | None = None
+    quality: Quality | None = None
+    patch_model: str | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -68,6 +75,8 @@ class Answer:
             threshold=found.threshold,
             people=found.people[:top],
             report=report,
+            quality=found.quality,
+            patch_model=found.patch_model,
         )
 
     @classmethod
@@ -88,6 +97,8 @@ class Answer:
             "box": list(self.box),
             "detection_score": self.score,
             "source": self.source,
+            "quality": None if self.quality is None else _quality(self.quality),
+            "patch_model": self.patch_model,
             "matches": [_match(match) for match in self.people],
         }
         if self.report is not None:
@@ -115,6 +126,10 @@ class Answer:
             )
             for place, match in enumerate(self.people[:top])
         ]
+
+
+def _quality(quality: Quality) -> dict[str, Any]:
+    return dataclasses.asdict(quality) | {"band": quality.band, "flaws": list(quality.flaws)}
 
 
 def _match(match: PersonMatch) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from faceflow.cli.output import plural, print_json, print_line, print_table, pro
 from faceflow.errors import InputError
 
 if TYPE_CHECKING:
+    from faceflow.calibration import CalibrationResult
     from faceflow.gallery import Gallery
 
 _CHOICE = "What is calibrated"
@@ -121,6 +122,14 @@ def calibrate(
         Path | None,
         typer.Option("--output", "-o", help="Also write everything as JSON.", metavar="FILE"),
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--picture",
+            help="Draw errors against the visible share of the face.",
+            metavar="FILE.svg",
+        ),
+    ] = None,
     aim: Aim,
     here: Here,
 ) -> None:
@@ -148,12 +157,25 @@ def calibrate(
         raise typer.BadParameter("give a folder with one folder of photos per person")
     arguments = aim.arguments()
     with nullcontext() if place is None else open_gallery(place, readonly=not save) as opened:
-        record = _run(photos, opened, network, here, {**arguments, "save": save})
+        result = _run(photos, opened, network, here, {**arguments, "save": save})
+    record = result.record()
+    if picture is not None:
+        _draw(picture, result)
     _answer(record, output, as_json=here.as_json)
     if place is not None and save:
         say(f"kept in {place}, where 'faceflow identify' finds it")
     elif place is None:
         say("nothing was kept: give these to 'faceflow identify', or calibrate with a gallery")
+
+
+def _draw(picture: Path, result: CalibrationResult) -> None:
+    from faceflow.calibration.picture import trust_picture
+    from faceflow.system.files import atomic_write
+
+    drawn = trust_picture(result)
+    with atomic_write(picture) as file:
+        file.write(drawn.encode())
+    say(f"drawn in {picture}")
 
 
 def _run(
@@ -162,7 +184,7 @@ def _run(
     network: str | None,
     here: Here,
     arguments: Mapping[str, Any],
-) -> dict[str, Any]:
+) -> CalibrationResult:
     from faceflow.calibration import calibrate as run
 
     if gallery is None:
@@ -171,8 +193,7 @@ def _run(
         header = gallery.header
         analyzer = load_analyzer(header.network_name, here, detector=header.detector)
     with progress("calibrating") as advance:
-        result = run(photos, gallery, analyzer=analyzer, progress=advance, **arguments)
-    return result.record()
+        return run(photos, gallery, analyzer=analyzer, progress=advance, **arguments)
 
 
 def _forget(place: Path) -> None:
@@ -228,6 +249,13 @@ def _show(record: Mapping[str, Any]) -> None:
         [*rows, _row("all", record["overall"], None)],
         right=("mated", "others"),
     )
+    bands = record.get("bands") or []
+    if bands:
+        print_table(
+            ("quality", "mated", "others", f"{measure} (95%)", "stage 1 alone", "FPIR"),
+            [_row(name, rates, None)[:-1] for name, rates in bands],
+            right=("mated", "others"),
+        )
     print_line(record["verdict"])
     for stratum in record["strata"]:
         test = stratum["rates"]["test"]

@@ -85,14 +85,17 @@ def identify(
     # A folder that cannot be listed is an answer too, and the others are looked into.
     sources = expand(photos, unreadable=lambda place, error: told(Answer.of_failure(place, error)))
     with (
-        open_identifier(gallery, here, readonly=True, threshold=threshold) as people,
+        open_identifier(
+            gallery, here, readonly=True, threshold=threshold, min_quality=which.min_quality
+        ) as people,
         progress("identifying") as advance,
     ):
+        options = people.options(**scoring.changes())
         found = people.identify_many(
             sources,
             select=which.face,
             whole_image=which.whole_image,
-            options=people.options(**scoring.changes()),
+            options=options,
             best_faces=scoring.best_faces,
         )
         write = None if explain is None else _Reports(explain, top or _TOP)
@@ -102,6 +105,12 @@ def identify(
                 told(answer)
             advance(done, len(sources))
         calibration = people.gallery.calibration
+        name = people.gallery.header.network_name
+    if not here.as_json and options.model is not None and options.model.learned:
+        used = "compared by what both show, with" if options.needs_model else "looked at with"
+        say(
+            f"faces are {used} the covers learned of {name} (faceflow covers show --network {name})"
+        )
     if not here.as_json:
         calibrated = calibration is not None and calibration.threshold is not None
         _show(answers, top or (_TOP if len(sources) == 1 else 1), calibrated=calibrated)
@@ -147,8 +156,21 @@ def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:
         rows,
         right=("score", "cosine", "visible cosine", "EMD"),
     )
+    for answer in answers:
+        if answer.quality is not None and answer.quality.flaws:
+            where = f"{answer.query} #{answer.place}" if answer.of > 1 else str(answer.query)
+            weak = {"poor": "do not trust the score", "fair": "trust the score less"}
+            band = answer.quality.band
+            say(
+                f"{where}: the face is {', '.join(answer.quality.flaws)}; {weak[band]}",
+                label="quality",
+                style="yellow",
+            )
     if any(answer.status == "ranked" for answer in answers):
         why = "no threshold was given"
         if calibrated:
-            why = "the calibrated threshold does not hold for other scoring options"
+            why = (
+                "the calibrated threshold does not hold for other scoring options, nor for covers "
+                "learned since"
+            )
         say(f"{why}, so people are ranked and nothing is decided (--threshold)")

@@ -181,6 +181,15 @@ class AnyFace:
 
     face: Annotated[Literal["largest", "centre", "all"], FACE] = "largest"
     whole_image: WholeImage = "never"
+    min_quality: Annotated[
+        Literal["good", "fair", "poor"],
+        typer.Option(
+            "--min-quality",
+            help='Say "unsure" of faces worse than this: too covered, small, blurred or turned. '
+            '"poor" answers always.',
+            rich_help_panel=_FACES,
+        ),
+    ] = "poor"
 
 
 @dataclass(frozen=True, slots=True)
