@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import sqlite3
+import struct
 import tempfile
 from pathlib import Path
 
@@ -19,8 +20,8 @@ import numpy as np
 from faceflow.errors import FaceflowError
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery
-from faceflow.gallery.stores.seal import seal
-from faceflow.gallery.stores.sqlite.rows import seal_name
+from faceflow.gallery.stores.rows import seal_name
+from faceflow.gallery.stores.seal import checksum, seal
 
 
 @functools.cache
@@ -33,6 +34,7 @@ def _sound() -> bytes:
         with Gallery.create(
             path, network_name="n", digest="d", embedding_size=4, grid=(2, 2), channels=4
         ) as gallery:
+            faces = faces.as_from(gallery.features_digest)
             gallery.enroll(
                 Enrolment(f"P{i % 3}", f"{i}.jpg", hashlib.sha256(bytes([i])).hexdigest(), faces[i])
                 for i in range(6)
@@ -95,8 +97,13 @@ def _forge(path: Path, content: bytes) -> None:
         name = content.decode(errors="replace")
         value = (name, seal_name(1, name))
         connection.execute("UPDATE person_name SET name = ?, seal = ? WHERE person_id = 1", value)
-    elif which in (b"e", b"p", b"t"):
-        kind = {b"e": "embedding", b"p": "patches", b"t": "thumbnail"}[which]
+    elif which == b"e":
+        own = checksum("embedding", (1,), content)
+        block = struct.pack("<qI", 1, own) + content
+        value = (seal("embeddings", (1,), block),)
+        connection.execute("UPDATE embedding_block SET content = ? WHERE first = 1", value)
+    elif which in (b"p", b"t"):
+        kind = {b"p": "patches", b"t": "thumbnail"}[which]
         value = (seal(kind, (1,), content),)
         connection.execute(f"UPDATE face SET {kind} = ? WHERE face_id = 1", value)
     else:
@@ -124,7 +131,7 @@ def _use(path: Path) -> None:
         features = gallery.features(ids) if ids else None
         if features is not None:
             assert np.isfinite(features.patches).all()
-            assert np.isfinite(gallery.codes(ids)[1]).all()
+            assert np.isfinite(gallery.codes(ids).pooled).all()
             found = gallery.search(features, k=5)
             assert np.isfinite(found.cosine[found.face_ids > 0]).all()
     with Gallery.open(path) as gallery:
@@ -133,5 +140,7 @@ def _use(path: Path) -> None:
         face = FaceFeatures.from_maps(
             rng.standard_normal((1, 4)), rng.standard_normal((1, 4, 2, 2))
         )
-        gallery.enroll([Enrolment("New", "new.jpg", "f" * 64, face)])
+        gallery.enroll(
+            [Enrolment("New", "new.jpg", "f" * 64, face.as_from(gallery.features_digest))]
+        )
         gallery.remove_person("New")

@@ -369,7 +369,7 @@ def test_stats_and_header(gallery: Gallery, enrolments: Make) -> None:
     assert gallery.stats().bytes_per_face == 0
     gallery.enroll(enrolments(20))
     stats = gallery.stats()
-    assert (stats.faces, stats.people, stats.path) == (20, 5, gallery.path)
+    assert (stats.faces, stats.people, stats.location) == (20, 5, str(gallery.path))
     assert stats.bytes_per_face == stats.file_bytes / 20
     assert stats.header == gallery.header
     header = gallery.header

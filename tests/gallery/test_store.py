@@ -16,14 +16,14 @@ from faceflow.errors import GalleryError
 from faceflow.gallery import Enrolment, Gallery, PersonInfo
 from faceflow.gallery.identity import GalleryHeader
 from faceflow.gallery.records import Change, FaceRecord
-from faceflow.gallery.stores.store import Added, Revision, Store, StoredFace, StoreView, Vectors
+from faceflow.gallery.stores.store import Added, Revision, Store, StoredFace, StoreView
 
 
 class MemoryStore:
     """The shortest store there is; keeps nothing when the process ends."""
 
     def __init__(self, header: GalleryHeader) -> None:
-        self.path = Path("memory")
+        self.location = self.name = "memory"
         self.header = header
         self._faces: dict[int, StoredFace] = {}
         self._last = 0
@@ -75,17 +75,23 @@ class MemoryStore:
     def revision(self) -> Revision:
         return Revision(self._last, self._removals)
 
-    def face_ids(self) -> Int64:
-        return np.array(sorted(self._faces), dtype=np.int64)
+    def face_ids(self, *, after: int = 0, limit: int | None = None) -> Int64:
+        ids = [i for i in sorted(self._faces) if i > after][:limit]
+        return np.array(ids, dtype=np.int64)
+
+    def removed_since(self, revision: Revision) -> Int64 | None:
+        return None
 
     def embeddings(self, after: int) -> Iterator[tuple[Int64, Float32]]:
         ids = [i for i in sorted(self._faces) if i > after]
         if ids:
             yield np.array(ids), np.stack([self._faces[i].embedding for i in ids])
 
-    def vectors(self, face_ids: Sequence[int]) -> Vectors:
-        faces = [self._faces[i] for i in face_ids]
-        return Vectors(np.stack([f.embedding for f in faces]), [f.payload for f in faces])
+    def embeddings_of(self, face_ids: Sequence[int]) -> Float32:
+        return np.stack([self._faces[i].embedding for i in face_ids])
+
+    def payloads(self, face_ids: Sequence[int]) -> list[bytes]:
+        return [self._faces[i].payload for i in face_ids]
 
     def records(self, face_ids: Sequence[int]) -> list[FaceRecord]:
         return [self._faces[i].record for i in face_ids]
@@ -119,6 +125,9 @@ class MemoryStore:
 
     def count(self) -> int:
         return len(self._faces)
+
+    def count_people(self) -> int:
+        return len(self.people())
 
     def settings(self) -> dict[str, Any]:
         return dict(self._settings)

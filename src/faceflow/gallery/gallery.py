@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from faceflow.arrays import Int64
-from faceflow.errors import GalleryMismatchError, InputError
+from faceflow.errors import GalleryError, GalleryMismatchError, InputError
 from faceflow.features import DEFAULT_ALIGNMENT, Grid
 from faceflow.gallery.identity import NetworkLike, make_header
 from faceflow.gallery.person_names import person_name
@@ -20,6 +20,7 @@ from faceflow.gallery.preparing import prepare
 from faceflow.gallery.reading import GalleryView, ReadableGallery, flat_ids
 from faceflow.gallery.records import Change, Enrolment, EnrolReport, GalleryStats, SharedPhoto
 from faceflow.gallery.search import EmbeddingIndex
+from faceflow.gallery.stores.location import is_url
 from faceflow.gallery.stores.sqlite.store import SqliteStore
 from faceflow.gallery.stores.store import Store, StoreView
 from faceflow.gallery.transfer import export_gallery, import_gallery
@@ -61,7 +62,12 @@ class Gallery(ReadableGallery):
 
     def __init__(self, store: Store) -> None:
         """Wrap an open store; users call :meth:`create`, :meth:`open` or :meth:`open_or_create`."""
-        super().__init__(store.path, store.header, EmbeddingIndex(store.header.embedding_size))
+        super().__init__(
+            store.location,
+            store.name,
+            store.header,
+            EmbeddingIndex(store.header.embedding_size),
+        )
         self._store = store
 
     @classmethod
@@ -195,6 +201,13 @@ class Gallery(ReadableGallery):
     ) -> None:
         self.close()
 
+    @property
+    def path(self) -> Path:
+        """The gallery's file. GalleryError where it is kept in a database server."""
+        if is_url(self.location):
+            raise GalleryError(f"{self.name} is not a file", why=f"it is kept at {self.location}")
+        return Path(self.location)
+
     # Reading, see ReadableGallery
 
     def _reading(self) -> AbstractContextManager[StoreView]:
@@ -204,15 +217,15 @@ class Gallery(ReadableGallery):
     def snapshot(self) -> Iterator[GalleryView]:
         """See :meth:`ReadableGallery.snapshot`."""
         with self._store.snapshot() as store:
-            yield GalleryView(self._path, self._header, self._index, store)
+            yield GalleryView(self.location, self.name, self._header, self._index, store)
 
     def stats(self) -> GalleryStats:
         """Size and origin."""
         with self.snapshot() as view:
-            faces, people = len(view), len(view.people())
+            faces, people = len(view), view.count_people()
         size = self._store.size_bytes()
         return GalleryStats(
-            self.path, faces, people, size, size / faces if faces else 0.0, self._header
+            self.location, faces, people, size, size / faces if faces else 0.0, self._header
         )
 
     # Changing
@@ -255,7 +268,7 @@ class Gallery(ReadableGallery):
         return EnrolReport.total(reports)
 
     def _enroll_batch(self, items: Sequence[Enrolment]) -> EnrolReport:
-        faces = prepare(items, self.path.name, self._header, self._codec)
+        faces = prepare(items, self.name, self._header, self._codec)
         added = self._store.add(faces)
         shared = [
             SharedPhoto(face.record.source, face.record.person, result.others)

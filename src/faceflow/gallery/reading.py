@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -42,8 +41,11 @@ class ReadableGallery(ABC):
     those of a :class:`GalleryView` all answer for the moment the view was made.
     """
 
-    def __init__(self, path: Path, header: GalleryHeader, index: EmbeddingIndex) -> None:
-        self._path = path
+    def __init__(
+        self, location: str, name: str, header: GalleryHeader, index: EmbeddingIndex
+    ) -> None:
+        self._location = location
+        self._name = name
         self._header = header
         self._index = index
         self._codec = find_codec(header.codec, header.grid, header.channels)
@@ -66,9 +68,14 @@ class ReadableGallery(ABC):
         """
 
     @property
-    def path(self) -> Path:
-        """The gallery file."""
-        return self._path
+    def location(self) -> str:
+        """Where the gallery is: its file's path, or its URL without the password."""
+        return self._location
+
+    @property
+    def name(self) -> str:
+        """The short form of its location, for messages."""
+        return self._name
 
     @property
     def header(self) -> GalleryHeader:
@@ -82,11 +89,11 @@ class ReadableGallery(ABC):
 
     def require_network(self, network: NetworkLike) -> None:
         """Raise :class:`GalleryMismatchError` if the gallery was made for another network."""
-        require_network(self.path.name, self._header, network)
+        require_network(self.name, self._header, network)
 
     def require_alignment(self, alignment: str) -> None:
         """Raise :class:`GalleryMismatchError` if the gallery's faces were aligned otherwise."""
-        require_alignment(self.path.name, self._header, alignment)
+        require_alignment(self.name, self._header, alignment)
 
     # Searching
 
@@ -116,7 +123,7 @@ class ReadableGallery(ABC):
             GalleryMismatchError: features of another network or alignment than the gallery's.
             InputError: k below 1, or embeddings that are not of unit length.
         """
-        require_features(self.path.name, self._header, features)
+        require_features(self.name, self._header, features)
         with self._reading() as store:
             known = self._index.of(store)
         return exact_search(
@@ -142,7 +149,8 @@ class ReadableGallery(ABC):
         """
         ids = flat_ids(face_ids)
         with self._reading() as store:
-            embedding, payloads = store.vectors(ids)
+            payloads = store.payloads(ids)
+            embedding = self._embedding(store, ids)
             records = store.records(ids) if landmarks else None
         parts = self._codec.unpack(payloads)
         patches, norms = self._codec.expand(parts)
@@ -163,8 +171,7 @@ class ReadableGallery(ABC):
         for row, record in zip(share, records, strict=True):
             if record.landmarks is None:
                 raise GalleryError(
-                    f"{self.path.name} holds no landmarks of face {record.face_id} "
-                    f"({record.person})",
+                    f"{self.name} holds no landmarks of face {record.face_id} ({record.person})",
                     why="it was enrolled before faceflow kept them, or from a bare crop",
                     todo="enroll the photos again into a new gallery, or use another weighting "
                     "than lmk",
@@ -172,6 +179,14 @@ class ReadableGallery(ABC):
             for cell, value in record.landmarks:
                 row[cell] = value
         return share
+
+    def _embedding(self, store: StoreView, ids: list[int]) -> Float32:
+        """(k, D) of faces that the state has: from memory where search has loaded them."""
+        known = self._index.known(store.revision())
+        if known is None:
+            return store.embeddings_of(ids)
+        wanted = np.array(ids, np.int64)
+        return known.matrix[np.searchsorted(known.ids, wanted)]
 
     def quantised(self, face_ids: Sequence[int] | Int64) -> QuantisedPatches:
         """Patches of the given faces for an int8 kernel, without decoding.
@@ -184,7 +199,7 @@ class ReadableGallery(ABC):
             GalleryError: no such face.
         """
         with self._reading() as store:
-            payloads = store.vectors(flat_ids(face_ids)).payloads
+            payloads = store.payloads(flat_ids(face_ids))
         return self._codec.quantised(self._codec.unpack(payloads))
 
     def codes(self, face_ids: Sequence[int] | Int64) -> CodedFaces:
@@ -198,8 +213,10 @@ class ReadableGallery(ABC):
         Raises:
             GalleryError: no such face.
         """
+        ids = flat_ids(face_ids)
         with self._reading() as store:
-            embedding, payloads = store.vectors(flat_ids(face_ids))
+            payloads = store.payloads(ids)
+            embedding = self._embedding(store, ids)
         parts = self._codec.unpack(payloads)
         return CodedFaces(embedding, self._codec.quantised(parts).values, parts["pooled"])
 
@@ -219,7 +236,7 @@ class ReadableGallery(ABC):
             return Calibration.from_json(kept, defaults_for(self._header.network_name))
         except (InputError, AttributeError, TypeError) as error:
             raise GalleryError(
-                f"the calibration in {self.path.name} cannot be read",
+                f"the calibration in {self.name} cannot be read",
                 why=str(error),
                 todo="drop it with `faceflow calibrate --forget`, and calibrate again",
             ) from error
@@ -356,6 +373,11 @@ class ReadableGallery(ABC):
         with self._reading() as store:
             store.check()
 
+    def count_people(self) -> int:
+        """People."""
+        with self._reading() as store:
+            return store.count_people()
+
     # Settings
 
     @property
@@ -369,9 +391,14 @@ class GalleryView(ReadableGallery):
     """One state of a gallery, for one thread at a time; from :meth:`ReadableGallery.snapshot`."""
 
     def __init__(
-        self, path: Path, header: GalleryHeader, index: EmbeddingIndex, store: StoreView
+        self,
+        location: str,
+        name: str,
+        header: GalleryHeader,
+        index: EmbeddingIndex,
+        store: StoreView,
     ) -> None:
-        super().__init__(path, header, index)
+        super().__init__(location, name, header, index)
         self._store = store
 
     def _reading(self) -> AbstractContextManager[StoreView]:

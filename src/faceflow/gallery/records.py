@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from faceflow.arrays import Floats, UInt8
 from faceflow.features import FaceFeatures
@@ -133,7 +132,7 @@ class Change:
 class GalleryStats:
     """Size and origin of a gallery; ``bytes_per_face`` is 0 while it is empty."""
 
-    path: Path
+    location: str
     faces: int
     people: int
     file_bytes: int

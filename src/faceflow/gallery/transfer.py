@@ -98,7 +98,7 @@ def _write_export(store: StoreView, header: GalleryHeader, folder: Path) -> None
 
 def _tensors(store: StoreView, ids: NDArray[np.int64], fields: PatchCodec) -> Tensors:
     wanted = ids.tolist()
-    embedding, payloads = store.vectors(wanted)
+    embedding, payloads = store.embeddings_of(wanted), store.payloads(wanted)
     pictures = store.thumbnails(wanted)
     sizes = [-1 if picture is None else len(picture) for picture in pictures]
     joined = b"".join(picture for picture in pictures if picture is not None)

@@ -20,6 +20,7 @@ def main() -> None:
     rng = np.random.default_rng(99)
     faces = FaceFeatures.from_maps(rng.standard_normal((8, 32)), rng.standard_normal((8, 16, 4, 4)))
     gallery = Gallery.open(sys.argv[1])
+    faces = faces.as_from(gallery.features_digest)
     for i in range(8):
         content = hashlib.sha256(f"late {i}".encode()).hexdigest()
         gallery.enroll([Enrolment(f"Late {i}", f"{i}.jpg", content, faces[i])])

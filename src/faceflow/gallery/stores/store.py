@@ -1,8 +1,9 @@
 """What a gallery asks of the place where faces are kept.
 
 :class:`faceflow.gallery.gallery.Gallery` encodes, checks and searches; a store only keeps
-rows. :class:`faceflow.gallery.stores.sqlite.store.SqliteStore` is the one in use; a server store
-(PostgreSQL, LanceDB, shards) fits when it keeps the promises below.
+rows: in a file (:mod:`faceflow.gallery.stores.sqlite`) or in PostgreSQL
+(:mod:`faceflow.gallery.stores.postgres`). One suite of tests holds every store to the promises
+below.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from faceflow.arrays import Float32, Int64
@@ -43,13 +43,6 @@ class Added(NamedTuple):
     others: tuple[str, ...]
 
 
-class Vectors(NamedTuple):
-    """Embeddings (k, D) float32 and k payloads, in the order asked for."""
-
-    embedding: Float32
-    payloads: list[bytes]
-
-
 class Revision(NamedTuple):
     """Tells a reader what changed: the largest id ever given, how many faces were removed."""
 
@@ -67,14 +60,27 @@ class StoreView(Protocol):
     def revision(self) -> Revision:
         """Which faces there are, in two numbers; costs nothing."""
 
-    def face_ids(self) -> Int64:
-        """(n,) every face, ascending."""
+    def removed_since(self, revision: Revision) -> Int64 | None:
+        """(m,) ids removed since a former revision of this store, ascending.
+
+        None where that is not known (any more): ask for all ids then. Ids given after that
+        revision may be among them.
+        """
+
+    def face_ids(self, *, after: int = 0, limit: int | None = None) -> Int64:
+        """(n,) ids of faces, ascending: the first with an id > after."""
 
     def embeddings(self, after: int) -> Iterator[tuple[Int64, Float32]]:
         """Blocks of ids (m,) ascending and embeddings (m, D) of faces with an id > after."""
 
-    def vectors(self, face_ids: Sequence[int]) -> Vectors:
-        """Embeddings and payloads; an id may come twice. Unknown id: GalleryError."""
+    def embeddings_of(self, face_ids: Sequence[int]) -> Float32:
+        """(k, D) in the order asked for; an id may come twice. Unknown id: GalleryError."""
+
+    def payloads(self, face_ids: Sequence[int]) -> list[bytes]:
+        """Patches of k faces in the order asked for; an id may come twice.
+
+        Unknown id: GalleryError.
+        """
 
     def records(self, face_ids: Sequence[int]) -> list[FaceRecord]:
         """Records in the order asked for. Unknown id: GalleryError."""
@@ -108,6 +114,9 @@ class StoreView(Protocol):
     def count(self) -> int:
         """Faces."""
 
+    def count_people(self) -> int:
+        """People."""
+
     def settings(self) -> dict[str, Any]:
         """All settings, JSON values."""
 
@@ -131,7 +140,10 @@ class Store(Protocol):
        waits for another.
     """
 
-    path: Path
+    location: str
+    """Where it is, as it may be shown and logged: a path, or a URL without its password."""
+    name: str
+    """The short form of it, for messages."""
     header: GalleryHeader
 
     def snapshot(self) -> AbstractContextManager[StoreView]:

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from faceflow.errors import GalleryError, InputError
+import numpy as np
+
+from faceflow.errors import InputError
+from faceflow.gallery.stores.rows import checked_name, seal_name
 from faceflow.gallery.stores.seal import damaged, seal, unseal
-from faceflow.gallery.stores.sqlite.rows import checked_name, seal_name
+from faceflow.gallery.stores.sqlite.blocks import Blocks
 from faceflow.gallery.stores.store import Added, StoredFace
+from faceflow.gallery.stores.unknown import name_taken, no_face, no_person, require_possible
 
 MakeRow = Callable[[int, int, StoredFace], tuple[Any, ...]]
 """Builds a row of the face table from face id, person id and face."""
 
+REMOVALS_KEPT = 100_000
+"""Removed ids that are kept, so that readers need not compare all ids."""
+
 
 def add(
-    connection: sqlite3.Connection, faces: Sequence[StoredFace], make_row: MakeRow
+    connection: sqlite3.Connection,
+    faces: Sequence[StoredFace],
+    make_row: MakeRow,
+    blocks: Blocks,
 ) -> list[Added]:
     """Insert faces, leaving out content that its person already has."""
     people: dict[str, int] = {}
     last_face, last_person, _ = state(connection)
     results: list[Added] = []
+    new: dict[int, StoredFace] = {}
     for face in faces:
         name = face.record.person
         person = people.get(name) or find(connection, name)
@@ -47,7 +57,10 @@ def add(
         connection.execute(
             "INSERT INTO face VALUES(?, ?, ?, ?, ?, ?, ?, ?)", make_row(last_face, person, face)
         )
+        new[last_face] = face
         results.append(Added(last_face, others))
+    if new:
+        blocks.append(connection, list(new), np.stack([face.embedding for face in new.values()]))
     connection.execute(
         "UPDATE state SET last_face_id = ?, last_person_id = ?", (last_face, last_person)
     )
@@ -62,7 +75,7 @@ def state(connection: sqlite3.Connection) -> tuple[int, int, int]:
     return row[0], row[1], row[2]
 
 
-def remove_faces(connection: sqlite3.Connection, face_ids: Sequence[int]) -> int:
+def remove_faces(connection: sqlite3.Connection, face_ids: Sequence[int], blocks: Blocks) -> int:
     """Remove these faces; how many. Unknown id: GalleryError."""
     wanted = sorted(set(face_ids))
     require_possible(wanted)
@@ -72,24 +85,21 @@ def remove_faces(connection: sqlite3.Connection, face_ids: Sequence[int]) -> int
     ).fetchone()[0]
     if unknown is not None:
         raise no_face(unknown)
-    return _remove_collected(connection)
+    return _remove_collected(connection, blocks)
 
 
-def remove_person(connection: sqlite3.Connection, person: int) -> int:
+def remove_person(connection: sqlite3.Connection, person: int, blocks: Blocks) -> int:
     """Remove a person with all faces; how many."""
     _collect(
         connection, "INSERT INTO gone SELECT face_id FROM face WHERE person_id = ?", [(person,)]
     )
-    return _remove_collected(connection)
+    return _remove_collected(connection, blocks)
 
 
 def rename(connection: sqlite3.Connection, person: int, new: str) -> int:
     """Give a person another name; how many faces have it now."""
     if find(connection, new) not in (None, person):
-        raise GalleryError(
-            f"there is already a person {new!r}",
-            todo="merge the two if they are the same person",
-        )
+        raise name_taken(new)
     connection.execute(
         "UPDATE person_name SET name = ?, seal = ? WHERE person_id = ?",
         (new, seal_name(person, new), person),
@@ -99,7 +109,9 @@ def rename(connection: sqlite3.Connection, person: int, new: str) -> int:
     return int(connection.execute(query, (person,)).fetchone()[0])
 
 
-def merge(connection: sqlite3.Connection, source: int, target: int) -> tuple[int, int]:
+def merge(
+    connection: sqlite3.Connection, source: int, target: int, blocks: Blocks
+) -> tuple[int, int]:
     """Move faces between people; how many were moved, and dropped as the same photo."""
     if source == target:
         raise InputError("a person cannot be merged with itself")
@@ -109,7 +121,7 @@ def merge(connection: sqlite3.Connection, source: int, target: int) -> tuple[int
         " IN (SELECT content_hash FROM photo WHERE person_id = ?)",
         [(source, target)],
     )
-    dropped = _remove_collected(connection)
+    dropped = _remove_collected(connection, blocks)
     moving = connection.execute("SELECT face_id FROM face WHERE person_id = ?", (source,))
     moved = [face_id for (face_id,) in moving.fetchall()]
     _give(connection, moved, target)
@@ -118,7 +130,7 @@ def merge(connection: sqlite3.Connection, source: int, target: int) -> tuple[int
 
 
 def move_faces(
-    connection: sqlite3.Connection, face_ids: Sequence[int], name: str
+    connection: sqlite3.Connection, face_ids: Sequence[int], name: str, blocks: Blocks
 ) -> tuple[int, int]:
     """Move faces to a person, made if needed; how many were moved, and dropped as same photos."""
     wanted = sorted(set(face_ids))
@@ -152,7 +164,7 @@ def move_faces(
     _give(connection, moved, target)
     # Last: nobody is forgotten while the new person has no face yet.
     _collect(connection, "INSERT INTO gone VALUES(?)", [(face_id,) for face_id in twice])
-    dropped = _remove_collected(connection)
+    dropped = _remove_collected(connection, blocks)
     _forget_empty(connection)
     return len(moved), dropped
 
@@ -207,33 +219,8 @@ def require(connection: sqlite3.Connection, name: str) -> int:
     person = find(connection, name)
     if person is None:
         names = [row[0] for row in connection.execute("SELECT name FROM person_name")]
-        close = difflib.get_close_matches(name, names, 3, 0.7)
-        todo = f"did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise GalleryError(f"there is no person {name!r} in the gallery", todo=todo)
+        raise no_person(name, names)
     return person
-
-
-def require_possible(face_ids: Iterable[int]) -> None:
-    """Raise GalleryError for an id that no face can have, and that SQLite cannot hold."""
-    for face_id in face_ids:
-        if not 0 < face_id < 2**63:
-            raise no_face(face_id)
-
-
-def no_face(face_id: int) -> GalleryError:
-    """The error for an id that is not in the gallery."""
-    return GalleryError(
-        f"there is no face {face_id} in the gallery",
-        why="it was removed, or the id is of another gallery",
-    )
-
-
-def no_person(person_id: int) -> GalleryError:
-    """The error for a person's id that is not in the gallery."""
-    return GalleryError(
-        f"there is no person with the id {person_id} in the gallery",
-        why="the last face was removed or moved, or the id is of another gallery",
-    )
 
 
 def _name(connection: sqlite3.Connection, person: int) -> str:
@@ -248,10 +235,19 @@ def _collect(connection: sqlite3.Connection, insert: str, rows: Sequence[tuple[i
     connection.executemany(insert, rows)
 
 
-def _remove_collected(connection: sqlite3.Connection) -> int:
+def _remove_collected(connection: sqlite3.Connection, blocks: Blocks) -> int:
     gone = "face_id IN (SELECT face_id FROM gone)"
     removed = connection.execute(f"DELETE FROM face WHERE {gone}").rowcount
     if removed:
+        ids = [row[0] for row in connection.execute("SELECT face_id FROM gone ORDER BY face_id")]
+        blocks.remove(connection, ids)
+        _, _, removals = state(connection)
+        connection.executemany(
+            "INSERT INTO removal VALUES(?, ?)", enumerate(ids, start=removals + 1)
+        )
+        connection.execute(
+            "DELETE FROM removal WHERE number <= ?", (removals + removed - REMOVALS_KEPT,)
+        )
         connection.execute(f"DELETE FROM photo WHERE {gone}")
         _write_anew(connection, "photo")
         connection.execute("UPDATE state SET removals = removals + ?", (removed,))
