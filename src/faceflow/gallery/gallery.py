@@ -21,13 +21,13 @@ from faceflow.gallery.reading import GalleryView, ReadableGallery, flat_ids
 from faceflow.gallery.records import Change, Enrolment, EnrolReport, GalleryStats, SharedPhoto
 from faceflow.gallery.search import EmbeddingIndex
 from faceflow.gallery.stores.location import is_url
-from faceflow.gallery.stores.sqlite.store import SqliteStore
+from faceflow.gallery.stores.opening import create_store, open_store, store_exists
 from faceflow.gallery.stores.store import Store, StoreView
 from faceflow.gallery.transfer import export_gallery, import_gallery
 
 
 class Gallery(ReadableGallery):
-    """People and their faces in one file, with exact search over all of them.
+    """People and their faces in one file or database, with exact search over all of them.
 
     Durable: once :meth:`enroll` returns, its faces survive a kill of the process and a power
     cut; a batch is in the file as a whole or not at all. Other processes may read while one
@@ -73,7 +73,7 @@ class Gallery(ReadableGallery):
     @classmethod
     def create(
         cls,
-        path: str | Path,
+        location: str | Path,
         *,
         network_name: str,
         digest: str,
@@ -88,7 +88,9 @@ class Gallery(ReadableGallery):
         """Make an empty gallery and open it for writing.
 
         Args:
-            path: the file to make; by custom it ends in ``.faceflow``.
+            location: the file to make, by custom it ends in ``.faceflow``; or the URL of a
+                PostgreSQL database, ``postgresql://user@host/database?schema=faceflow``, whose
+                schema is made.
             network_name: the network whose features it will hold.
             digest: that network's digest.
             embedding_size: D.
@@ -101,7 +103,7 @@ class Gallery(ReadableGallery):
             busy_seconds: how long to wait while another process writes.
 
         Raises:
-            GalleryError: the path is taken, or its folder is missing or not writable.
+            GalleryError: the location is taken, or its folder is missing or not writable.
             InputError: a size below 1, an empty name, an unknown codec.
         """
         header = make_header(
@@ -114,13 +116,13 @@ class Gallery(ReadableGallery):
             thumbnails=thumbnails,
             alignment=alignment,
         )
-        SqliteStore.create(Path(path), header)
-        return cls(SqliteStore(Path(path), busy_seconds=busy_seconds))
+        create_store(location, header)
+        return cls(open_store(location, busy_seconds=busy_seconds))
 
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        location: str | Path,
         *,
         readonly: bool = False,
         network: NetworkLike | None = None,
@@ -129,7 +131,7 @@ class Gallery(ReadableGallery):
         """Open a gallery; takes milliseconds, embeddings are read at the first search.
 
         Args:
-            path: the gallery file.
+            location: the gallery file, or the URL of a PostgreSQL database.
             readonly: refuse changes; works where the file or its folder may not be written.
             network: refuse a gallery that holds another network's features.
             busy_seconds: how long to wait while another process writes.
@@ -138,7 +140,7 @@ class Gallery(ReadableGallery):
             GalleryError: missing, not a gallery, damaged, not writable, or in use.
             GalleryMismatchError: it was made for another network.
         """
-        gallery = cls(SqliteStore(Path(path), readonly=readonly, busy_seconds=busy_seconds))
+        gallery = cls(open_store(location, readonly=readonly, busy_seconds=busy_seconds))
         if network is not None:
             try:
                 gallery.require_network(network)
@@ -147,10 +149,19 @@ class Gallery(ReadableGallery):
                 raise
         return gallery
 
+    @staticmethod
+    def exists(location: str | Path) -> bool:
+        """Whether there is a gallery at a location, or for a path anything of that name.
+
+        Raises:
+            GalleryError: the server cannot be reached.
+        """
+        return store_exists(location)
+
     @classmethod
     def open_or_create(
         cls,
-        path: str | Path,
+        location: str | Path,
         network: NetworkLike,
         *,
         codec: str = "int8",
@@ -162,10 +173,10 @@ class Gallery(ReadableGallery):
         ``codec`` and ``thumbnails`` matter only when it is made. Errors as in :meth:`open`
         and :meth:`create`.
         """
-        if not SqliteStore.exists(Path(path)):
+        if not store_exists(location):
             spec = network.spec
             return cls.create(
-                path,
+                location,
                 network_name=spec.name,
                 digest=network.digest,
                 embedding_size=spec.embedding_size,
@@ -175,7 +186,7 @@ class Gallery(ReadableGallery):
                 thumbnails=thumbnails,
                 alignment=alignment,
             )
-        gallery = cls.open(path, network=network)
+        gallery = cls.open(location, network=network)
         try:
             gallery.require_alignment(alignment)
         except GalleryMismatchError:
@@ -359,7 +370,7 @@ class Gallery(ReadableGallery):
         return export_gallery(self._store, Path(folder), overwrite=overwrite)
 
     @classmethod
-    def import_from(cls, folder: str | Path, path: str | Path) -> Gallery:
+    def import_from(cls, folder: str | Path, location: str | Path) -> Gallery:
         """Make a gallery from an export: same records, ids, features and search results.
 
         Everything is checked first (hashes, shapes, numbers, names); a bad export leaves
@@ -367,14 +378,14 @@ class Gallery(ReadableGallery):
 
         Args:
             folder: what :meth:`export` wrote.
-            path: the gallery file to make; must not exist.
+            location: the gallery to make, a file or a URL; must not exist.
 
         Raises:
             GalleryError: the export is incomplete, damaged or not an export, or the path is
                 taken.
         """
-        import_gallery(Path(folder), Path(path))
-        return cls.open(path)
+        import_gallery(Path(folder), location)
+        return cls.open(location)
 
 
 def _require_setting(name: Any, value: Any) -> None:

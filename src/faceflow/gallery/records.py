@@ -121,11 +121,15 @@ class Change:
         erased: the old data is gone from the files. False: it is gone from the gallery, but
             a copy stays in the log file until a reader in another process lets go; it is
             erased by the next change, at closing, or at the next opening.
+        remains: where copies can still be that are not the gallery's to erase, as far as the
+            place where it is kept tells: logs, standby servers, archives. Empty for a file, of
+            which a file system or a backup may have kept something too.
     """
 
     faces: int
     dropped: int = 0
     erased: bool = True
+    remains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from faceflow.errors import InputError
 
 SCHEMES = ("postgresql", "postgres")
 _PASSWORDS = {"password", "sslpassword", "passfile", "sslkey"}
-_NAME = re.compile("[a-z_][a-z0-9_]{0,62}")
+_NAME = re.compile("[a-z_][a-z0-9_]{0,49}")
 DEFAULT_SCHEMA = "faceflow"
 
 
@@ -27,11 +27,33 @@ class ServerLocation(NamedTuple):
         conninfo: what the client library takes; may hold a password, and is never shown.
         schema: the schema that holds the gallery's tables.
         shown: the URL without anything secret.
+        secrets: passwords in it, as written and as meant.
     """
 
     conninfo: str
     schema: str
     shown: str
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Without anything secret: objects end up in logs and tracebacks."""
+        return f"ServerLocation({self.shown!r})"
+
+    @property
+    def url(self) -> str:
+        """What :func:`server_location` takes; may hold a password."""
+        mark = "&" if "?" in self.conninfo else "?"
+        return f"{self.conninfo}{mark}schema={self.schema}"
+
+    def with_schema(self, schema: str) -> ServerLocation:
+        """The same server, another schema."""
+        return server_location(self._replace(schema=schema).url)
+
+    def without_secrets(self, text: str) -> str:
+        """A text of others, with what is secret in the URL struck out."""
+        for secret in (self.conninfo, *self.secrets):
+            text = text.replace(secret, "***")
+        return text
 
 
 def server_location(url: str) -> ServerLocation:
@@ -67,10 +89,14 @@ def server_location(url: str) -> ServerLocation:
     query = f"?{urlencode(kept, quote_via=quote)}" if kept else ""
     harmless = [(name, value) for name, value in options if name.lower() not in _PASSWORDS]
     shown = f"?{urlencode(harmless, quote_via=quote, safe='/')}" if harmless else ""
+    hidden = [value for name, value in options if name.lower() in _PASSWORDS]
+    if parts.password:
+        hidden += [parts.password, unquote(parts.password)]
     return ServerLocation(
         f"postgresql://{user}{secret}{at}{place}{parts.path}{query}",
         schema,
         f"postgresql://{user}{'@' if user else ''}{place}{parts.path}{shown}",
+        tuple(value for value in hidden if value),
     )
 
 

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from faceflow.errors import InputError
 from faceflow.gallery.codec import codec
@@ -29,6 +29,7 @@ from faceflow.gallery.stores.sqlite.former import open_view
 from faceflow.gallery.stores.sqlite.session import Readers, Session
 from faceflow.gallery.stores.sqlite.view import SqliteView
 from faceflow.gallery.stores.store import Added, StoredFace
+from faceflow.gallery.workplace import workplace
 
 _LONGEST_WAIT = 86_400
 
@@ -74,10 +75,20 @@ class SqliteStore:
         path = paths.new_path(path)
         sqlite_file.create_file(path, *_first_content(header))
 
-    @staticmethod
-    def build(path: Path, header: GalleryHeader) -> None:
-        """Make an empty gallery in a hidden folder, to be filled and published."""
-        sqlite_file.build(path, *_first_content(header))
+    @classmethod
+    @contextlib.contextmanager
+    def making(cls, path: Path, header: GalleryHeader) -> Iterator[Self]:
+        """A gallery in a hidden folder, which gets its name after the block."""
+        path = paths.new_path(path)
+        with translated(path), workplace(path) as place:
+            partial = place.file("gallery")
+            sqlite_file.build(partial, *_first_content(header))
+            store = cls(partial)
+            try:
+                yield store
+            finally:
+                store.close()
+            sqlite_file.publish(partial, path)
 
     @staticmethod
     def exists(path: Path) -> bool:
