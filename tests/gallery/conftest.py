@@ -78,7 +78,8 @@ def postgres() -> Iterator[LocalPostgres]:
     """A real PostgreSQL server for the whole run; tests that need it are skipped without."""
     pytest.importorskip("psycopg", reason="psycopg is not installed (faceflow[postgres])")
     try:
-        server = LocalPostgres()
+        # A killed server finds all in the system's cache again; syncing would only take time.
+        server = LocalPostgres(settings=["fsync = off"])
     except CannotStart as error:
         pytest.skip(str(error))
     yield server

@@ -37,7 +37,7 @@ class StoredFace:
 
 
 class Added(NamedTuple):
-    """What became of one face: its id, or None for a duplicate; who else has the photo."""
+    """What became of one face: its id, or None for a duplicate; who else has the photo, by name."""
 
     face_id: int | None
     others: tuple[str, ...]

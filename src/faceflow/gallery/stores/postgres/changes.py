@@ -49,7 +49,7 @@ def add(connection: Connection, state: State, faces: Sequence[StoredFace]) -> li
         name, content = face.record.person, bytes.fromhex(face.record.content_hash)
         person = people.get(name)
         having = owners.setdefault(content, {})
-        others = tuple(other for owner, other in having.items() if owner != person)
+        others = tuple(sorted(other for owner, other in having.items() if owner != person))
         if person in having:
             results.append(Added(None, others))
             continue
@@ -86,7 +86,7 @@ def _known(
     owners: dict[bytes, dict[int, str]] = {}
     rows = connection.execute(
         "SELECT content_hash, p.person_id, name, seal FROM photo p"
-        " LEFT JOIN person USING (person_id) WHERE content_hash = ANY(%s) ORDER BY face_id",
+        " LEFT JOIN person USING (person_id) WHERE content_hash = ANY(%s)",
         (hashes,),
         binary=True,
     ).fetchall()

@@ -41,7 +41,7 @@ def add(
         owners = connection.execute(
             "SELECT person_id FROM photo WHERE content_hash = ?", (content,)
         ).fetchall()
-        others = tuple(_name(connection, owner) for (owner,) in owners if owner != person)
+        others = tuple(sorted(_name(connection, owner) for (owner,) in owners if owner != person))
         if (person,) in owners:
             results.append(Added(None, others))
             continue
