@@ -35,7 +35,14 @@ from faceflow.faces import detectors
 from faceflow.faces.detectors import Detector
 from faceflow.faces.images import ImageSource, content_hash, source_name
 from faceflow.features import FaceFeatures, features_digest
-from faceflow.gallery import Change, Enrolment, Gallery, PersonInfo, person_name
+from faceflow.gallery import (
+    Change,
+    Enrolment,
+    Gallery,
+    GalleryLocation,
+    PersonInfo,
+    person_name,
+)
 from faceflow.gallery.enrolment import (
     EnrolmentReport,
     Progress,
@@ -243,7 +250,7 @@ class Identifier:
 
     def __init__(
         self,
-        gallery: str | Path,
+        gallery: str | Path | GalleryLocation,
         *,
         network: str | FaceNetwork | None = None,
         detector: str | Detector | None = None,
@@ -254,7 +261,9 @@ class Identifier:
         readonly: bool = False,
         offline: bool = False,
     ) -> None:
-        self.path = Path(gallery)
+        self.location = (
+            gallery if isinstance(gallery, GalleryLocation) else GalleryLocation(gallery)
+        )
         self._given_options = options
         self._threshold = threshold
         self._best_faces = best_faces
@@ -273,12 +282,12 @@ class Identifier:
             networks.spec(network)  # an unknown name is told now
         if isinstance(detector, str):
             detectors.check_alignment(detector)
-        if readonly or self.path.exists():
+        if readonly or self.location.exists():
             self._open()
 
     def _open(self) -> Gallery:
         """Open the gallery, unless it is not this network's or detector's; loads neither."""
-        gallery = Gallery.open(self.path, readonly=self._readonly)
+        gallery = Gallery.open(self.location, readonly=self._readonly)
         try:
             if self._network is not None:
                 gallery.require_network(_network(self._network, self._threads))
@@ -294,8 +303,8 @@ class Identifier:
         """The gallery if there is one by now: another process may have made it."""
         with self._lock:
             if self._closed:
-                raise GalleryError(f"{self.path} was closed", todo="make a new Identifier")
-            if self._gallery is None and self.path.exists():
+                raise GalleryError(f"{self.location} was closed", todo="make a new Identifier")
+            if self._gallery is None and self.location.exists():
                 return self._open()
             return self._gallery
 
@@ -311,7 +320,7 @@ class Identifier:
         found = self._known()
         if found is None:
             raise GalleryError(
-                f"There is no gallery at {self.path}",
+                f"There is no gallery at {self.location}",
                 todo="enroll somebody first, or check the name",
             )
         return found
@@ -451,7 +460,7 @@ class Identifier:
             known = self._known()
             if known is None:
                 known = self._gallery = Gallery.open_or_create(
-                    self.path, self.analyzer.network, alignment=self.analyzer.alignment
+                    self.location, self.analyzer.network, alignment=self.analyzer.alignment
                 )
             return known
 
@@ -614,9 +623,9 @@ class Identifier:
 
     def __repr__(self) -> str:
         if self._gallery is None:
-            return f"<Identifier {self.path}, nobody enrolled yet>"
+            return f"<Identifier {self.location}, nobody enrolled yet>"
         header = self._gallery.header
-        return f"<Identifier {self.path}, {header.network_name}, faces by {header.alignment}>"
+        return f"<Identifier {self.location}, {header.network_name}, faces by {header.alignment}>"
 
 
 def _network(network: str | FaceNetwork, threads: int | None) -> FaceNetwork:

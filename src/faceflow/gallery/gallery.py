@@ -21,7 +21,7 @@ from faceflow.gallery.reading import GalleryView, ReadableGallery, flat_ids
 from faceflow.gallery.records import Change, Enrolment, EnrolReport, GalleryStats, SharedPhoto
 from faceflow.gallery.search import EmbeddingIndex
 from faceflow.gallery.stores.location import is_url
-from faceflow.gallery.stores.opening import create_store, open_store, store_exists
+from faceflow.gallery.stores.opening import Location, create_store, open_store, store_exists
 from faceflow.gallery.stores.store import Store, StoreView
 from faceflow.gallery.transfer import export_gallery, import_gallery
 
@@ -73,7 +73,7 @@ class Gallery(ReadableGallery):
     @classmethod
     def create(
         cls,
-        location: str | Path,
+        location: Location,
         *,
         network_name: str,
         digest: str,
@@ -122,7 +122,7 @@ class Gallery(ReadableGallery):
     @classmethod
     def open(
         cls,
-        location: str | Path,
+        location: Location,
         *,
         readonly: bool = False,
         network: NetworkLike | None = None,
@@ -150,7 +150,7 @@ class Gallery(ReadableGallery):
         return gallery
 
     @staticmethod
-    def exists(location: str | Path) -> bool:
+    def exists(location: Location) -> bool:
         """Whether there is a gallery at a location, or for a path anything of that name.
 
         Raises:
@@ -161,7 +161,7 @@ class Gallery(ReadableGallery):
     @classmethod
     def open_or_create(
         cls,
-        location: str | Path,
+        location: Location,
         network: NetworkLike,
         *,
         codec: str = "int8",
@@ -370,7 +370,7 @@ class Gallery(ReadableGallery):
         return export_gallery(self._store, Path(folder), overwrite=overwrite)
 
     @classmethod
-    def import_from(cls, folder: str | Path, location: str | Path) -> Gallery:
+    def import_from(cls, folder: str | Path, location: Location) -> Gallery:
         """Make a gallery from an export: same records, ids, features and search results.
 
         Everything is checked first (hashes, shapes, numbers, names); a bad export leaves

@@ -34,7 +34,7 @@ from faceflow.gallery.identity import GalleryHeader, make_header
 from faceflow.gallery.preparing import checked_record
 from faceflow.gallery.records import FaceRecord
 from faceflow.gallery.search import require_unit
-from faceflow.gallery.stores.opening import new_store
+from faceflow.gallery.stores.opening import Location, new_store
 from faceflow.gallery.stores.sqlite import file as sqlite_file
 from faceflow.gallery.stores.sqlite import paths
 from faceflow.gallery.stores.sqlite.errors import translated
@@ -140,7 +140,7 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
         )
 
 
-def import_gallery(folder: Path, location: str | Path) -> None:
+def import_gallery(folder: Path, location: Location) -> None:
     """See :meth:`faceflow.gallery.gallery.Gallery.import_from`."""
     manifest = _manifest(folder)
     try:
