@@ -36,7 +36,14 @@ from faceflow.faces import detectors
 from faceflow.faces.detectors import Detector
 from faceflow.faces.images import ImageSource, content_hash, source_name
 from faceflow.features import FaceFeatures, features_digest
-from faceflow.gallery import Change, Enrolment, Gallery, PersonInfo, person_name
+from faceflow.gallery import (
+    Change,
+    Enrolment,
+    Gallery,
+    GalleryLocation,
+    PersonInfo,
+    person_name,
+)
 from faceflow.gallery.enrolment import (
     EnrolmentReport,
     Listing,
@@ -291,7 +298,7 @@ class Identifier:
 
     def __init__(
         self,
-        gallery: str | Path | None = None,
+        gallery: str | Path | GalleryLocation | None = None,
         *,
         network: str | FaceNetwork | None = None,
         detector: str | Detector | None = None,
@@ -307,7 +314,11 @@ class Identifier:
         thumbnails: bool = True,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        self.path = None if gallery is None else Path(gallery)
+        self.location = (
+            gallery
+            if gallery is None or isinstance(gallery, GalleryLocation)
+            else GalleryLocation(gallery)
+        )
         self._codec = codec
         self._thumbnails = thumbnails
         self._tell = tell or _LOG.warning
@@ -333,12 +344,12 @@ class Identifier:
             networks.spec(network)  # an unknown name is told now
         if isinstance(detector, str):
             detectors.check_detector(detector)
-        if self.path is not None and (readonly or self.path.exists()):
-            self._open(self.path)
+        if self.location is not None and (readonly or self.location.exists()):
+            self._open(self.location)
 
-    def _open(self, path: Path) -> Gallery:
+    def _open(self, location: GalleryLocation) -> Gallery:
         """Open the gallery, unless it is not this network's or detector's; loads neither."""
-        gallery = Gallery.open(path, readonly=self._readonly)
+        gallery = Gallery.open(location, readonly=self._readonly)
         try:
             if self._network is not None:
                 gallery.require_network(_network(self._network, self._threads, self._device))
@@ -355,13 +366,13 @@ class Identifier:
         with self._lock:
             if self._closed:
                 raise GalleryError(f"{self._name} was closed", todo="make a new Identifier")
-            if self._gallery is None and self.path is not None and self.path.exists():
-                return self._open(self.path)
+            if self._gallery is None and self.location is not None and self.location.exists():
+                return self._open(self.location)
             return self._gallery
 
     @property
     def _name(self) -> str:
-        return "The identifier" if self.path is None else str(self.path)
+        return "The identifier" if self.location is None else str(self.location)
 
     # What it works with
 
@@ -373,11 +384,11 @@ class Identifier:
             GalleryError: nobody was enrolled yet, so there is none, or the identifier is closed.
         """
         found = self._known()
-        if found is None and self.path is None:
+        if found is None and self.location is None:
             raise _no_gallery()
         if found is None:
             raise GalleryError(
-                f"There is no gallery at {self.path}",
+                f"There is no gallery at {self.location}",
                 todo="enroll somebody first, or check the name",
             )
         return found
@@ -520,10 +531,10 @@ class Identifier:
         with self._lock:
             known = self._known()
             if known is None:
-                if self.path is None:
+                if self.location is None:
                     raise _no_gallery()
                 known = self._gallery = Gallery.open_or_create(
-                    self.path,
+                    self.location,
                     self.analyzer.network,
                     codec=self._codec,
                     thumbnails=self._thumbnails,
@@ -693,12 +704,12 @@ class Identifier:
         self.close()
 
     def __repr__(self) -> str:
-        if self.path is None:
+        if self.location is None:
             return "<Identifier without a gallery>"
         if self._gallery is None:
-            return f"<Identifier {self.path}, nobody enrolled yet>"
+            return f"<Identifier {self.location}, nobody enrolled yet>"
         header = self._gallery.header
-        return f"<Identifier {self.path}, {header.network_name}, faces by {header.detector}>"
+        return f"<Identifier {self.location}, {header.network_name}, faces by {header.detector}>"
 
 
 def _no_gallery() -> GalleryError:

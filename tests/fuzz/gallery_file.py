@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import sqlite3
+import struct
 import tempfile
 from pathlib import Path
 
@@ -19,8 +20,8 @@ import numpy as np
 from faceflow.errors import FaceflowError
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
-from faceflow.gallery.stores.seal import seal
-from faceflow.gallery.stores.sqlite.rows import seal_name
+from faceflow.gallery.stores.rows import seal_name
+from faceflow.gallery.stores.seal import checksum, seal
 
 
 @functools.cache
@@ -37,6 +38,7 @@ def _sound() -> bytes:
         with Gallery.create(
             path, network_name="n", digest="d", embedding_size=4, grid=(2, 2), channels=4
         ) as gallery:
+            faces = faces.as_from(gallery.features_digest)
             gallery.enroll(
                 Enrolment(f"P{i % 3}", f"{i}.jpg", hashlib.sha256(bytes([i])).hexdigest(), faces[i])
                 for i in range(6)
@@ -99,8 +101,13 @@ def _forge(path: Path, content: bytes) -> None:
         name = content.decode(errors="replace")
         value = (name, seal_name(1, name))
         connection.execute("UPDATE person_name SET name = ?, seal = ? WHERE person_id = 1", value)
-    elif which in (b"e", b"p", b"t"):
-        kind = {b"e": "embedding", b"p": "patches", b"t": "thumbnail"}[which]
+    elif which == b"e":
+        own = checksum("embedding", (1,), content)
+        block = struct.pack("<qI", 1, own) + content
+        value = (seal("embeddings", (1,), block),)
+        connection.execute("UPDATE embedding_block SET content = ? WHERE first = 1", value)
+    elif which in (b"p", b"t"):
+        kind = {b"p": "patches", b"t": "thumbnail"}[which]
         value = (seal(kind, (1,), content),)
         connection.execute(f"UPDATE face SET {kind} = ? WHERE face_id = 1", value)
     else:
@@ -139,5 +146,7 @@ def _use(path: Path) -> None:
             rng.standard_normal((1, 4, 2, 2)),
             digest=gallery.features_digest,
         )
-        gallery.enroll([Enrolment("New", "new.jpg", "f" * 64, face)])
+        gallery.enroll(
+            [Enrolment("New", "new.jpg", "f" * 64, face.as_from(gallery.features_digest))]
+        )
         gallery.remove_person("New")

@@ -15,6 +15,7 @@ import pytest
 
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
+from local_postgres import CannotStart, LocalPostgres
 
 WORKERS = Path(__file__).parent / "workers"
 
@@ -70,6 +71,19 @@ def create() -> Callable[..., Gallery]:
 def gallery(tmp_path: Path, create: Callable[..., Gallery]) -> Iterator[Gallery]:
     with create(tmp_path / "people.faceflow") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[LocalPostgres]:
+    """A real PostgreSQL server for the whole run; tests that need it are skipped without."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed (faceflow[postgres])")
+    try:
+        # A killed server finds all in the system's cache again; syncing would only take time.
+        server = LocalPostgres(settings=["fsync = off"])
+    except CannotStart as error:
+        pytest.skip(str(error))
+    yield server
+    server.remove()
 
 
 @pytest.fixture

@@ -91,26 +91,27 @@ def test_a_gallery_overwritten_in_the_middle(full: Path) -> None:
         gallery.check()
 
 
-def test_faces_that_went_missing_are_noticed(full: Path) -> None:
+def test_faces_that_went_missing_are_noticed(full: Path, enrolments: Make) -> None:
     """A page that claims to hold fewer rows than it does is no error to SQLite."""
+    with Gallery.open(full) as gallery:
+        gallery.enroll(enrolments(60, seed=3))
     raw = bytearray(full.read_bytes())
     size = int.from_bytes(raw[16:18], "big")
     connection = sqlite3.connect(full)
-    root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'face'").fetchone()
+    root = connection.execute(
+        "SELECT rootpage FROM sqlite_schema WHERE name = 'embedding_block'"
+    ).fetchone()
     connection.close()
-    at = (root[0] - 1) * size
-    assert raw[at] == 5, "an inner page, which names its last leaf at offset 8"
-    start = (int.from_bytes(raw[at + 8 : at + 12], "big") - 1) * size
-    rows = int.from_bytes(raw[start + 3 : start + 5], "big")
+    start = (root[0] - 1) * size
     assert raw[start] == 13
-    assert rows > 1
-    raw[start + 3 : start + 5] = (rows - 1).to_bytes(2, "big")
+    assert int.from_bytes(raw[start + 3 : start + 5], "big") == 2
+    raw[start + 3 : start + 5] = (1).to_bytes(2, "big")
     with Gallery.open(full, readonly=True) as gallery:
         query = gallery.features([25])
     full.write_bytes(raw)
     with Gallery.open(full, readonly=True) as gallery:
         for _ in range(2):
-            with pytest.raises(GalleryError, match="damaged: 23 of 24 faces can be read"):
+            with pytest.raises(GalleryError, match="damaged: 64 of 84 faces can be read"):
                 gallery.search(query, k=3)
         with pytest.raises(GalleryError, match="damaged"):
             gallery.check()
@@ -186,8 +187,8 @@ def change(path: Path, *statements: str) -> None:
 
 
 def test_a_gallery_of_a_newer_version(full: Path) -> None:
-    change(full, "PRAGMA user_version = 3")
-    with pytest.raises(GalleryError, match=r"newer faceflow \(format 3.*upgrade"):
+    change(full, "PRAGMA user_version = 4")
+    with pytest.raises(GalleryError, match=r"newer faceflow \(format 4.*upgrade"):
         Gallery.open(full)
 
 
@@ -214,6 +215,10 @@ def test_tables_that_are_not_ours(full: Path) -> None:
         "INSERT INTO person VALUES(77)",
         "UPDATE setting SET content = x'00'",
         "UPDATE face SET thumbnail = NULL, patches = embedding WHERE face_id = 3",
+        "DELETE FROM embedding_block",
+        "UPDATE embedding_block SET first = 0",
+        "UPDATE embedding_block SET content = substr(content, 1, 140)",
+        "INSERT INTO embedding_block SELECT 50, opening, content, closing FROM embedding_block",
     ],
 )
 def test_rows_changed_from_outside_are_noticed(full: Path, statement: str) -> None:

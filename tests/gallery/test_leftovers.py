@@ -160,3 +160,21 @@ def test_the_lock_goes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         build()
     (left,) = hidden(tmp_path)
     assert (tmp_path / left / "lock").exists()
+
+
+def test_a_new_gallery_is_its_owners_alone(
+    tmp_path: Path, create: Callable[..., Gallery], enrolments: Callable[..., list[Enrolment]]
+) -> None:
+    """Whatever the process gives new files usually."""
+    former = os.umask(0o000)
+    try:
+        path = tmp_path / "people.faceflow"
+        with create(path) as gallery:
+            gallery.enroll(enrolments(3))
+            gallery.export(tmp_path / "export")
+            for file in (path, *tmp_path.glob("people.faceflow-*")):
+                assert file.stat().st_mode & 0o777 == 0o600, file
+        Gallery.import_from(tmp_path / "export", tmp_path / "again.faceflow").close()
+        assert (tmp_path / "again.faceflow").stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(former)

@@ -237,28 +237,6 @@ def test_closing_a_replaced_gallery_leaves_the_new_ones_log(
             assert len(reader) == 6
 
 
-def test_a_gallery_of_the_former_format_opens_and_is_upgraded(
-    gallery: Gallery, enrolments: Make
-) -> None:
-    gallery.enroll(enrolments(6))
-    gallery.close()
-    connection = sqlite3.connect(gallery.path, isolation_level=None)
-    connection.execute("DROP TABLE lineage")
-    connection.execute("PRAGMA user_version = 1")
-    connection.close()
-    with Gallery.open(gallery.path, readonly=True) as reader:
-        assert len(reader) == 6
-        reader.check()
-    for _ in range(2):
-        with Gallery.open(gallery.path) as again:
-            again.enroll(enrolments(6, seed=2))
-            again.check()
-            assert len(again) == 12
-    connection = sqlite3.connect(gallery.path)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
-    connection.close()
-
-
 def test_every_change_adds_a_link(gallery: Gallery, enrolments: Make) -> None:
     """The file's own page is read as SQLite reads it, and each state names the one before."""
     gallery.close()

@@ -1,4 +1,4 @@
-"""Enrolled people and faces: a durable store in one file, and exact stage-1 search."""
+"""Enrolled people and faces: a durable store in one file or database, and exact stage-1 search."""
 
 from faceflow.gallery.codec import CODECS, QuantisedPatches
 from faceflow.gallery.gallery import Gallery
@@ -14,6 +14,7 @@ from faceflow.gallery.records import (
     PersonInfo,
     SharedPhoto,
 )
+from faceflow.gallery.stores.opening import GalleryLocation
 from faceflow.gallery.stores.store import Store
 from faceflow.matching.shortlist import Shortlist
 
@@ -25,6 +26,7 @@ __all__ = [
     "FaceRecord",
     "Gallery",
     "GalleryHeader",
+    "GalleryLocation",
     "GalleryStats",
     "GalleryView",
     "NetworkLike",

@@ -11,21 +11,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from faceflow.errors import GalleryMismatchError, InputError
+from faceflow.arrays import Int64
+from faceflow.errors import GalleryError, GalleryMismatchError, InputError
 from faceflow.features import DEFAULT_DETECTOR, Grid
 from faceflow.gallery.identity import NetworkLike, make_header
 from faceflow.gallery.person_names import person_name
 from faceflow.gallery.preparing import prepare
-from faceflow.gallery.reading import GalleryView, ReadableGallery
+from faceflow.gallery.reading import GalleryView, ReadableGallery, flat_ids
 from faceflow.gallery.records import Change, Enrolment, EnrolReport, GalleryStats, SharedPhoto
 from faceflow.gallery.search import EmbeddingIndex
-from faceflow.gallery.stores.sqlite.store import SqliteStore
+from faceflow.gallery.stores.location import is_url
+from faceflow.gallery.stores.opening import Location, create_store, open_store, store_exists
 from faceflow.gallery.stores.store import Store, StoreView
 from faceflow.gallery.transfer import export_gallery, import_gallery
 
 
 class Gallery(ReadableGallery):
-    """People and their faces in one file, with exact search over all of them.
+    """People and their faces in one file or database, with exact search over all of them.
 
     Durable: once :meth:`enroll` returns, its faces survive a kill of the process and a power
     cut; a batch is in the file as a whole or not at all. Other processes may read while one
@@ -60,13 +62,18 @@ class Gallery(ReadableGallery):
 
     def __init__(self, store: Store) -> None:
         """Wrap an open store; users call :meth:`create`, :meth:`open` or :meth:`open_or_create`."""
-        super().__init__(store.path, store.header, EmbeddingIndex(store.header.embedding_size))
+        super().__init__(
+            store.location,
+            store.name,
+            store.header,
+            EmbeddingIndex(store.header.embedding_size),
+        )
         self._store = store
 
     @classmethod
     def create(
         cls,
-        path: str | Path,
+        location: Location,
         *,
         network_name: str,
         digest: str,
@@ -81,7 +88,9 @@ class Gallery(ReadableGallery):
         """Make an empty gallery and open it for writing.
 
         Args:
-            path: the file to make; by custom it ends in ``.faceflow``.
+            location: the file to make, by custom it ends in ``.faceflow``; or the URL of a
+                PostgreSQL database, ``postgresql://user@host/database?schema=faceflow``, whose
+                schema is made.
             network_name: the network whose features it will hold.
             digest: that network's digest.
             embedding_size: D.
@@ -94,7 +103,7 @@ class Gallery(ReadableGallery):
             busy_seconds: how long to wait while another process writes.
 
         Raises:
-            GalleryError: the path is taken, or its folder is missing or not writable.
+            GalleryError: the location is taken, or its folder is missing or not writable.
             InputError: a size below 1, an empty name, an unknown codec.
         """
         header = make_header(
@@ -107,13 +116,13 @@ class Gallery(ReadableGallery):
             thumbnails=thumbnails,
             detector=detector,
         )
-        SqliteStore.create(Path(path), header)
-        return cls(SqliteStore(Path(path), busy_seconds=busy_seconds))
+        create_store(location, header)
+        return cls(open_store(location, busy_seconds=busy_seconds))
 
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        location: Location,
         *,
         readonly: bool = False,
         network: NetworkLike | None = None,
@@ -122,7 +131,7 @@ class Gallery(ReadableGallery):
         """Open a gallery; takes milliseconds, embeddings are read at the first search.
 
         Args:
-            path: the gallery file.
+            location: the gallery file, or the URL of a PostgreSQL database.
             readonly: refuse changes; works where the file or its folder may not be written.
             network: refuse a gallery that holds another network's features.
             busy_seconds: how long to wait while another process writes.
@@ -131,7 +140,7 @@ class Gallery(ReadableGallery):
             GalleryError: missing, not a gallery, damaged, not writable, or in use.
             GalleryMismatchError: it was made for another network.
         """
-        gallery = cls(SqliteStore(Path(path), readonly=readonly, busy_seconds=busy_seconds))
+        gallery = cls(open_store(location, readonly=readonly, busy_seconds=busy_seconds))
         if network is not None:
             try:
                 gallery.require_network(network)
@@ -140,10 +149,19 @@ class Gallery(ReadableGallery):
                 raise
         return gallery
 
+    @staticmethod
+    def exists(location: Location) -> bool:
+        """Whether there is a gallery at a location, or for a path anything of that name.
+
+        Raises:
+            GalleryError: the server cannot be reached.
+        """
+        return store_exists(location)
+
     @classmethod
     def open_or_create(
         cls,
-        path: str | Path,
+        location: Location,
         network: NetworkLike,
         *,
         codec: str = "int8",
@@ -155,10 +173,10 @@ class Gallery(ReadableGallery):
         ``codec`` and ``thumbnails`` matter only when it is made. Errors as in :meth:`open`
         and :meth:`create`.
         """
-        if not SqliteStore.exists(Path(path)):
+        if not store_exists(location):
             spec = network.spec
             return cls.create(
-                path,
+                location,
                 network_name=spec.name,
                 digest=network.digest,
                 embedding_size=spec.embedding_size,
@@ -168,7 +186,7 @@ class Gallery(ReadableGallery):
                 thumbnails=thumbnails,
                 detector=detector,
             )
-        gallery = cls.open(path, network=network)
+        gallery = cls.open(location, network=network)
         try:
             gallery.require_detector(detector)
         except GalleryMismatchError:
@@ -194,6 +212,13 @@ class Gallery(ReadableGallery):
     ) -> None:
         self.close()
 
+    @property
+    def path(self) -> Path:
+        """The gallery's file. GalleryError where it is kept in a database server."""
+        if is_url(self.location):
+            raise GalleryError(f"{self.name} is not a file", why=f"it is kept at {self.location}")
+        return Path(self.location)
+
     # Reading, see ReadableGallery
 
     def _reading(self) -> AbstractContextManager[StoreView]:
@@ -203,15 +228,15 @@ class Gallery(ReadableGallery):
     def snapshot(self) -> Iterator[GalleryView]:
         """See :meth:`ReadableGallery.snapshot`."""
         with self._store.snapshot() as store:
-            yield GalleryView(self._path, self._header, self._index, store)
+            yield GalleryView(self.location, self.name, self._header, self._index, store)
 
     def stats(self) -> GalleryStats:
         """Size and origin."""
         with self.snapshot() as view:
-            faces, people = len(view), len(view.people())
+            faces, people = len(view), view.count_people()
         size = self._store.size_bytes()
         return GalleryStats(
-            self.path, faces, people, size, size / faces if faces else 0.0, self._header
+            self.location, faces, people, size, size / faces if faces else 0.0, self._header
         )
 
     # Changing
@@ -254,7 +279,7 @@ class Gallery(ReadableGallery):
         return EnrolReport.total(reports)
 
     def _enroll_batch(self, items: Sequence[Enrolment]) -> EnrolReport:
-        faces = prepare(items, self.path.name, self._header, self._codec)
+        faces = prepare(items, self.name, self._header, self._codec)
         added = self._store.add(faces)
         shared = [
             SharedPhoto(face.record.source, face.record.person, result.others)
@@ -303,6 +328,20 @@ class Gallery(ReadableGallery):
         """
         return self._store.merge(person_name(source), person_name(target))
 
+    def move_faces(self, face_ids: Sequence[int] | Int64, person: str) -> Change:
+        """Give faces to a person, who is made if needed: undoes a wrong merge or enrolment.
+
+        People left without faces are gone, and erased from the file as in :meth:`remove_face`.
+        Where the person would have the same photo twice, the face that was there first is kept
+        and the other counted in ``dropped``. Faces that already are the person's stay as they
+        are and are not counted.
+
+        Raises:
+            GalleryError: no such face; nothing is moved then.
+            InputError: a name that nobody can have.
+        """
+        return self._store.move_faces(flat_ids(face_ids), person_name(person))
+
     def update_settings(self, values: Mapping[str, Any]) -> None:
         """Set values that JSON can hold; None removes a setting.
 
@@ -331,7 +370,7 @@ class Gallery(ReadableGallery):
         return export_gallery(self._store, Path(folder), overwrite=overwrite)
 
     @classmethod
-    def import_from(cls, folder: str | Path, path: str | Path) -> Gallery:
+    def import_from(cls, folder: str | Path, location: Location) -> Gallery:
         """Make a gallery from an export: same records, ids, features and search results.
 
         Everything is checked first (hashes, shapes, numbers, names); a bad export leaves
@@ -339,14 +378,14 @@ class Gallery(ReadableGallery):
 
         Args:
             folder: what :meth:`export` wrote.
-            path: the gallery file to make; must not exist.
+            location: the gallery to make, a file or a URL; must not exist.
 
         Raises:
             GalleryError: the export is incomplete, damaged or not an export, or the path is
                 taken.
         """
-        import_gallery(Path(folder), Path(path))
-        return cls.open(path)
+        import_gallery(Path(folder), location)
+        return cls.open(location)
 
 
 def _require_setting(name: Any, value: Any) -> None:

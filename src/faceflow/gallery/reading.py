@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -42,8 +41,11 @@ class ReadableGallery(ABC):
     those of a :class:`GalleryView` all answer for the moment the view was made.
     """
 
-    def __init__(self, path: Path, header: GalleryHeader, index: EmbeddingIndex) -> None:
-        self._path = path
+    def __init__(
+        self, location: str, name: str, header: GalleryHeader, index: EmbeddingIndex
+    ) -> None:
+        self._location = location
+        self._name = name
         self._header = header
         self._index = index
         self._codec = find_codec(header.codec, header.grid, header.channels)
@@ -66,9 +68,14 @@ class ReadableGallery(ABC):
         """
 
     @property
-    def path(self) -> Path:
-        """The gallery file."""
-        return self._path
+    def location(self) -> str:
+        """Where the gallery is: its file's path, or its URL without the password."""
+        return self._location
+
+    @property
+    def name(self) -> str:
+        """The short form of its location, for messages."""
+        return self._name
 
     @property
     def header(self) -> GalleryHeader:
@@ -82,11 +89,11 @@ class ReadableGallery(ABC):
 
     def require_network(self, network: NetworkLike) -> None:
         """Raise :class:`GalleryMismatchError` if the gallery was made for another network."""
-        require_network(self.path.name, self._header, network)
+        require_network(self.name, self._header, network)
 
     def require_detector(self, detector: str) -> None:
         """Raise :class:`GalleryMismatchError` if another detector found the gallery's faces."""
-        require_detector(self.path.name, self._header, detector)
+        require_detector(self.name, self._header, detector)
 
     # Searching
 
@@ -116,7 +123,7 @@ class ReadableGallery(ABC):
             GalleryMismatchError: features of another network or detector than the gallery's.
             InputError: k below 1, or embeddings that are not of unit length.
         """
-        require_features(self.path.name, self._header, features)
+        require_features(self.name, self._header, features)
         with self._reading() as store:
             known = self._index.of(store)
         return exact_search(
@@ -140,9 +147,10 @@ class ReadableGallery(ABC):
                 :meth:`snapshot` around both to rule that out. Or landmarks are wanted of a face
                 they were not kept of.
         """
-        ids = _ids(face_ids)
+        ids = flat_ids(face_ids)
         with self._reading() as store:
-            embedding, payloads = store.vectors(ids)
+            payloads = store.payloads(ids)
+            embedding = self._embedding(store, ids)
             records = store.records(ids) if landmarks else None
         parts = self._codec.unpack(payloads)
         patches, norms = self._codec.expand(parts)
@@ -163,8 +171,7 @@ class ReadableGallery(ABC):
         for row, record in zip(share, records, strict=True):
             if record.landmarks is None:
                 raise GalleryError(
-                    f"{self.path.name} holds no landmarks of face {record.face_id} "
-                    f"({record.person})",
+                    f"{self.name} holds no landmarks of face {record.face_id} ({record.person})",
                     why="it was enrolled before faceflow kept them, or from a bare crop",
                     todo="enroll the photos again into a new gallery, or use another weighting "
                     "than lmk",
@@ -172,6 +179,14 @@ class ReadableGallery(ABC):
             for cell, value in record.landmarks:
                 row[cell] = value
         return share
+
+    def _embedding(self, store: StoreView, ids: list[int]) -> Float32:
+        """(k, D) of faces that the state has: from memory where search has loaded them."""
+        known = self._index.known(store.revision())
+        if known is None:
+            return store.embeddings_of(ids)
+        wanted = np.array(ids, np.int64)
+        return known.matrix[np.searchsorted(known.ids, wanted)]
 
     def quantised(self, face_ids: Sequence[int] | Int64) -> QuantisedPatches:
         """Patches of the given faces for an int8 kernel, without decoding.
@@ -184,7 +199,7 @@ class ReadableGallery(ABC):
             GalleryError: no such face.
         """
         with self._reading() as store:
-            payloads = store.vectors(_ids(face_ids)).payloads
+            payloads = store.payloads(flat_ids(face_ids))
         return self._codec.quantised(self._codec.unpack(payloads))
 
     def codes(self, face_ids: Sequence[int] | Int64) -> CodedFaces:
@@ -198,8 +213,10 @@ class ReadableGallery(ABC):
         Raises:
             GalleryError: no such face.
         """
+        ids = flat_ids(face_ids)
         with self._reading() as store:
-            embedding, payloads = store.vectors(_ids(face_ids))
+            payloads = store.payloads(ids)
+            embedding = self._embedding(store, ids)
         parts = self._codec.unpack(payloads)
         return CodedFaces(embedding, self._codec.quantised(parts).values, parts["pooled"])
 
@@ -219,7 +236,7 @@ class ReadableGallery(ABC):
             return Calibration.from_json(kept, defaults_for(self._header.network_name))
         except (InputError, AttributeError, TypeError) as error:
             raise GalleryError(
-                f"the calibration in {self.path.name} cannot be read",
+                f"the calibration in {self.name} cannot be read",
                 why=str(error),
                 todo="drop it with `faceflow calibrate --forget`, and calibrate again",
             ) from error
@@ -267,7 +284,7 @@ class ReadableGallery(ABC):
             InputError: as for ``rerank``.
             GalleryError: no such face, or landmarks are wanted of a face that has none.
         """
-        return rerank(query, _Kept(self, _ids(face_ids)), options, flow=flow)
+        return rerank(query, _Kept(self, flat_ids(face_ids)), options, flow=flow)
 
     # Looking
 
@@ -275,34 +292,63 @@ class ReadableGallery(ABC):
         with self._reading() as store:
             return store.count()
 
-    def people(self) -> list[PersonInfo]:
-        """Everyone with the number of faces, by name."""
-        with self._reading() as store:
-            return store.people()
+    @property
+    def revision(self) -> str:
+        """Hex digits that change with every change of the gallery, whoever makes it.
 
-    def faces(self, person: str | None = None) -> list[FaceRecord]:
+        Two equal ones mean that nothing was changed between: faces, names and settings.
+        """
+        with self._reading() as store:
+            return store.token()
+
+    def people(self, *, after: str | None = None, limit: int | None = None) -> list[PersonInfo]:
+        """People with the number of their faces, by name without regard to case.
+
+        Args:
+            after: only those behind this name in the order, whether or not somebody has it.
+            limit: at most so many; together with ``after`` everyone, page by page.
+        """
+        _require_limit(limit)
+        with self._reading() as store:
+            return store.people(after=after, limit=limit)
+
+    def person(self, who: str | int) -> PersonInfo:
+        """The person of that name, or of that ``person_id``. No such person: GalleryError."""
+        with self._reading() as store:
+            return store.person(person_name(who) if isinstance(who, str) else int(who))
+
+    def faces(
+        self, person: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[FaceRecord]:
         """Records of one person, or of all, by face id.
+
+        Args:
+            person: whose; default all.
+            after: only ids larger than this one.
+            limit: at most so many; together with ``after`` all of them, page by page.
 
         Raises:
             GalleryError: no such person.
         """
+        _require_limit(limit)
+        name = None if person is None else person_name(person)
         with self._reading() as store:
-            return store.records_of(None if person is None else person_name(person))
+            return store.records_of(name, after=after, limit=limit)
 
     def record(self, face_id: int) -> FaceRecord:
         """What is known about one face. No such face: GalleryError."""
         with self._reading() as store:
-            return store.records(_ids([face_id]))[0]
+            return store.records(flat_ids([face_id]))[0]
 
     def records(self, face_ids: Sequence[int] | Int64) -> list[FaceRecord]:
         """Records of the given faces, in that order. No such face: GalleryError."""
         with self._reading() as store:
-            return store.records(_ids(face_ids))
+            return store.records(flat_ids(face_ids))
 
     def person_of(self, face_ids: Sequence[int] | Int64) -> list[str]:
         """Names of the given faces, in that order. No such face: GalleryError."""
         with self._reading() as store:
-            return store.names(_ids(face_ids))
+            return store.names(flat_ids(face_ids))
 
     def people_with(self, content_hash: str) -> list[str]:
         """Names of those who have this photo: ask before computing features once more.
@@ -316,7 +362,7 @@ class ReadableGallery(ABC):
     def thumbnail(self, face_id: int) -> bytes | None:
         """The small JPEG of a face, or None where none was kept. No such face: GalleryError."""
         with self._reading() as store:
-            return store.thumbnails(_ids([face_id]))[0]
+            return store.thumbnails(flat_ids([face_id]))[0]
 
     def check(self) -> None:
         """Read every byte and compare it with its checksum; takes seconds on large galleries.
@@ -326,6 +372,11 @@ class ReadableGallery(ABC):
         """
         with self._reading() as store:
             store.check()
+
+    def count_people(self) -> int:
+        """People."""
+        with self._reading() as store:
+            return store.count_people()
 
     # Settings
 
@@ -340,9 +391,14 @@ class GalleryView(ReadableGallery):
     """One state of a gallery, for one thread at a time; from :meth:`ReadableGallery.snapshot`."""
 
     def __init__(
-        self, path: Path, header: GalleryHeader, index: EmbeddingIndex, store: StoreView
+        self,
+        location: str,
+        name: str,
+        header: GalleryHeader,
+        index: EmbeddingIndex,
+        store: StoreView,
     ) -> None:
-        super().__init__(path, header, index)
+        super().__init__(location, name, header, index)
         self._store = store
 
     def _reading(self) -> AbstractContextManager[StoreView]:
@@ -376,7 +432,13 @@ class _Kept:
         return self.gallery.codes(np.array(self.face_ids, np.int64))
 
 
-def _ids(face_ids: Sequence[int] | Int64) -> list[int]:
+def _require_limit(limit: int | None) -> None:
+    if limit is not None and not 0 < limit < 2**63:
+        raise InputError(f"limit is {limit}", why="a page holds at least 1")
+
+
+def flat_ids(face_ids: Sequence[int] | Int64) -> list[int]:
+    """Face ids as plain numbers; InputError for anything but a flat list of whole numbers."""
     array: Any = np.asarray(face_ids)
     numbers = array.dtype.kind in "iu" or (
         # Numbers beyond 64 bits: no face has them, which is for the store to say.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from faceflow.arrays import Floats, UInt8
 from faceflow.features import FaceFeatures
@@ -65,10 +64,15 @@ class FaceRecord:
 
 @dataclass(frozen=True, slots=True)
 class PersonInfo:
-    """A person and how many faces are enrolled."""
+    """A person and how many faces are enrolled.
+
+    ``person_id`` stays with the person through renames and merges into it, and is never given
+    again in its gallery; an import of an export gives new ones.
+    """
 
     name: str
     faces: int
+    person_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +113,30 @@ class EnrolReport:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a removal, rename or merge did.
+    """What a removal, rename, merge or move did.
 
     Attributes:
         faces: faces removed, renamed or moved.
-        dropped: faces a merge removed because both people had the same photo.
+        dropped: faces a merge or move removed because both people had the same photo.
         erased: the old data is gone from the files. False: it is gone from the gallery, but
             a copy stays in the log file until a reader in another process lets go; it is
             erased by the next change, at closing, or at the next opening.
+        remains: where copies can still be that are not the gallery's to erase, as far as the
+            place where it is kept tells: logs, standby servers, archives. Empty for a file, of
+            which a file system or a backup may have kept something too.
     """
 
     faces: int
     dropped: int = 0
     erased: bool = True
+    remains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryStats:
     """Size and origin of a gallery; ``bytes_per_face`` is 0 while it is empty."""
 
-    path: Path
+    location: str
     faces: int
     people: int
     file_bytes: int

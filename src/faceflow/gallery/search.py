@@ -91,11 +91,21 @@ class EmbeddingIndex:
             self._newest = self._newer(view, newest)
             return self._newest
 
+    def known(self, revision: Revision) -> Embeddings | None:
+        """The embeddings of that state, if they are in memory."""
+        newest = self._newest
+        return newest if revision == newest.revision else None
+
     def _newer(self, view: StoreView, known: Embeddings) -> Embeddings:
         """What follows ``known``; becomes visible whole or, after an error, not at all."""
         revision, ids, matrix, codes = view.revision(), known.ids, known.matrix, known.codes
         if revision.removals != known.revision.removals and len(ids):
-            keep = np.isin(ids, view.face_ids(), assume_unique=True)
+            removed = view.removed_since(known.revision)
+            keep = (
+                np.isin(ids, view.face_ids(), assume_unique=True)
+                if removed is None
+                else np.isin(ids, removed, assume_unique=True, invert=True)
+            )
             self._ids, self._matrix = ids[keep], matrix[keep]
             ids, matrix, codes = self._ids, self._matrix, None
         faces, used = view.count(), len(ids)
@@ -127,7 +137,7 @@ class EmbeddingIndex:
         matrix = np.empty((len(ids), newest.matrix.shape[1]), dtype=np.float32)
         known = np.isin(ids, newest.ids, assume_unique=True)
         matrix[known] = newest.matrix[np.searchsorted(newest.ids, ids[known])]
-        matrix[~known] = view.vectors(ids[~known].tolist()).embedding
+        matrix[~known] = view.embeddings_of(ids[~known].tolist())
         return Embeddings(revision, ids, matrix, None)
 
     def _reserve(self, rows: int, used: int) -> None:

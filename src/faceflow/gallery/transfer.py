@@ -34,10 +34,10 @@ from faceflow.gallery.identity import GalleryHeader, make_header
 from faceflow.gallery.preparing import checked_record
 from faceflow.gallery.records import FaceRecord
 from faceflow.gallery.search import require_unit
+from faceflow.gallery.stores.opening import Location, new_store
 from faceflow.gallery.stores.sqlite import file as sqlite_file
 from faceflow.gallery.stores.sqlite import paths
 from faceflow.gallery.stores.sqlite.errors import translated
-from faceflow.gallery.stores.sqlite.store import SqliteStore
 from faceflow.gallery.stores.store import Store, StoredFace, StoreView
 from faceflow.gallery.workplace import Workplace, workplace
 from faceflow.system.files import LIST_LIMIT, read_regular
@@ -98,7 +98,7 @@ def _write_export(store: StoreView, header: GalleryHeader, folder: Path) -> None
 
 def _tensors(store: StoreView, ids: NDArray[np.int64], fields: PatchCodec) -> Tensors:
     wanted = ids.tolist()
-    embedding, payloads = store.vectors(wanted)
+    embedding, payloads = store.embeddings_of(wanted), store.payloads(wanted)
     pictures = store.thumbnails(wanted)
     sizes = [-1 if picture is None else len(picture) for picture in pictures]
     joined = b"".join(picture for picture in pictures if picture is not None)
@@ -141,38 +141,30 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
         )
 
 
-def import_gallery(folder: Path, path: Path) -> None:
+def import_gallery(folder: Path, location: Location) -> None:
     """See :meth:`faceflow.gallery.gallery.Gallery.import_from`."""
-    path = paths.new_path(path)
     manifest = _manifest(folder)
     try:
         header = _header(manifest["header"])
-        with translated(path), workplace(path) as place:
-            partial = place.file("gallery")
-            SqliteStore.build(partial, header)
-            _fill(partial, folder, manifest, header)
-            sqlite_file.publish(partial, path)
+        with new_store(location, header) as store:
+            _fill(store, folder, manifest, header)
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, FaceflowError):
             raise _bad(str(error)) from error
         raise _bad(f"{type(error).__name__} {error}") from error
 
 
-def _fill(path: Path, folder: Path, manifest: dict[str, Any], header: GalleryHeader) -> None:
-    store = SqliteStore(path)
-    try:
-        total = 0
-        for faces in _read_parts(folder, manifest, header):
-            total += len(faces)
-            for start in range(0, len(faces), _WRITE_BATCH):
-                added = store.add(faces[start : start + _WRITE_BATCH])
-                if any(result.face_id is None for result in added):
-                    raise _bad("a person has the same photo twice")
-        if total != manifest["faces"]:
-            raise _bad(f"it holds {total} faces instead of {manifest['faces']}")
-        store.update_settings(manifest["settings"])
-    finally:
-        store.close()
+def _fill(store: Store, folder: Path, manifest: dict[str, Any], header: GalleryHeader) -> None:
+    total = 0
+    for faces in _read_parts(folder, manifest, header):
+        total += len(faces)
+        for start in range(0, len(faces), _WRITE_BATCH):
+            added = store.add(faces[start : start + _WRITE_BATCH])
+            if any(result.face_id is None for result in added):
+                raise _bad("a person has the same photo twice")
+    if total != manifest["faces"]:
+        raise _bad(f"it holds {total} faces instead of {manifest['faces']}")
+    store.update_settings(manifest["settings"])
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What a gallery asks of the place where faces are kept.
 
 :class:`faceflow.gallery.gallery.Gallery` encodes, checks and searches; a store only keeps
-rows. :class:`faceflow.gallery.stores.sqlite.store.SqliteStore` is the one in use; a server store
-(PostgreSQL, LanceDB, shards) fits when it keeps the promises below.
+rows: in a file (:mod:`faceflow.gallery.stores.sqlite`) or in PostgreSQL
+(:mod:`faceflow.gallery.stores.postgres`). One suite of tests holds every store to the promises
+below.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from faceflow.arrays import Float32, Int64
@@ -37,17 +37,10 @@ class StoredFace:
 
 
 class Added(NamedTuple):
-    """What became of one face: its id, or None for a duplicate; who else has the photo."""
+    """What became of one face: its id, or None for a duplicate; who else has the photo, by name."""
 
     face_id: int | None
     others: tuple[str, ...]
-
-
-class Vectors(NamedTuple):
-    """Embeddings (k, D) float32 and k payloads, in the order asked for."""
-
-    embedding: Float32
-    payloads: list[bytes]
 
 
 class Revision(NamedTuple):
@@ -67,20 +60,41 @@ class StoreView(Protocol):
     def revision(self) -> Revision:
         """Which faces there are, in two numbers; costs nothing."""
 
-    def face_ids(self) -> Int64:
-        """(n,) every face, ascending."""
+    def removed_since(self, revision: Revision) -> Int64 | None:
+        """(m,) ids removed since a former revision of this store, ascending.
+
+        None where that is not known (any more): ask for all ids then. Ids given after that
+        revision may be among them.
+        """
+
+    def face_ids(self, *, after: int = 0, limit: int | None = None) -> Int64:
+        """(n,) ids of faces, ascending: the first with an id > after."""
 
     def embeddings(self, after: int) -> Iterator[tuple[Int64, Float32]]:
         """Blocks of ids (m,) ascending and embeddings (m, D) of faces with an id > after."""
 
-    def vectors(self, face_ids: Sequence[int]) -> Vectors:
-        """Embeddings and payloads; an id may come twice. Unknown id: GalleryError."""
+    def embeddings_of(self, face_ids: Sequence[int]) -> Float32:
+        """(k, D) in the order asked for; an id may come twice. Unknown id: GalleryError."""
+
+    def payloads(self, face_ids: Sequence[int]) -> list[bytes]:
+        """Patches of k faces in the order asked for; an id may come twice.
+
+        Unknown id: GalleryError.
+        """
 
     def records(self, face_ids: Sequence[int]) -> list[FaceRecord]:
         """Records in the order asked for. Unknown id: GalleryError."""
 
-    def records_of(self, person: str | None) -> list[FaceRecord]:
-        """Records of one person, or of all, by id. Unknown person: GalleryError."""
+    def token(self) -> str:
+        """Hex digits that change with every change of whatever kind."""
+
+    def records_of(
+        self, person: str | None, *, after: int = 0, limit: int | None = None
+    ) -> list[FaceRecord]:
+        """Records of one person, or of all, by id: the first with an id > after.
+
+        Unknown person: GalleryError.
+        """
 
     def names(self, face_ids: Sequence[int]) -> list[str]:
         """Whose faces these are, in the order asked for. Unknown id: GalleryError."""
@@ -91,11 +105,17 @@ class StoreView(Protocol):
     def thumbnails(self, face_ids: Sequence[int]) -> list[bytes | None]:
         """Thumbnails in the order asked for. Unknown id: GalleryError."""
 
-    def people(self) -> list[PersonInfo]:
-        """Everyone, by name."""
+    def people(self, *, after: str | None = None, limit: int | None = None) -> list[PersonInfo]:
+        """People by name without regard to case, then by name: the first behind ``after``."""
+
+    def person(self, who: str | int) -> PersonInfo:
+        """The person of that name or id. Unknown: GalleryError."""
 
     def count(self) -> int:
         """Faces."""
+
+    def count_people(self) -> int:
+        """People."""
 
     def settings(self) -> dict[str, Any]:
         """All settings, JSON values."""
@@ -120,7 +140,10 @@ class Store(Protocol):
        waits for another.
     """
 
-    path: Path
+    location: str
+    """Where it is, as it may be shown and logged: a path, or a URL without its password."""
+    name: str
+    """The short form of it, for messages."""
     header: GalleryHeader
 
     def snapshot(self) -> AbstractContextManager[StoreView]:
@@ -140,6 +163,13 @@ class Store(Protocol):
 
     def merge(self, source: str, target: str) -> Change:
         """Move all faces of ``source`` to ``target``; a photo both have is kept once."""
+
+    def move_faces(self, face_ids: Sequence[int], person: str) -> Change:
+        """Move these faces to ``person``, who is made if needed.
+
+        People left without faces are gone. Of a photo that ``person`` would then have twice, the
+        face that was there first (then the one of smallest id) is kept. Unknown id: GalleryError.
+        """
 
     def update_settings(self, values: Mapping[str, Any]) -> None:
         """Set each; None removes it."""

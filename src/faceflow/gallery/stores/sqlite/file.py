@@ -41,6 +41,8 @@ def create_file(path: Path, page_size: int, fill: Callable[[sqlite3.Connection],
 def build(path: Path, page_size: int, fill: Callable[[sqlite3.Connection], None]) -> None:
     """Make an empty gallery in a folder that nobody else looks into."""
     with translated(path):
+        # Faces are nobody else's, whatever new files usually are; SQLite's own files follow this.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         connection = sqlite3.connect(path, isolation_level=None)
         try:
             connection.execute(f"PRAGMA page_size = {page_size}")

@@ -26,6 +26,7 @@ TABLE = "CREATE TABLE lineage(id INTEGER PRIMARY KEY CHECK(id = 1), link BLOB NO
 """One row: the token of the state before the last transaction, then that of the state after."""
 
 _TOKEN = 16
+_NONE = bytes(_TOKEN)
 # A row of that table as it lies in its page: length, row id, length of its head, null, 32 bytes.
 _ROW = bytes((3 + 2 * _TOKEN, 1, 3, 0, 12 + 2 * 2 * _TOKEN))
 _LOG_HEAD, _FRAME_HEAD = 32, 24
@@ -44,7 +45,7 @@ class _Log(NamedTuple):
 def begin(connection: sqlite3.Connection) -> None:
     """Make the table and its first link, inside a transaction."""
     connection.execute(TABLE)
-    link = bytes(_TOKEN) + os.urandom(_TOKEN)
+    link = _NONE + os.urandom(_TOKEN)
     connection.execute("INSERT INTO lineage VALUES(1, ?)", (link,))
 
 
@@ -117,9 +118,12 @@ class Watch:
         token = _token(self._file.read((self._root - 1) * self._page_size, self._page_size))
         if token is None or token != self._known:
             chain = _read_log(self._log, self._root, self._page_size)
-            known = {_current(connection)}
+            known: set[bytes | None] = {_current(connection)}
             if chain is not None:
                 known |= chain.tokens | {chain.start or b""}
+                if chain.start == _NONE:
+                    # The log begins the lineage: the file itself is of a format before it.
+                    known.add(None)
             if token not in known:
                 raise GalleryError(
                     f"{self._path} was overwritten by another program while it was open",
@@ -128,6 +132,11 @@ class Watch:
                     "last step",
                 )
             self._known = token
+
+
+def token(connection: sqlite3.Connection) -> bytes:
+    """The token of the state that a connection sees."""
+    return _current(connection)
 
 
 def _current(connection: sqlite3.Connection) -> bytes:

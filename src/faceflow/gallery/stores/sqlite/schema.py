@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from faceflow.errors import GalleryError
-from faceflow.gallery.stores.sqlite import lineage
+from faceflow.gallery.stores.sqlite import blocks, lineage
 from faceflow.gallery.stores.sqlite.errors import RESTORE
 
 APPLICATION_ID = 0x66666C77  # "fflw"
-VERSION = 2
+VERSION = 3
 
 LARGEST_VALUE = 64 * 2**20
 """Bytes of the largest face that a gallery takes, with all that is kept of it."""
@@ -38,10 +39,16 @@ SCHEMA = (
     "CREATE TABLE photo(content_hash BLOB NOT NULL, person_id INTEGER NOT NULL,"
     " face_id INTEGER NOT NULL, PRIMARY KEY(content_hash, person_id)) WITHOUT ROWID",
 )
-"""Of version 1; version 2 adds :data:`faceflow.gallery.stores.sqlite.lineage.TABLE`.
+"""Of version 1; later ones add those of :data:`_ADDED`.
 
-The face table's columns follow :mod:`faceflow.gallery.stores.sqlite.layout`.
+The face table's columns follow :mod:`faceflow.gallery.stores.sqlite.layout`. Its ``embedding`` is
+empty since version 3; faces from before keep a copy there that nobody reads.
 """
+
+REMOVAL = "CREATE TABLE removal(number INTEGER PRIMARY KEY, face_id INTEGER NOT NULL)"
+"""Which face was removed as the n-th, of the last ones."""
+
+_ADDED = {2: (lineage.TABLE,), 3: (blocks.TABLE, REMOVAL)}
 
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: LARGEST_VALUE,
@@ -57,16 +64,26 @@ def create(connection: sqlite3.Connection) -> None:
     """Make all tables, inside a transaction."""
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    for statement in SCHEMA:
+    for statement in (*SCHEMA, *_ADDED[3]):
         connection.execute(statement)
     lineage.begin(connection)
 
 
-def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring a gallery of version 1 to this one, inside a transaction."""
-    if version(connection) == 1:
+def upgrade(connection: sqlite3.Connection, fill: Callable[[], None]) -> None:
+    """Bring a gallery of a former version to this one, inside a transaction.
+
+    Args:
+        connection: to the gallery.
+        fill: writes the blocks of embeddings of all faces.
+    """
+    found = version(connection)
+    if found < 2:
         lineage.begin(connection)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+    if found < 3:
+        for statement in _ADDED[3]:
+            connection.execute(statement)
+        fill()
+    connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def version(connection: sqlite3.Connection) -> int:
@@ -123,7 +140,8 @@ def _tables(version: int) -> frozenset[tuple[str, str, str, str | None]]:
     """What SQLite writes down of the tables of a version."""
     connection = sqlite3.connect(":memory:")
     try:
-        for statement in (*SCHEMA, lineage.TABLE) if version > 1 else SCHEMA:
+        added = [table for since, tables in _ADDED.items() if since <= version for table in tables]
+        for statement in (*SCHEMA, *added):
             connection.execute(statement)
         return frozenset(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"))
     finally:

@@ -7,7 +7,7 @@ import ctypes
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from faceflow.errors import GalleryError
@@ -157,14 +157,19 @@ class Session:
                 todo="try again",
             )
 
-    def upgrade(self) -> None:
-        """Bring a gallery of a former format to the present one."""
+    def upgrade(self, fill: Callable[[sqlite3.Connection], None]) -> None:
+        """Bring a gallery of a former format to the present one, in one transaction.
+
+        Args:
+            fill: writes what the present format keeps apart.
+        """
         with self.reading() as connection:
             if schema.version(connection) == schema.VERSION:
                 return
             connection.execute("BEGIN IMMEDIATE")
             try:
-                schema.upgrade(connection)
+                if schema.version(connection) != schema.VERSION:
+                    schema.upgrade(connection, lambda: fill(connection))
                 connection.execute("COMMIT")
             except BaseException:
                 _roll_back(connection)

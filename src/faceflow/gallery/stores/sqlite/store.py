@@ -12,23 +12,24 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Self
 
 from faceflow.errors import InputError
 from faceflow.gallery.codec import codec
 from faceflow.gallery.identity import GalleryHeader
 from faceflow.gallery.records import Change
+from faceflow.gallery.stores.rows import seal_header, seal_record, unseal_header
 from faceflow.gallery.stores.seal import seal
 from faceflow.gallery.stores.sqlite import changes as sqlite_changes
 from faceflow.gallery.stores.sqlite import file as sqlite_file
-from faceflow.gallery.stores.sqlite import layout, paths
+from faceflow.gallery.stores.sqlite import former, layout, paths
+from faceflow.gallery.stores.sqlite.blocks import Blocks
 from faceflow.gallery.stores.sqlite.errors import translated
-from faceflow.gallery.stores.sqlite.rows import seal_header, seal_record, unseal_header
+from faceflow.gallery.stores.sqlite.former import open_view
 from faceflow.gallery.stores.sqlite.session import Readers, Session
 from faceflow.gallery.stores.sqlite.view import SqliteView
 from faceflow.gallery.stores.store import Added, StoredFace
+from faceflow.gallery.workplace import workplace
 
 _LONGEST_WAIT = 86_400
 
@@ -46,6 +47,7 @@ class SqliteStore:
                 f"busy_seconds is {busy_seconds}", why=f"0 to {_LONGEST_WAIT} are possible"
             )
         self.path = path = paths.real_path(path)
+        self.location, self.name = str(path), path.name
         self._readers = Readers(path, busy_seconds=busy_seconds)
         self._writer = Session(path, readonly=readonly, busy_seconds=busy_seconds)
         try:
@@ -53,8 +55,13 @@ class SqliteStore:
                 row = connection.execute("SELECT content FROM header").fetchone()
                 self.header = unseal_header(row and row[0])
             self._usable = self._writer.usable_bytes()
+            self._blocks = Blocks(self.header.embedding_size, self._usable)
             if not readonly:
-                self._writer.upgrade()
+                self._writer.upgrade(
+                    lambda connection: former.fill(
+                        connection, self._blocks, self.header.embedding_size
+                    )
+                )
             if not readonly and sqlite_file.log_exists(path):
                 # A process killed after removing somebody may have left the old data there.
                 self._writer.erase(wait=False)
@@ -68,10 +75,20 @@ class SqliteStore:
         path = paths.new_path(path)
         sqlite_file.create_file(path, *_first_content(header))
 
-    @staticmethod
-    def build(path: Path, header: GalleryHeader) -> None:
-        """Make an empty gallery in a hidden folder, to be filled and published."""
-        sqlite_file.build(path, *_first_content(header))
+    @classmethod
+    @contextlib.contextmanager
+    def making(cls, path: Path, header: GalleryHeader) -> Iterator[Self]:
+        """A gallery in a hidden folder, which gets its name after the block."""
+        path = paths.new_path(path)
+        with translated(path), workplace(path) as place:
+            partial = place.file("gallery")
+            sqlite_file.build(partial, *_first_content(header))
+            store = cls(partial)
+            try:
+                yield store
+            finally:
+                store.close()
+            sqlite_file.publish(partial, path)
 
     @staticmethod
     def exists(path: Path) -> bool:
@@ -84,21 +101,21 @@ class SqliteStore:
     def add(self, faces: Sequence[StoredFace]) -> list[Added]:
         """One transaction, synced to the disk."""
         with self._writer.writing() as connection:
-            added = sqlite_changes.add(connection, faces, self._row)
+            added = sqlite_changes.add(connection, faces, self._row, self._blocks)
         self._writer.erase_pending()
         return added
 
     def remove_faces(self, face_ids: Sequence[int]) -> Change:
         """One transaction; then the log is erased."""
         with self._writer.writing() as connection:
-            removed = sqlite_changes.remove_faces(connection, face_ids)
+            removed = sqlite_changes.remove_faces(connection, face_ids, self._blocks)
         return Change(removed, erased=self._erase())
 
     def remove_person(self, person: str) -> Change:
         """One transaction; then the log is erased."""
         with self._writer.writing() as connection:
             person_id = sqlite_changes.require(connection, person)
-            removed = sqlite_changes.remove_person(connection, person_id)
+            removed = sqlite_changes.remove_person(connection, person_id, self._blocks)
         return Change(removed, erased=self._erase())
 
     def rename(self, old: str, new: str) -> Change:
@@ -113,7 +130,13 @@ class SqliteStore:
         with self._writer.writing() as connection:
             old = sqlite_changes.require(connection, source)
             new = sqlite_changes.require(connection, target)
-            moved, dropped = sqlite_changes.merge(connection, old, new)
+            moved, dropped = sqlite_changes.merge(connection, old, new, self._blocks)
+        return Change(moved, dropped, self._erase())
+
+    def move_faces(self, face_ids: Sequence[int], person: str) -> Change:
+        """One transaction; then the log is erased."""
+        with self._writer.writing() as connection:
+            moved, dropped = sqlite_changes.move_faces(connection, face_ids, person, self._blocks)
         return Change(moved, dropped, self._erase())
 
     def update_settings(self, values: Mapping[str, Any]) -> None:
@@ -133,11 +156,10 @@ class SqliteStore:
         return self._writer.erase(wait=threading.get_ident() not in self._readers.users)
 
     def _row(self, face_id: int, person_id: int, face: StoredFace) -> tuple[Any, ...]:
-        vector = np.ascontiguousarray(face.embedding, dtype="<f4").tobytes()
         blobs = (
             bytes(layout.minimum_local(self._usable)),
             seal_record(face.record, face_id, person_id),
-            seal("embedding", (face_id,), vector),
+            b"",  # its embedding lies in a block
             seal("patches", (face_id,), face.payload),
             None if face.thumbnail is None else seal("thumbnail", (face_id,), face.thumbnail),
         )
@@ -152,7 +174,7 @@ class SqliteStore:
         self._readers.require_open()
         self._writer.require_in_place()
         with self._readers.session() as session:
-            view = SqliteView(session, self.header)
+            view = open_view(session, self.header, self._blocks)
             try:
                 yield view
             finally:

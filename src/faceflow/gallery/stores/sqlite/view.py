@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -12,14 +13,23 @@ import numpy as np
 from faceflow.arrays import Float32, Int64
 from faceflow.errors import GalleryError
 from faceflow.gallery.identity import GalleryHeader
+from faceflow.gallery.person_names import by_name
 from faceflow.gallery.records import FaceRecord, PersonInfo
 from faceflow.gallery.search import not_unit
+from faceflow.gallery.stores.rows import checked_name, unseal_record, unseal_setting
 from faceflow.gallery.stores.seal import damaged, unseal
 from faceflow.gallery.stores.sqlite import changes as sqlite_changes
+from faceflow.gallery.stores.sqlite import lineage
+from faceflow.gallery.stores.sqlite.blocks import Blocks
 from faceflow.gallery.stores.sqlite.errors import RESTORE
-from faceflow.gallery.stores.sqlite.rows import checked_name, unseal_record, unseal_setting
 from faceflow.gallery.stores.sqlite.session import Session
-from faceflow.gallery.stores.store import Revision, Vectors
+from faceflow.gallery.stores.store import Revision
+from faceflow.gallery.stores.unknown import (
+    LARGEST_ID,
+    no_face,
+    no_person_id,
+    require_possible,
+)
 
 # Rows fetched at a time, and ids asked for in one statement.
 _BLOCK = 512
@@ -28,9 +38,10 @@ _BLOCK = 512
 class SqliteView:
     """See :class:`faceflow.gallery.stores.store.StoreView` for what each method promises."""
 
-    def __init__(self, session: Session, header: GalleryHeader) -> None:
+    def __init__(self, session: Session, header: GalleryHeader, blocks: Blocks) -> None:
         """A view through a session in whose read transaction all reads happen."""
         self.header = header
+        self._blocks = blocks
         self.path = session.path
         self._session = session
         self._over = False
@@ -46,33 +57,48 @@ class SqliteView:
         """Read when the view was made."""
         return self._revision
 
-    def face_ids(self) -> Int64:
-        """All ids, ascending."""
+    def removed_since(self, revision: Revision) -> Int64 | None:
+        """Looked up in the list of the last removals."""
+        wanted = self._revision.removals - revision.removals
+        if wanted <= 0:
+            return None if wanted else np.empty(0, np.int64)
         with self._reading() as connection:
-            rows = connection.execute("SELECT face_id FROM face ORDER BY face_id").fetchall()
+            rows = connection.execute(
+                "SELECT face_id FROM removal WHERE number > ? ORDER BY face_id",
+                (revision.removals,),
+            ).fetchall()
+        return np.array([row[0] for row in rows], np.int64) if len(rows) == wanted else None
+
+    def face_ids(self, *, after: int = 0, limit: int | None = None) -> Int64:
+        """Read off the smallest index."""
+        page = (min(max(after, 0), LARGEST_ID), -1 if limit is None else limit)
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT face_id FROM face WHERE face_id > ? ORDER BY face_id LIMIT ?", page
+            ).fetchall()
         return np.array([row[0] for row in rows], dtype=np.int64)
 
     def embeddings(self, after: int) -> Iterator[tuple[Int64, Float32]]:
-        """Blocks of 512 faces; no statement stays open between them."""
-        statement = (
-            f"SELECT face_id, embedding FROM face WHERE face_id > ? ORDER BY face_id LIMIT {_BLOCK}"
-        )
+        """Some blocks at a time, checksums compared; no statement stays open between them."""
         while True:
             with self._reading() as connection:
-                rows = connection.execute(statement, (after,)).fetchall()
-            if not rows:
+                found = self._blocks.after(connection, after)
+            if found is None:
                 return
-            ids = np.array([row[0] for row in rows], dtype=np.int64)
-            yield ids, self._embedding(rows)
-            after = int(ids[-1])
+            yield found[0], require_unit_length(*found)
+            after = int(found[0][-1])
 
-    def vectors(self, face_ids: Sequence[int]) -> Vectors:
-        """Embeddings and payloads, checksums compared."""
-        found = self._fetch("embedding, patches", face_ids)
-        return Vectors(
-            self._embedding([(i, found[i][0]) for i in face_ids]),
-            [unseal("patches", (i,), found[i][1]) for i in face_ids],
-        )
+    def embeddings_of(self, face_ids: Sequence[int]) -> Float32:
+        """Out of their blocks, checksums compared."""
+        self._fetch("f.face_id", face_ids)
+        with self._reading() as connection:
+            found = self._blocks.of(connection, face_ids)
+        return require_unit_length(face_ids, found)
+
+    def payloads(self, face_ids: Sequence[int]) -> list[bytes]:
+        """Patches, checksums compared."""
+        found = self._fetch("patches", face_ids)
+        return [unseal("patches", (i,), found[i][0]) for i in face_ids]
 
     def thumbnails(self, face_ids: Sequence[int]) -> list[bytes | None]:
         """JPEG bytes or None, checksums compared."""
@@ -105,36 +131,85 @@ class SqliteView:
             ).fetchall()
         return sorted(checked_name(*row) for row in rows)
 
-    def records_of(self, person: str | None) -> list[FaceRecord]:
+    def token(self) -> str:
+        """Drawn anew by every change."""
+        with self._reading() as connection:
+            return lineage.token(connection).hex()
+
+    def records_of(
+        self, person: str | None, *, after: int = 0, limit: int | None = None
+    ) -> list[FaceRecord]:
         """Records of one person or all, checksums compared."""
+        page = (min(max(after, 0), LARGEST_ID), -1 if limit is None else limit)
         statement = (
             "SELECT face_id, f.person_id, record, name, seal FROM face f"
             " LEFT JOIN person_name n ON n.person_id = f.person_id"
         )
         with self._reading() as connection:
             if person is None:
-                rows = connection.execute(f"{statement} ORDER BY face_id").fetchall()
+                statement += " WHERE face_id > ? ORDER BY face_id LIMIT ?"
+                rows = connection.execute(statement, page).fetchall()
             else:
-                one = (sqlite_changes.require(connection, person),)
-                statement += " WHERE f.person_id = ? ORDER BY face_id"
-                rows = connection.execute(statement, one).fetchall()
+                one = sqlite_changes.require(connection, person)
+                statement += " WHERE f.person_id = ? AND face_id > ? ORDER BY face_id LIMIT ?"
+                rows = connection.execute(statement, (one, *page)).fetchall()
         return [unseal_record(*row) for row in rows]
 
-    def people(self) -> list[PersonInfo]:
-        """Everyone, by name without regard to case."""
+    def people(self, *, after: str | None = None, limit: int | None = None) -> list[PersonInfo]:
+        """By name without regard to case; of those on the page alone the faces are counted."""
         with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT f.person_id, name, seal, faces FROM"
-                " (SELECT person_id, count(*) AS faces FROM face GROUP BY person_id) f"
-                " LEFT JOIN person_name n ON n.person_id = f.person_id"
-            ).fetchall()
-        found = [PersonInfo(checked_name(i, name, s), faces) for i, name, s, faces in rows]
-        return sorted(found, key=lambda person: (person.name.casefold(), person.name))
+            rows = connection.execute("SELECT person_id, name, seal FROM person_name").fetchall()
+            named = [(checked_name(*row), row[0]) for row in rows]
+            named.sort(key=lambda row: by_name(row[0]))
+            if after is not None:
+                first = bisect.bisect_right(named, by_name(after), key=lambda row: by_name(row[0]))
+                named = named[first:]
+            return self._counted(connection, named[:limit])
+
+    def person(self, who: str | int) -> PersonInfo:
+        """A look into the list of people, checksum compared."""
+        with self._reading() as connection:
+            if isinstance(who, str):
+                found = (who, sqlite_changes.require(connection, who))
+                return self._counted(connection, [found])[0]
+            row = None
+            if 0 < who <= LARGEST_ID:
+                row = connection.execute(
+                    "SELECT person_id, name, seal FROM person_name WHERE person_id = ?", (who,)
+                ).fetchone()
+            if row is None:
+                raise no_person_id(who)
+            return self._counted(connection, [(checked_name(*row), who)])[0]
+
+    @staticmethod
+    def _counted(
+        connection: sqlite3.Connection, named: Sequence[tuple[str, int]]
+    ) -> list[PersonInfo]:
+        """People by name and id, with their faces counted."""
+        faces: dict[int, int] = {}
+        for start in range(0, len(named), _BLOCK):
+            block = [person_id for _, person_id in named[start : start + _BLOCK]]
+            marks = ",".join("?" * len(block))
+            faces.update(
+                connection.execute(
+                    "SELECT person_id, count(*) FROM face"
+                    f" WHERE person_id IN ({marks}) GROUP BY person_id",
+                    block,
+                )
+            )
+        if len(faces) != len(named):
+            raise damaged("index of people and photos", ())
+        return [PersonInfo(name, faces[person_id], person_id) for name, person_id in named]
 
     def count(self) -> int:
         """Faces."""
         with self._reading() as connection:
             return int(connection.execute("SELECT count(person_id) FROM face").fetchone()[0])
+
+    def count_people(self) -> int:
+        """People."""
+        with self._reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM person").fetchone()[0])
 
     def settings(self) -> dict[str, Any]:
         """All settings, checksums compared."""
@@ -158,7 +233,7 @@ class SqliteView:
             ids = sorted(owners)
             for start in range(0, len(ids), _BLOCK):
                 block = ids[start : start + _BLOCK]
-                self.vectors(block)
+                self.payloads(block)
                 self.thumbnails(block)
                 for record in self.records(block):
                     key = (record.content_hash, owners[record.face_id])
@@ -168,7 +243,14 @@ class SqliteView:
             named = {row[0] for row in connection.execute("SELECT person_id FROM person_name")}
             if photos or people != set(owners.values()) or people != named:
                 raise damaged("index of people and photos", ())
+            self._check_embeddings(ids)
             self.settings()
+
+    def _check_embeddings(self, ids: list[int]) -> None:
+        """There are embeddings of these faces and of no others."""
+        found = [block for block, _ in self.embeddings(0)]
+        if not np.array_equal(np.concatenate([np.empty(0, np.int64), *found]), ids):
+            raise damaged("list of embeddings", ())
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -180,7 +262,7 @@ class SqliteView:
     def _fetch(self, columns: str, face_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
         """Columns of each face by id; every id asked for is there."""
         wanted = sorted(set(face_ids))
-        sqlite_changes.require_possible(wanted)
+        require_possible(wanted)
         found: dict[int, tuple[Any, ...]] = {}
         with self._reading() as connection:
             for start in range(0, len(wanted), _BLOCK):
@@ -193,20 +275,16 @@ class SqliteView:
                 found.update((row[0], row[1:]) for row in connection.execute(statement, block))
         for face_id in wanted:
             if face_id not in found:
-                raise sqlite_changes.no_face(face_id)
+                raise no_face(face_id)
         return found
 
-    def _embedding(self, rows: Sequence[tuple[int, Any]]) -> Float32:
-        """(len(rows), D) from ids and sealed embeddings."""
-        size = self.header.embedding_size
-        content = [unseal("embedding", (face_id,), sealed) for face_id, sealed in rows]
-        for (face_id, _), vector in zip(rows, content, strict=True):
-            if len(vector) != size * 4:
-                raise damaged("embedding", (face_id,))
-        flat = np.frombuffer(b"".join(content), dtype="<f4").astype(np.float32)
-        vectors: Float32 = flat.reshape(len(rows), size)
-        # Search counts on it, and a crafted file may hold anything under a right checksum.
-        wrong = not_unit(vectors)
-        if len(wrong):
-            raise damaged("embedding", (rows[wrong[0]][0],))
-        return vectors
+
+def require_unit_length(ids: Sequence[int] | Int64, vectors: Float32) -> Float32:
+    """The embeddings, if each has length 1.
+
+    Search counts on it, and a crafted file may hold anything under a right checksum.
+    """
+    wrong = not_unit(vectors)
+    if len(wrong):
+        raise damaged("embedding", (int(ids[wrong[0]]),))
+    return vectors
