@@ -282,7 +282,7 @@ def _error_bound(size: int) -> float:
 
 def _mask(rough: Float32, ids: Int64, exclude: Sequence[Collection[int]]) -> None:
     for row, unwanted in zip(rough, exclude, strict=True):
-        wanted = np.array([i for i in unwanted if 0 < i < 2**63], dtype=np.int64)
+        wanted = np.array([i for i in unwanted if 0 <= i < 2**63], dtype=np.int64)
         at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
         row[at[ids[at] == wanted]] = -np.inf
 

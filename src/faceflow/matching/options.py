@@ -12,6 +12,7 @@ from faceflow.features import Grid, network_digest
 from faceflow.matching import covers
 from faceflow.matching.covers import PatchModel
 from faceflow.matching.transport import Sinkhorn, Solver
+from faceflow.matching.transport.codes import DType
 from faceflow.matching.weighting import NEED_LANDMARKS, WEIGHTINGS
 from faceflow.networks import UNCALIBRATED, MatchDefaults, NetworkSpec, current_names
 
@@ -38,6 +39,8 @@ class Calibration:
 
     Attributes:
         alpha, weighting, k, patches, visible_share: as in :class:`MatchOptions`.
+        dtype: the format in which patches were compared, see
+            :class:`faceflow.matching.transport.Sinkhorn`.
         threshold: the least score that counts as identified; None where none was set.
     """
 
@@ -47,6 +50,7 @@ class Calibration:
     patches: Patches = "raw"
     visible_share: float = 0.0
     threshold: float | None = None
+    dtype: DType = "int8"
 
     @classmethod
     def from_json(
@@ -56,7 +60,8 @@ class Calibration:
 
         Args:
             values: JSON values. What they do not speak of is the network's, except that patches
-                were raw and no visible cosine counted before there was a choice.
+                were raw, no visible cosine counted and the format was float32 before there was a
+                choice.
             defaults: of the network.
 
         Raises:
@@ -80,6 +85,7 @@ class Calibration:
             patches=found.patches,
             visible_share=found.visible_share,
             threshold=_number(known, "threshold"),
+            dtype=Sinkhorn(dtype=known.get("dtype", "f32")).dtype,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -98,7 +104,8 @@ class Calibration:
             )
             and options.grid is None
             and isinstance(options.solver, Sinkhorn)
-            and replace(options.solver, threads=None) == Sinkhorn()  # threads change no score
+            # Threads change no score.
+            and replace(options.solver, threads=None) == Sinkhorn(dtype=self.dtype)
         )
 
 
@@ -221,6 +228,8 @@ class MatchOptions:
             "patches": start.patches,
             "visible_share": float(start.visible_share),
         }
+        if calibration is not None:
+            found["solver"] = Sinkhorn(dtype=calibration.dtype)
         if given.get("alpha") == 0:
             found["visible_share"] = 0.0
         if model is None or "grid" in given:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from faceflow.similarity import emd_similarity, takes_codes
 
 from faceflow.arrays import unit
 from faceflow.errors import MissingExtraError
 from faceflow.gallery import rounded
 from faceflow.gallery.search import exact_search
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import emd_similarity, takes_codes
 from faceflow.matching.transport import Sinkhorn, native
 
 built = pytest.mark.skipif(not native.available(), reason="the kernel is not built")
@@ -69,7 +70,7 @@ def test_stage_one_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_needs_the_kernel_says_so(random_features) -> None:
     query = random_features(1)
     assert Sinkhorn().backend_for(64, 64, 128) == "numpy"
-    assert not takes_codes(query, "uniform", Sinkhorn(dtype="int8"))
+    assert not takes_codes(MatchOptions(0.5, "uniform"), *query.patches.shape[1:])
     for call in (
         native.info,
         lambda: Sinkhorn(backend="native")(np.eye(2), np.eye(2)[None], np.ones(2), np.ones(2)),
