@@ -87,12 +87,14 @@ def ways() -> dict[str, Callable[[], object]]:
         paper = MatchOptions(0.7, "apc", solver=solver)
         made[f"default {dtype}"] = lambda o=default: rerank(query, kept, o)
         made[f"paper {dtype}"] = lambda o=paper: rerank(query, kept, o)
-        made[f"uneven {dtype}"] = lambda s=solver: s(query.patches[0], faces.patches, half, half)
     numpy = Sinkhorn(backend="numpy", dtype="f32")
     even = np.ones(SIDE * SIDE, np.float32)
     made["numpy"] = lambda: numpy(query.patches[0], faces.patches, even, even)
     for dtype in ("int8", "f32"):
         codes = encode(faces.patches, dtype)
+        made[f"uneven {dtype}"] = lambda c=codes: Sinkhorn(threads=1)(
+            query.patches[0], c, half, half
+        )
         made[f"kernel {dtype}"] = lambda c=codes: Sinkhorn(threads=1)(
             query.patches[0], c, even, even
         )
