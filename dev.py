@@ -178,17 +178,19 @@ def soak(rest: list[str]) -> None:
 
 
 def bench(rest: list[str]) -> None:
-    """Run a benchmark of benchmarks/speed by name, and its arguments; without a name list them."""
+    """The ratios of benchmarks/speed, with --compare against those kept; or NAME, or --list."""
     names = {
         path.stem: path.read_text(encoding="utf-8").split('"""')[1].splitlines()[0]
         for path in sorted(BENCHMARKS.glob("*.py"))
         if '"""' in (text := path.read_text(encoding="utf-8")) and "def main" in text
     }
-    if not rest or rest[0] not in names:
-        print("usage: python3 dev.py bench NAME [--help | arguments]\n")
+    if not rest or rest[0] in ("--compare", "--rounds", "--margin"):
+        rest = ["ratios", *rest]
+    if rest[0] not in names:
+        print("usage: python3 dev.py bench [--compare | NAME [--help | arguments]]\n")
         for name, title in names.items():
             print(f"  {name:12}{title}")
-        raise SystemExit(0 if not rest or rest[0] in ("-h", "--help") else 2)
+        raise SystemExit(0 if rest[0] in ("-h", "--help", "--list") else 2)
     install(groups=("dev", "docs"))
     run(PYTHON, BENCHMARKS / f"{rest[0]}.py", *rest[1:])
 

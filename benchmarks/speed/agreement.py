@@ -8,7 +8,8 @@ photos clean, with real covers, or with drawn ones; which is which is not record
 needs no names). Each query's candidates are its 100 nearest other faces by cosine; a photo and
 its covered copy may both be there. Ranked is what stage 2 adds, the EMD similarity alone
 ("emd"), and the final score with alpha 0.5 ("score"); ties keep stage 1's order. All formats go
-through the compiled kernel, weights computed in it, query and gallery both rounded.
+through the compiled kernel, weights computed in it, query and gallery both rounded. Last comes the
+default network's own score ("default"), and its two terms that int8 touches.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from pathlib import Path
 import numpy as np
 from measuring import Clock, load, machine
 
-from faceflow.features import FaceFeatures
-from faceflow.matching.transport import encode, native
+from faceflow import networks
+from faceflow.features import FaceFeatures, features_digest
+from faceflow.matching.options import options_for
+from faceflow.matching.score import prepare, rerank
+from faceflow.matching.transport import Sinkhorn, encode, native
 
 
 def read(folder: Path, most: int, seed: int) -> tuple[FaceFeatures, str]:
@@ -56,6 +60,30 @@ def kendall(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     first, second = (np.sign(x[:, one] - x[:, other]).astype(np.int8) for x in (a, b))
     ties = np.sqrt(np.count_nonzero(first, axis=1) * np.count_nonzero(second, axis=1))
     return (first * second).sum(axis=1, dtype=np.int64) / ties
+
+
+def default_score(faces: FaceFeatures, near: np.ndarray) -> None:
+    """The same for the default network's options, int8 against float32, term by term."""
+    spec = networks.spec(networks.DEFAULT)
+    faces = faces.as_from(features_digest(spec.digest))
+    found = {}
+    for dtype in ("f32", "int8"):
+        options = options_for(faces.digest, solver=Sinkhorn(dtype=dtype, threads=1))
+        ready = prepare(faces, options)
+        found[dtype] = [rerank(ready[n], ready[rows], options) for n, rows in enumerate(near)]
+    for term in ("score", "emd", "visible_cosine"):
+        one, other = (np.array([getattr(x, term) for x in found[d]]) for d in ("f32", "int8"))
+        tau = kendall(one, other)
+        best = [np.argsort(-x, axis=1, kind="stable") for x in (one, other)]
+        same = (best[0][:, 0] == best[1][:, 0]).sum()
+        top10 = np.mean(
+            [len(set(a) & set(b)) / 10 for a, b in zip(*(x[:, :10] for x in best), strict=True)]
+        )
+        print(
+            f"  default, {term:15} int8: first face the same {same} of {len(near)}, top-10 "
+            f"{top10:.4f}, tau mean {tau.mean():.4f}, 1% {np.percentile(tau, 1):.4f}, |diff| mean "
+            f"{np.abs(one - other).mean():.1e}, max {np.abs(one - other).max():.1e}"
+        )
 
 
 def main() -> None:
@@ -126,6 +154,7 @@ def main() -> None:
                     f"{lost.max(initial=0):13.1e}",
                     flush=True,
                 )
+    default_score(faces, near)
     print(f"\n  CPU seconds of {queries} queries x {options.k} pairs, one pass each:")
     for name, times in clock.cpu.items():
         print(f"  {name:32}{times[0]:8.2f}")

@@ -38,6 +38,7 @@ from faceflow.matching.weighting import weigh  # noqa: E402
 
 Run = Callable[[], object]
 EPSILON = 0.05
+WHOLE = "published, with weights"
 
 
 def features(r: int, c: int, k: int) -> tuple[np.ndarray, ...]:
@@ -49,11 +50,19 @@ def features(r: int, c: int, k: int) -> tuple[np.ndarray, ...]:
     faces = FaceFeatures.from_maps(np.ones((k + 1, 1)), maps)
     query, gallery = faces[0], faces[1:]
     u, v = weigh("apc", query, gallery)
-    return query.patches[0], gallery.patches, u, v
+    return query.patches[0], gallery.patches, u, v, query.pooled[0], gallery.pooled
 
 
-def published(query: np.ndarray, gallery: np.ndarray, u: np.ndarray, v: np.ndarray) -> Run:
+def published(
+    query: np.ndarray,
+    gallery: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    centres: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Run:
     """The published per-query computation in PyTorch, our transcription.
+
+    With ``centres``, the pooled features (C,) and (N, C), the APC weights are part of it.
 
     Candidates are gathered from the gallery first; rows are gallery patches; one stopping rule
     for the whole batch; the score is the sum of flow times cosine, NaN counted as 0.
@@ -62,11 +71,17 @@ def published(query: np.ndarray, gallery: np.ndarray, u: np.ndarray, v: np.ndarr
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     q, stored = torch.from_numpy(query), torch.from_numpy(gallery)
-    columns, rows = torch.from_numpy(u), torch.from_numpy(v)
+    given = torch.from_numpy(u), torch.from_numpy(v)
     order = torch.randperm(len(gallery))
+    pooled = None if centres is None else [torch.from_numpy(x) for x in centres]
 
     def run() -> object:
         candidates = stored[order]
+        columns, rows = given
+        if pooled is not None:
+            columns = torch.relu(pooled[1][order] @ q.T)
+            rows = torch.relu(candidates @ pooled[0])
+            columns, rows = (w / w.sum(dim=1, keepdim=True) for w in (columns, rows))
         cosine = torch.einsum("nsc,rc->nsr", candidates, q).contiguous()
         kernel = torch.exp(-(1 - cosine) / EPSILON)
         r, c = torch.ones_like(rows), torch.ones_like(columns)
@@ -187,10 +202,11 @@ def pot_batch(query: np.ndarray, gallery: np.ndarray, u: np.ndarray, v: np.ndarr
 
 
 def methods(r: int, c: int, k: int, threads: int) -> dict[str, Run]:
-    query, gallery, u, v = features(r, c, k)
+    query, gallery, u, v, *centres = features(r, c, k)
     found: dict[str, Run] = {}
     try:
         found["published (PyTorch)"] = published(query, gallery, u, v)
+        found[WHOLE] = published(query, gallery, u, v, (centres[0], centres[1]))
     except ImportError:
         print("PyTorch is not installed: no published computation in this run")
     found["published (ONNX Runtime)"] = published_onnx(query, gallery, u, v)
@@ -205,6 +221,18 @@ def methods(r: int, c: int, k: int, threads: int) -> dict[str, Run]:
                 return native.solve(query, codes, u=u, v=v, threads=threads, isa=level)
 
             found[f"ours {dtype} {level}"] = ours
+
+        def whole(codes: np.ndarray = codes) -> object:
+            return native.solve(
+                query,
+                codes,
+                weighting="apc",
+                pooled_query=centres[0],
+                pooled_gallery=centres[1],
+                threads=threads,
+            )
+
+        found[f"ours {dtype}, with weights"] = whole
     found["ours numpy"] = lambda: Sinkhorn(backend="numpy")(query, gallery, u, v)
     try:
         found["POT solve_batch"] = pot_batch(query, gallery, u, v)
@@ -260,7 +288,7 @@ def main() -> None:
     table = []
     for r in options.patches:
         for c in options.channels:
-            query, gallery, u, v = features(r, c, options.k)
+            query, gallery, u, v, *_ = features(r, c, options.k)
             steps = native.solve(query, gallery, u=u, v=v).iterations.mean()
             found = methods(r, c, options.k, options.threads)
             spent, peaks = measure(found, options.rounds)
@@ -274,7 +302,8 @@ def main() -> None:
             print(f"  {'':26}{heads}")
             for name, times in spent.items():
                 low, mid, high = np.percentile(times, [25, 50, 75]) * 1e3
-                ratio = float(np.median(base / times)) if base is not None else float("nan")
+                peer = spent.get(WHOLE) if "with weights" in name else base
+                ratio = float(np.median(peer / times)) if peer is not None else float("nan")
                 dtype = next((d for d in ("bf16", "int8") if d in name), "f32")
                 share = r * r * c * options.k / (mid / 1e3) / peaks[dtype]
                 best = r * r * c * options.k / times.min() / peaks[dtype]

@@ -24,6 +24,7 @@ struct Level {
   bool runs;
   const Format* formats[3];  // f32, bf16, int8
   ScanKernel scan;
+  const ContributionKernel* contribution;
 };
 
 #if defined(FACEFLOW_X86)
@@ -74,8 +75,11 @@ bool bit(std::uint32_t word, int n) {
 
 const std::vector<Level>& levels() {
   static const std::vector<Level> all = [] {
-    std::vector<Level> found{
-        {"portable", true, {&portable_f32, &portable_bf16, &portable_int8}, scan_portable}};
+    std::vector<Level> found{{"portable",
+                              true,
+                              {&portable_f32, &portable_bf16, &portable_int8},
+                              scan_portable,
+                              &portable_contribution}};
 #if defined(FACEFLOW_X86)
     const Registers one = cpuid(1, 0), seven = cpuid(7, 0), more = cpuid(7, 1);
     const std::uint64_t state = bit(one.c, 27) ? saved_state() : 0;
@@ -84,16 +88,31 @@ const std::vector<Level>& levels() {
     const bool avx512 = avx2 && zmm && bit(seven.b, 16) && bit(seven.b, 30) && bit(seven.b, 31);
     const bool vnni = avx512 && bit(seven.c, 11);
     const bool bf16 = vnni && bit(more.a, 5);
-    found.push_back({"avx2", avx2, {&avx2_f32, &avx2_bf16, &avx2_int8}, scan_avx2});
-    found.push_back({"avx512", avx512, {&avx512_f32, &avx512_bf16, &avx512_int8}, scan_avx2});
     found.push_back(
-        {"avx512vnni", vnni, {&avx512_f32, &avx512_bf16, &avx512vnni_int8}, scan_avx512vnni});
-    found.push_back(
-        {"avx512bf16", bf16, {&avx512_f32, &avx512bf16_bf16, &avx512vnni_int8}, scan_avx512vnni});
+        {"avx2", avx2, {&avx2_f32, &avx2_bf16, &avx2_int8}, scan_avx2, &avx2_contribution});
+    found.push_back({"avx512",
+                     avx512,
+                     {&avx512_f32, &avx512_bf16, &avx512_int8},
+                     scan_avx2,
+                     &avx512_contribution});
+    found.push_back({"avx512vnni",
+                     vnni,
+                     {&avx512_f32, &avx512_bf16, &avx512vnni_int8},
+                     scan_avx512vnni,
+                     &avx512vnni_contribution});
+    found.push_back({"avx512bf16",
+                     bf16,
+                     {&avx512_f32, &avx512bf16_bf16, &avx512vnni_int8},
+                     scan_avx512vnni,
+                     &avx512vnni_contribution});
 #if defined(FACEFLOW_AMX_BUILT)
     const bool tiles = bf16 && (state & 0x60000) == 0x60000 && bit(seven.d, 22) &&
                        bit(seven.d, 24) && bit(seven.d, 25) && tiles_granted();
-    found.push_back({"amx", tiles, {&avx512_f32, &amx_bf16, &amx_int8}, scan_avx512vnni});
+    found.push_back({"amx",
+                     tiles,
+                     {&avx512_f32, &amx_bf16, &amx_int8},
+                     scan_avx512vnni,
+                     &avx512vnni_contribution});
 #endif
 #endif
     return found;
@@ -139,6 +158,10 @@ const Format& choose(Dtype dtype, const std::string& name) {
 
 ScanKernel choose_scan(const std::string& name) {
   return best_level(name).scan;
+}
+
+const ContributionKernel& choose_contribution(const std::string& name) {
+  return *best_level(name).contribution;
 }
 
 }  // namespace faceflow

@@ -16,5 +16,6 @@ std::vector<std::string> available_levels();  // those this machine can run, slo
 // level this machine cannot run.
 const Format& choose(Dtype dtype, const std::string& level);
 ScanKernel choose_scan(const std::string& level);  // likewise, for stage 1
+const ContributionKernel& choose_contribution(const std::string& level);
 
 }  // namespace faceflow

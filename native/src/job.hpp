@@ -62,6 +62,44 @@ struct Projection {
   float* lengths = nullptr;    // (N, R), what they were before
 };
 
+// N faces' int8 patches, each place through a 16-bit map of its own, see contribute.hpp.
+struct Contribution {
+  std::int64_t N = 0, R = 0, C = 0, D = 0;
+  const signed char* codes = nullptr;     // (N, R, C), last axis contiguous
+  const signed char* residues = nullptr;  // the same with the same strides, or null
+  std::int64_t codes_face = 0, codes_patch = 0;
+  const unsigned char* packed = nullptr;  // the map, packed for this very kernel
+  const float* map_scale = nullptr;       // (R, D) what a map's numbers are multiplied with
+  const std::int16_t* cover = nullptr;    // (R, C)
+  signed char* out = nullptr;             // (N, R, D)
+  signed char* out_residue = nullptr;     // (N, R, D)
+  float* unit = nullptr;                  // (N, R) what `out` is multiplied with to be y
+  std::int64_t* squares = nullptr;        // (N, R) 2^16 times the squared length of the codes
+  std::int64_t* covered = nullptr;        // (N, R) 2^8 times their product with `cover`
+};
+
+// What one query and N faces both show, see visible.hpp.
+struct Visible {
+  std::int64_t N = 0, R = 0, D = 0;
+  const float* shown = nullptr;           // (N, R)
+  const float* query = nullptr;           // (R, D) contributions less the usual ones
+  const float* usual = nullptr;           // (R, D)
+  const std::int8_t* codes = nullptr;     // (N, R, D)
+  const std::int8_t* residues = nullptr;  // (N, R, D)
+  const float* factor = nullptr;          // (N, R)
+  double* cosine = nullptr;               // (N,)
+};
+
+// What each instruction set offers for contributions.
+struct ContributionKernel {
+  std::size_t (*packed_bytes)(const Contribution&);
+  void (*pack)(const Contribution&, const std::int16_t* map, unsigned char* packed);
+  std::size_t (*workspace)(const Contribution&);  // bytes one thread needs
+  void (*run)(const Contribution&, std::int64_t begin, std::int64_t end, unsigned char* workspace);
+  // `room`: 2 D floats.
+  void (*visible)(const Visible&, std::int64_t begin, std::int64_t end, float* room);
+};
+
 // One number format at one instruction set.
 struct Format {
   const char* isa;
@@ -73,11 +111,13 @@ struct Format {
 };
 
 extern const Format portable_f32, portable_bf16, portable_int8;
+extern const ContributionKernel portable_contribution;
 #if defined(FACEFLOW_X86)
 extern const Format avx2_f32, avx2_bf16, avx2_int8;
 extern const Format avx512_f32, avx512_bf16, avx512_int8;
 extern const Format avx512vnni_int8;
 extern const Format avx512bf16_bf16;
+extern const ContributionKernel avx2_contribution, avx512_contribution, avx512vnni_contribution;
 #endif
 #if defined(FACEFLOW_AMX_BUILT)
 extern const Format amx_bf16, amx_int8;

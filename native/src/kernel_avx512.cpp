@@ -1,6 +1,8 @@
 #define FACEFLOW_AVX512 1
+#include "contribute.hpp"
 #include "kernel.hpp"
 
 EXPORT_FORMAT(avx512_f32, "avx512", FloatFormat)
 EXPORT_FORMAT(avx512_bf16, "avx512", WideBf16Format)
 EXPORT_FORMAT(avx512_int8, "avx512", Int16Format)
+EXPORT_CONTRIBUTION(avx512_contribution)

@@ -5,6 +5,13 @@
 #include <cstdint>
 #include <cstring>
 
+// No other pointer of the scope leads to this memory.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define FACEFLOW_RESTRICT __restrict
+#else
+#define FACEFLOW_RESTRICT __restrict__
+#endif
+
 namespace {
 
 typedef std::ptrdiff_t Index;

@@ -267,6 +267,126 @@ void project(Floats3 x, Map map, Out3 out, Out2<float> lengths, int threads,
   });
 }
 
+using Codes3 = ndarray<const std::int8_t, nb::ndim<3>, nb::device::cpu>;
+using WholeCodes3 = ndarray<const std::int8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Map16 = ndarray<const std::int16_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Out1 = ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using WholeFloats2 = ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Packed = ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Cover = ndarray<const std::int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using OutCodes3 = ndarray<std::int8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+// Whether maps (R, C, D) are within what 32-bit sums and the scratch are made for.
+void require_sizes(const Contribution& job) {
+  require(job.R >= 1 && job.R <= 256, "patches must be 1 to 256");
+  require(job.C >= 1 && job.C <= 2048 && job.D >= 1 && job.D <= 2048,
+          "channels and outputs must be 1 to 2048");
+}
+
+// A map (R, C, D) as the kernel of one level reads it. Sums of C products with codes of at most
+// 128 must fit into 32 bits: the caller's promise, kept by RoundedModel.
+nb::bytes pack_map(Map16 map, const std::string& isa) {
+  Contribution job;
+  job.R = static_cast<std::int64_t>(map.shape(0));
+  job.C = static_cast<std::int64_t>(map.shape(1));
+  job.D = static_cast<std::int64_t>(map.shape(2));
+  require_sizes(job);
+  const ContributionKernel& kernel = choose_contribution(isa);
+  std::vector<unsigned char> packed(kernel.packed_bytes(job));
+  kernel.pack(job, map.data(), packed.data());
+  return nb::bytes(packed.data(), packed.size());
+}
+
+void contribute(Codes3 codes, std::optional<Codes3> residues, Packed packed, WholeFloats2 map_scale,
+                Cover cover, OutCodes3 out, OutCodes3 out_residue, Out2<float> unit,
+                Out2<std::int64_t> squares, Out2<std::int64_t> covered, int threads,
+                const std::string& isa) {
+  Contribution job;
+  job.N = static_cast<std::int64_t>(codes.shape(0));
+  job.R = static_cast<std::int64_t>(codes.shape(1));
+  job.C = static_cast<std::int64_t>(codes.shape(2));
+  job.D = static_cast<std::int64_t>(map_scale.shape(1));
+  require_sizes(job);
+  const ContributionKernel& kernel = choose_contribution(isa);
+  const bool some = job.N > 0;
+  require(!some || job.C < 2 || codes.stride(2) == 1, "codes need a contiguous last axis");
+  if (residues) {
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      require(residues->shape(axis) == codes.shape(axis) &&
+                  (!some || residues->stride(axis) == codes.stride(axis)),
+              "residues must lie as the codes do");
+    }
+    job.residues = reinterpret_cast<const signed char*>(residues->data());
+  }
+  require(packed.shape(0) == kernel.packed_bytes(job), "the map was packed for another kernel");
+  require(static_cast<std::int64_t>(map_scale.shape(0)) == job.R &&
+              static_cast<std::int64_t>(cover.shape(0)) == job.R &&
+              static_cast<std::int64_t>(cover.shape(1)) == job.C,
+          "the map's scales must be (R, D), the cover (R, C)");
+  const auto each = [&job](const auto& array) {
+    return static_cast<std::int64_t>(array.shape(0)) == job.N &&
+           static_cast<std::int64_t>(array.shape(1)) == job.R;
+  };
+  require(each(out) && static_cast<std::int64_t>(out.shape(2)) == job.D && each(out_residue) &&
+              static_cast<std::int64_t>(out_residue.shape(2)) == job.D && each(unit) &&
+              each(squares) && each(covered),
+          "outputs must be (N, R, D) and (N, R)");
+  job.codes = reinterpret_cast<const signed char*>(codes.data());
+  job.codes_face = codes.stride(0);
+  job.codes_patch = codes.stride(1);
+  job.packed = packed.data();
+  job.map_scale = map_scale.data();
+  job.cover = cover.data();
+  job.out = reinterpret_cast<signed char*>(out.data());
+  job.out_residue = reinterpret_cast<signed char*>(out_residue.data());
+  job.unit = unit.data();
+  job.squares = squares.data();
+  job.covered = covered.data();
+  if (!some) return;
+  const std::int64_t wanted = threads > 0 ? threads : physical_cores();
+  const int parts = static_cast<int>(std::min<std::int64_t>({wanted, (job.N + 7) / 8, 256}));
+  const std::size_t scratch = kernel.workspace(job);
+  const nb::gil_scoped_release release;
+  run_parts(parts, [&](int part) {
+    kernel.run(job, job.N * part / parts, job.N * (part + 1) / parts, thread_scratch(scratch));
+  });
+}
+
+void visible_cosine(WholeFloats2 shown, WholeFloats2 query, WholeFloats2 usual, WholeCodes3 codes,
+                    WholeCodes3 residues, WholeFloats2 factor, Out1 cosine, int threads,
+                    const std::string& isa) {
+  Visible job;
+  job.N = static_cast<std::int64_t>(codes.shape(0));
+  job.R = static_cast<std::int64_t>(codes.shape(1));
+  job.D = static_cast<std::int64_t>(codes.shape(2));
+  const auto is = [](const auto& array, std::int64_t rows, std::int64_t columns) {
+    return static_cast<std::int64_t>(array.shape(0)) == rows &&
+           static_cast<std::int64_t>(array.shape(1)) == columns;
+  };
+  require(is(shown, job.N, job.R) && is(factor, job.N, job.R) && is(query, job.R, job.D) &&
+              is(usual, job.R, job.D) && is(residues, job.N, job.R) &&
+              residues.shape(2) == codes.shape(2) &&
+              static_cast<std::int64_t>(cosine.shape(0)) == job.N,
+          "shown and factor must be (N, R), query and usual (R, D), codes (N, R, D)");
+  job.shown = shown.data();
+  job.query = query.data();
+  job.usual = usual.data();
+  job.codes = codes.data();
+  job.residues = residues.data();
+  job.factor = factor.data();
+  job.cosine = cosine.data();
+  if (job.N == 0) return;
+  const ContributionKernel& kernel = choose_contribution(isa);
+  const std::int64_t wanted = threads > 0 ? threads : physical_cores();
+  const int parts = static_cast<int>(std::min<std::int64_t>({wanted, (job.N + 7) / 8, 256}));
+  const std::size_t room = static_cast<std::size_t>(2 * job.D) * sizeof(float);
+  const nb::gil_scoped_release release;
+  run_parts(parts, [&](int part) {
+    kernel.visible(job, job.N * part / parts, job.N * (part + 1) / parts,
+                   reinterpret_cast<float*>(thread_scratch(room)));
+  });
+}
+
 using Rows = ndarray<const float, nb::ndim<2>, nb::device::cpu>;
 using Codes = ndarray<std::int8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using Floats1 = ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -363,6 +483,14 @@ NB_MODULE(_kernel, m) {
         nb::arg("status"), nb::arg("flow").none());
   m.def("project", &faceflow::project, nb::arg("x"), nb::arg("map"), nb::kw_only(), nb::arg("out"),
         nb::arg("lengths"), nb::arg("threads"), nb::arg("isa"));
+  m.def("pack_map", &faceflow::pack_map, nb::arg("map"), nb::kw_only(), nb::arg("isa"));
+  m.def("contribute", &faceflow::contribute, nb::arg("codes"), nb::kw_only(),
+        nb::arg("residues").none(), nb::arg("packed"), nb::arg("map_scale"), nb::arg("cover"),
+        nb::arg("out"), nb::arg("out_residue"), nb::arg("unit"), nb::arg("squares"),
+        nb::arg("covered"), nb::arg("threads"), nb::arg("isa"));
+  m.def("visible_cosine", &faceflow::visible_cosine, nb::kw_only(), nb::arg("shown"),
+        nb::arg("query"), nb::arg("usual"), nb::arg("codes"), nb::arg("residues"),
+        nb::arg("factor"), nb::arg("cosine"), nb::arg("threads"), nb::arg("isa"));
   m.def("round_rows", &faceflow::round_rows, nb::arg("matrix"), nb::arg("begin"), nb::arg("end"),
         nb::kw_only(), nb::arg("codes"), nb::arg("scales"), nb::arg("residues"));
   m.def("survivors", &faceflow::survivors, nb::arg("query"), nb::kw_only(), nb::arg("scale"),

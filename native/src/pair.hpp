@@ -14,6 +14,10 @@
 
 namespace {
 
+// Products of patches beyond this are no cosines of anything: float64 would have too few digits
+// left to tell where mass should go. The same as in transport/problem.py.
+constexpr float MOST_COSINE = 1e6f;
+
 class Pair {
  public:
   float* const cosine;  // (rows, columns), rows of padding zero
@@ -34,6 +38,12 @@ class Pair {
   // Solve pair p for normalised weights: in float32 where that is enough, else in float64.
   void solve(std::int64_t p, const Side& query, const Side& gallery) {
     const double spread = static_cast<double>(range());
+    // Where the range is that of cosines, the float32 start below finds what is not finite.
+    const bool usual = spread <= 4.0 && largest_[0] >= -2.0f && largest_[0] <= 2.0f;
+    if (!usual && !cosines_sound()) {
+      refuse(p, faceflow::INVALID);
+      return;
+    }
     const bool narrow = spread <= FLOAT_RANGE * job_.epsilon && job_.tolerance >= FLOAT_TOLERANCE;
     if (narrow && scale(p, query, gallery)) return;
     const faceflow::StablePlan plan = faceflow::stable_sinkhorn(
@@ -48,7 +58,7 @@ class Pair {
 
   // There is nothing to transport: a side has no mass, or numbers are not finite.
   void give_up(std::int64_t p, Mass mass) {
-    const bool empty = mass == Mass::none && cosines_finite();
+    const bool empty = mass == Mass::none && cosines_sound();
     refuse(p, empty ? faceflow::NO_MASS : faceflow::INVALID);
   }
 
@@ -81,12 +91,15 @@ class Pair {
     return high - low;
   }
 
-  bool cosines_finite() const {
-    float sum = 0.0f;
+  bool cosines_sound() const {
+    bool sound = true;
     for (int j = 0; j < shape_.gallery_patches; ++j) {
-      for (int i = 0; i < shape_.query_patches; ++i) sum += cosine[j * shape_.columns + i] * 0.0f;
+      for (int i = 0; i < shape_.query_patches; ++i) {
+        const float x = cosine[j * shape_.columns + i];
+        sound &= x >= -MOST_COSINE && x <= MOST_COSINE;  // not so for NaN
+      }
     }
-    return sum == 0.0f;
+    return sound;
   }
 
   // Float32 scaling; false when float32 was not enough after all.

@@ -133,6 +133,14 @@ inline Ints dot_u8s8(Ints acc, Ints u, Ints s) {
   return _mm512_dpbusd_epi32(acc, u, s);
 #endif
 }
+inline Ints dot_s16(Ints acc, Ints a, Ints b) {
+#if defined(__GNUC__) && !defined(FACEFLOW_SIMDE)
+  __asm__ volatile("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+  return acc;
+#else
+  return _mm512_dpwssd_epi32(acc, a, b);
+#endif
+}
 #endif
 #if defined(FACEFLOW_BF16)
 inline Floats dot_bf16(Floats acc, Ints a, Ints b) {

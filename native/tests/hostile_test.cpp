@@ -106,6 +106,7 @@ void one_problem(Dtype dtype) {
   const Block<float> query(static_cast<std::size_t>((job.queries - 1) * job.query_face +
                                                     (job.R - 1) * job.query_patch + job.C));
   fill(query, spoilt, -1.0);
+  if (uniform() < 0.1) query.get()[0] *= 1e30f;  // far from unit length
   job.query = query.get();
   job.gallery_patch = (job.C + between(0, 3)) * item;
   const std::int64_t face = (job.S - 1) * job.gallery_patch + job.C * item;

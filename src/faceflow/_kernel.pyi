@@ -37,6 +37,34 @@ def isa_levels() -> list[str]: ...
 def active_isa(dtype: str = "f32", *, isa: str = "") -> str: ...
 def physical_cores() -> int: ...
 def project(x: Any, map: Any, *, out: Any, lengths: Any, threads: int, isa: str) -> None: ...
+def pack_map(map: Any, *, isa: str) -> bytes: ...
+def contribute(
+    codes: Any,
+    *,
+    residues: Any,
+    packed: Any,
+    map_scale: Any,
+    cover: Any,
+    out: Any,
+    out_residue: Any,
+    unit: Any,
+    squares: Any,
+    covered: Any,
+    threads: int,
+    isa: str,
+) -> None: ...
+def visible_cosine(
+    *,
+    shown: Any,
+    query: Any,
+    usual: Any,
+    codes: Any,
+    residues: Any,
+    factor: Any,
+    cosine: Any,
+    threads: int,
+    isa: str,
+) -> None: ...
 def peak(dtype: str, *, isa: str = "", seconds: float = 0.2) -> float: ...
 def round_rows(
     matrix: Any, begin: int, end: int, *, codes: Any, scales: Any, residues: Any

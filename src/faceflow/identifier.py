@@ -437,13 +437,15 @@ class Identifier:
         return self._resolve(changes)
 
     def _resolve(self, changes: Changes) -> MatchOptions:
-        if self._threads is not None:
-            changes = {"solver": Sinkhorn(threads=self._threads), **changes}
         gallery = self._known()
         if gallery is not None:
-            return gallery.options(**changes)
-        network = self.analyzer.network
-        return options_for(features_digest(network.digest), **changes)
+            found = gallery.options(**changes)
+        else:
+            found = options_for(features_digest(self.analyzer.network.digest), **changes)
+        solver = found.solver
+        if self._threads is None or changes.get("solver") or not isinstance(solver, Sinkhorn):
+            return found
+        return found.changed(solver=replace(solver, threads=self._threads))
 
     # Enrolling
 

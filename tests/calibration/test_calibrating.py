@@ -196,7 +196,7 @@ def test_projected_patches_are_tried_where_their_model_is_known(
         right = [f.person == q.person for f, q in zip(first, searches.queries, strict=True)]
         assert evidence.hit[n].tolist() == right
     assert not np.allclose(evidence.top[2], evidence.top[3])
-    assert gallery.settings["match"] == asdict(result.setting)
+    assert gallery.settings["match"] == asdict(result.setting) | {"dtype": "int8"}
 
     monkeypatch.setattr(covers, "load", lambda *_: None)
     calibrate(tmp_path / "photos", gallery, **options)

@@ -111,14 +111,16 @@ def test_projected_patches_are_kept_and_their_threshold_holds_for_them_alone(
     assert identify(faces[0], gallery)[0].status == "ranked"
 
 
-def test_a_calibration_that_does_not_speak_of_patches_had_raw_ones(
+def test_a_calibration_that_does_not_speak_of_patches_had_raw_ones_in_float32(
     gallery, faces, make_patch_model, monkeypatch
 ) -> None:
     model = make_patch_model(8)
     monkeypatch.setattr(covers, "load", lambda *_: model)
     gallery.update_settings({"match": {"alpha": 0.3, "weighting": "apc", "k": 4, "threshold": 0.2}})
     (answer,) = identify(faces[0], gallery)
-    assert answer == identify(faces[0], gallery, MatchOptions(0.3, "apc", 4))[0]
+    options = MatchOptions(0.3, "apc", 4, solver=Sinkhorn(dtype="f32"))
+    assert answer == identify(faces[0], gallery, options)[0]
+    assert answer.threshold == 0.2
     assert answer.threshold == 0.2
     assert identify(faces[0], gallery, gallery.options(visible_share=0.5))[0].threshold is None
 

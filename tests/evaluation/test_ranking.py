@@ -25,7 +25,7 @@ from faceflow.gallery import Enrolment, Gallery
 from faceflow.matching.identification import identify
 from faceflow.matching.options import MatchOptions
 from faceflow.matching.score import Reranked, emd_similarity, rerank
-from faceflow.matching.transport import Plan, RefinedSinkhorn, Sinkhorn
+from faceflow.matching.transport import Plan, Sinkhorn
 
 Make = Callable[..., FaceFeatures]
 PEOPLE = "aaabbbbbcddddeefgggh"
@@ -373,11 +373,12 @@ def test_a_solver_without_a_name_cannot_be_cached(
             *,
             flow: bool = False,
         ) -> Plan:
-            return Sinkhorn()(query_patches, gallery_patches, u, v, flow=flow)
+            return Sinkhorn(dtype="f32")(query_patches, gallery_patches, u, v, flow=flow)
 
     options = dataclasses.replace(OPTIONS, solver=Anonymous())
     protocol = protocols()["no-leak"]
-    named, unnamed = (rank(queries, faces, protocol, some) for some in (OPTIONS, options))
+    exact = dataclasses.replace(OPTIONS, solver=Sinkhorn(dtype="f32"))
+    named, unnamed = (rank(queries, faces, protocol, some) for some in (exact, options))
     np.testing.assert_allclose(unnamed.emd, named.emd, atol=1e-4)
     with pytest.raises(InputError, match="no dataclass"):
         rank(queries, faces, protocol, options, cache=tmp_path)
@@ -442,6 +443,3 @@ def test_emd_over_the_gallery_by_plain_loops(
         )
     hasty = dataclasses.replace(OPTIONS, solver=Sinkhorn(0.01, 1e-7, 2))
     assert rank_by_emd(queries, faces, protocol, hasty).unconverged > 0
-    refining = dataclasses.replace(OPTIONS, solver=RefinedSinkhorn())
-    with pytest.raises(InputError, match="refining solver"):
-        rank_by_emd(queries, faces, protocol, refining)

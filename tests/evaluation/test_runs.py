@@ -20,6 +20,7 @@ from faceflow.evaluation.verification_run import PAIRS, verification
 from faceflow.matching.covers import PatchModel
 from faceflow.matching.options import MatchOptions
 from faceflow.matching.score import emd_similarity
+from faceflow.matching.transport import Sinkhorn
 
 BASE = Experiment("lfw", "mask", "lightcnn-v4", MatchOptions(0.5, "uniform", 7))
 FACES = 17  # 6 people with 3 photos, one of which shows no face
@@ -115,7 +116,8 @@ def test_pairs_by_what_both_faces_show(
     monkeypatch.setattr(verification_run, "fold_accuracy", lambda *_: SimpleNamespace(mean=0.0))
     monkeypatch.setattr(verification_run, "eer", lambda *_: 0.0)
     monkeypatch.setattr(verification_run, "_right", lambda scores, *_: scores > 0)
-    base = Experiment("cfp", "clean", "lightcnn-v4", MatchOptions(0.0, "uncovered"), PAIRS)
+    options = MatchOptions(0.0, "uncovered", solver=Sinkhorn(dtype="f32"))
+    base = Experiment("cfp", "clean", "lightcnn-v4", options, PAIRS)
     result = verification(lab, base.compared(visible_share=1.0, patches="projected"))
     dataset = lab.dataset("cfp")
     faces = {p.key: n for n, p in enumerate(lab.features(dataset.photos, base).photos)}
@@ -125,6 +127,10 @@ def test_pairs_by_what_both_faces_show(
         for pair in dataset.pairs
     ]
     np.testing.assert_allclose(np.sort(result.stage2), np.sort(expected), atol=1e-6)
+    whole = verification(
+        lab, base.compared(visible_share=1.0, patches="projected", solver=Sinkhorn())
+    )
+    np.testing.assert_allclose(np.sort(whole.stage2), np.sort(expected), atol=1e-3)
     assert not np.allclose(result.stage1, result.stage2)
 
 

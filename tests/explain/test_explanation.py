@@ -54,7 +54,8 @@ def test_score_is_the_sum_of_its_parts(random_features: Make) -> None:
 
 def test_rows_are_the_query(random_features: Make) -> None:
     faces = random_features(2, grid=(4, 4))
-    e = explain_pair(faces[0], faces[1], MatchOptions(0.3, "apc", solver=Sinkhorn(tolerance=1e-10)))
+    solver = Sinkhorn(tolerance=1e-10, dtype="f32")
+    e = explain_pair(faces[0], faces[1], MatchOptions(0.3, "apc", solver=solver))
     assert not np.allclose(e.u, e.v, atol=1e-3)
     assert e.flow.sum(axis=1) == pytest.approx(e.u, abs=1e-9)
     assert e.flow.sum(axis=0) == pytest.approx(e.v, abs=1e-9)

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from faceflow.arrays import Float64, Int64
-from faceflow.errors import InputError
 from faceflow.evaluation.data.protocols import Protocol
 from faceflow.evaluation.faces import Features
 from faceflow.evaluation.metrics.mates import MateRanks
 from faceflow.evaluation.ranking_cache import Block, BlockCache
 from faceflow.matching.options import MatchOptions
 from faceflow.matching.score import prepare, rerank
-from faceflow.matching.transport import RefinedSinkhorn, Status
+from faceflow.matching.transport import Status
 
 # Queries of one block, and gallery faces read for them at a time (34 MB as float32).
 _QUERIES = 16
@@ -52,15 +51,8 @@ def rank_by_emd(
     """Rank a protocol's gallery by EMD alone; arguments as for :func:`ranking.rank`.
 
     Raises:
-        InputError: as for :func:`ranking.rank`, or the solver refines the best of each call,
-            so that a score would depend on how the gallery is cut into blocks.
+        InputError: as for :func:`ranking.rank`.
     """
-    if isinstance(options.solver, RefinedSinkhorn):
-        raise InputError(
-            "a gallery cannot be ranked with a refining solver",
-            why="it refines the best of each call, so scores would depend on the blocks",
-            todo="use Sinkhorn with one dtype",
-        )
     depth = max(options.k, int(protocol.relevant.max()))
     store = None if cache is None else BlockCache(cache, gallery, protocol, options)
     blocks: list[Block] = []

@@ -76,6 +76,8 @@ class Experiment:
             words.append(f"{asked.grid[0]}x{asked.grid[1]}")
         if isinstance(asked.solver, Sinkhorn) and asked.solver.epsilon != Sinkhorn().epsilon:
             words.append(f"epsilon {asked.solver.epsilon:g}")
+        if isinstance(asked.solver, Sinkhorn) and asked.solver.dtype != Sinkhorn().dtype:
+            words.append(asked.solver.dtype)
         return ", ".join(words)
 
     def with_(self, **changes: object) -> Experiment:

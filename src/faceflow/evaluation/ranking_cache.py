@@ -113,9 +113,7 @@ def _describe(options: MatchOptions, example: FaceFeatures) -> str:
     fields = dataclasses.asdict(solver)
     if isinstance(solver, Sinkhorn):
         # As transport will have them: what a solver's backend takes depends on the sizes.
-        shown = prepare(example, options, flow=True).patches
-        assert shown is not None
-        _, patches, channels = shown.patches.shape
+        patches, channels = prepare(example, options, flow=True).sizes
         # "auto" depends on the machine, and backends round differently; threads do not matter.
         fields["backend"] = solver.backend_for(patches, patches, channels)
         del fields["threads"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from faceflow.arrays import Float32, Int64
 from faceflow.errors import GalleryError, InputError
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, Grid
 from faceflow.gallery.codec import QuantisedPatches
 from faceflow.gallery.codec import codec as find_codec
 from faceflow.gallery.identity import (
@@ -28,6 +28,7 @@ from faceflow.gallery.search import EmbeddingIndex, exact_search
 from faceflow.gallery.sources import checked_hash
 from faceflow.gallery.stores.store import StoreView
 from faceflow.matching import covers
+from faceflow.matching.contributions import residues_of
 from faceflow.matching.options import Calibration, Changes, MatchOptions
 from faceflow.matching.score import CodedFaces, PreparedFaces, Reranked, rerank
 from faceflow.matching.shortlist import Shortlist
@@ -208,7 +209,7 @@ class ReadableGallery(ABC):
         Returns:
             Embeddings (k, D), int8 patches (k, R, C), equal to
             ``encode(features(face_ids).patches, "int8")`` but without decoding them first, and
-            the exact pooled centres (k, C).
+            the exact pooled centres (k, C), and lengths or scales (k, R).
 
         Raises:
             GalleryError: no such face.
@@ -218,7 +219,13 @@ class ReadableGallery(ABC):
             payloads = store.payloads(ids)
             embedding = self._embedding(store, ids)
         parts = self._codec.unpack(payloads)
-        return CodedFaces(embedding, self._codec.quantised(parts).values, parts["pooled"])
+        values, scales = self._codec.quantised(parts)
+        if "patches" in parts and "norms" in parts:  # kept in float32: no code is all of it
+            residues = residues_of(parts["patches"], values)
+            return CodedFaces(
+                embedding, values, parts["pooled"], norms=parts["norms"], residues=residues
+            )
+        return CodedFaces(embedding, values, parts["pooled"], scales=scales)
 
     # Matching: what identification asks of a gallery
 
@@ -424,6 +431,10 @@ class _Kept:
     def sizes(self) -> tuple[int, int]:
         header = self.gallery.header
         return header.grid[0] * header.grid[1], header.channels
+
+    @property
+    def grid(self) -> Grid:
+        return self.gallery.header.grid
 
     def features(self, *, landmarks: bool) -> FaceFeatures:
         return self.gallery.features(np.array(self.face_ids, np.int64), landmarks=landmarks)

@@ -25,6 +25,7 @@ from faceflow import networks
 from faceflow.arrays import Float32, Float64, unit
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
+from faceflow.matching.contributions import MOST_CHANNELS, RoundedModel
 from faceflow.matching.transport import native
 from faceflow.networks import NetworkSpec, learned
 from faceflow.networks.runtime import NoLastLayerError
@@ -87,6 +88,23 @@ class PatchModel:
         mean: Float32 = np.einsum("rc,rcd->rd", self.cover.mean, self.projection)
         return mean
 
+    @cached_property
+    def rounded(self) -> RoundedModel:
+        """The same in whole numbers, for int8 patches.
+
+        Raises:
+            InputError: more than 2048 channels.
+        """
+        if self.projection.shape[1] > MOST_CHANNELS:
+            raise InputError(
+                f"patches of {self.projection.shape[1]} channels cannot be projected in int8",
+                why=f"{MOST_CHANNELS} are the most",
+                todo='choose another format: Sinkhorn(dtype="f32")',
+            )
+        return RoundedModel.of(
+            self.projection, self.cover.weight, self.cover.bias, self.mean_contribution
+        )
+
     def project(self, features: FaceFeatures) -> FaceFeatures:
         """Features whose patches are contributions to the embedding, with their visibility.
 
@@ -102,7 +120,7 @@ class PatchModel:
             InputError: the features lie on another grid or have other channels, or the network
                 is not linear in its patches.
         """
-        self._check(features)
+        self.require_patches(features.grid, features.patches.shape[2])
         if not self.linear:
             raise InputError(
                 "it is not known what each patch adds to the embedding",
@@ -124,7 +142,7 @@ class PatchModel:
 
     def see(self, features: FaceFeatures) -> FaceFeatures:
         """The same features with ``visibility`` (N, R): 1 - the probability of being covered."""
-        self._check(features)
+        self.require_patches(features.grid, features.patches.shape[2])
         return replace(features, visibility=self._visibility(features))
 
     def visible_cosine(self, query: FaceFeatures, gallery: FaceFeatures) -> Float64:
@@ -158,12 +176,12 @@ class PatchModel:
     def _visibility(self, features: FaceFeatures) -> Float32:
         return 1 - self.cover.covered(features)
 
-    def _check(self, features: FaceFeatures) -> None:
+    def require_patches(self, grid: Grid, channels: int) -> None:
+        """Raise InputError unless this model is for patches of that grid and size."""
         r, c, _ = self.projection.shape
-        if features.grid != self.grid or features.patches.shape[1:] != (r, c):
+        if (grid, channels) != (self.grid, c) or grid[0] * grid[1] != r:
             raise InputError(
-                f"the features lie on a {features.grid[0]}x{features.grid[1]} grid with "
-                f"{features.patches.shape[2]} channels",
+                f"the features lie on a {grid[0]}x{grid[1]} grid with {channels} channels",
                 why=f"contributions are known for {self.grid[0]}x{self.grid[1]} with {c}",
                 todo="use the network's own grid, or raw patches",
             )

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from faceflow.arrays import Int64
+from faceflow.arrays import Float64, Int64
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.matching.options import Calibration, MatchOptions
@@ -95,7 +95,7 @@ class Matches:
 
 
 class GalleryView(Protocol):
-    """One state of a gallery; every answer of a query comes from it."""
+    """One state of a gallery; all answers of a call come from it."""
 
     def shortlist(self, query: FaceFeatures, k: int) -> Shortlist:
         """Stage 1: ids and cosine (N, k) of the k best faces for each of N queries."""
@@ -168,21 +168,27 @@ def identify(
     chosen = gallery.options() if options is None else options
     if threshold is None and best_faces == 1 and calibration and calibration.holds_for(chosen):
         threshold = calibration.threshold
+    if not len(query):
+        return []
     answers = []
-    for one in query:
-        with gallery.snapshot() as view:
-            faces = _rerank(one, view, chosen, explain)
-        answers.append(_matches(faces, threshold, best_faces))
+    with gallery.snapshot() as view:
+        shortlist = view.shortlist(query, chosen.k)
+        for one, face_ids, cosine in zip(query, shortlist.face_ids, shortlist.cosine, strict=True):
+            known = face_ids >= 0
+            faces = _rerank(one, view, face_ids[known], cosine[known], chosen, explain)
+            answers.append(_matches(faces, threshold, best_faces))
     return answers
 
 
 def _rerank(
-    query: FaceFeatures, view: GalleryView, options: MatchOptions, explain: bool
+    query: FaceFeatures,
+    view: GalleryView,
+    face_ids: Int64,
+    cosine: Float64,
+    options: MatchOptions,
+    explain: bool,
 ) -> list[Match]:
     """Score one query's shortlist; faces come back best first, ties in stage 1's order."""
-    shortlist = view.shortlist(query, options.k)
-    known = shortlist.face_ids[0] >= 0
-    face_ids, cosine = shortlist.face_ids[0][known], shortlist.cosine[0][known]
     if not len(face_ids):
         return []
     people = view.person_of(face_ids)
@@ -225,6 +231,8 @@ def _people(faces: Sequence[Match], best_faces: int) -> tuple[PersonMatch, ...]:
         by_person[face.person].append(face)
 
     def mean_of_best(found: list[Match], value: Callable[[Match], float]) -> float:
+        if best_faces == 1:
+            return max(map(value, found))
         return _mean(sorted(map(value, found), reverse=True)[:best_faces])
 
     stage1 = {
@@ -251,6 +259,19 @@ def _people(faces: Sequence[Match], best_faces: int) -> tuple[PersonMatch, ...]:
 
 
 def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> PersonMatch:
+    if len(counted) == 1:  # the rule, hundreds of times a query
+        best = counted[0]
+        return PersonMatch(
+            person=person,
+            score=best.score,
+            cosine=best.cosine,
+            emd=best.emd,
+            stage1_rank=stage1_rank,
+            rank=rank,
+            face_id=best.face_id,
+            faces=1,
+            visible_cosine=best.visible_cosine,
+        )
     emds = [face.emd for face in counted if face.emd is not None]
     shown = [face.visible_cosine for face in counted if face.visible_cosine is not None]
     return PersonMatch(
@@ -267,5 +288,4 @@ def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> P
 
 
 def _mean(values: Sequence[float]) -> float:
-    # One value is the rule, and NumPy takes some 10 µs to average it, hundreds of times a query.
-    return values[0] if len(values) == 1 else float(np.mean(values))
+    return float(np.mean(values))

@@ -12,6 +12,7 @@ from faceflow.features import Grid, network_digest
 from faceflow.matching import covers
 from faceflow.matching.covers import PatchModel
 from faceflow.matching.transport import Sinkhorn, Solver
+from faceflow.matching.transport.codes import DType
 from faceflow.matching.weighting import NEED_LANDMARKS, WEIGHTINGS
 from faceflow.networks import UNCALIBRATED, MatchDefaults, NetworkSpec, current_names
 
@@ -38,6 +39,8 @@ class Calibration:
 
     Attributes:
         alpha, weighting, k, patches, visible_share: as in :class:`MatchOptions`.
+        dtype: the format in which patches were compared, see
+            :class:`faceflow.matching.transport.Sinkhorn`.
         threshold: the least score that counts as identified; None where none was set.
         patch_model: :attr:`PatchModel.digest` of the one it was measured with; None where none
             counted, or where the one that comes with faceflow was the only one there was.
@@ -50,6 +53,7 @@ class Calibration:
     visible_share: float = 0.0
     threshold: float | None = None
     patch_model: str | None = None
+    dtype: DType = "int8"
 
     @classmethod
     def from_json(
@@ -59,7 +63,8 @@ class Calibration:
 
         Args:
             values: JSON values. What they do not speak of is the network's, except that patches
-                were raw and no visible cosine counted before there was a choice.
+                were raw, no visible cosine counted and the format was float32 before there was a
+                choice.
             defaults: of the network.
 
         Raises:
@@ -84,6 +89,7 @@ class Calibration:
             visible_share=found.visible_share,
             threshold=_number(known, "threshold"),
             patch_model=None if known.get("patch_model") is None else str(known["patch_model"]),
+            dtype=Sinkhorn(dtype=known.get("dtype", "f32")).dtype,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -101,7 +107,8 @@ class Calibration:
             )
             and options.grid is None
             and isinstance(options.solver, Sinkhorn)
-            and replace(options.solver, threads=None) == Sinkhorn()  # threads change no score
+            # Threads change no score.
+            and replace(options.solver, threads=None) == Sinkhorn(dtype=self.dtype)
             and self._same_model(options)
         )
 
@@ -243,6 +250,8 @@ class MatchOptions:
             "patches": start.patches,
             "visible_share": float(start.visible_share),
         }
+        if calibration is not None:
+            found["solver"] = Sinkhorn(dtype=calibration.dtype)
         if given.get("alpha") == 0:
             found["visible_share"] = 0.0
         if model is None or not model.linear or "grid" in given:

@@ -12,17 +12,18 @@ matter, to the last bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from faceflow.arrays import Float32, Float64, Int8, Int64
+from faceflow.arrays import Float32, Float64, Int8, Int64, unit
 from faceflow.errors import InputError
-from faceflow.features import FaceFeatures, require_same_digest
+from faceflow.features import FaceFeatures, Grid, require_same_digest
+from faceflow.matching.contributions import Contributions, residues_of
 from faceflow.matching.options import MatchOptions
-from faceflow.matching.transport import Plan, Sinkhorn, Solver, native
-from faceflow.matching.weighting import weigh
+from faceflow.matching.transport import Plan, Sinkhorn, Solver, encode, native, rounded
+from faceflow.matching.weighting import uncovered, weigh
 
 # Faces widened to float64 at a time.
 _BLOCK_FACES = 4096
@@ -52,17 +53,23 @@ class Reranked:
 
 
 class CodedFaces(NamedTuple):
-    """What a transport of int8 codes reads of N faces, and no more.
+    """What a comparison of int8 codes reads of N faces, and no more.
 
     Attributes:
         embedding: (N, D) float32.
         patches: (N, R, C) int8, see :func:`faceflow.matching.transport.encode`.
         pooled: (N, C) float32, exact.
+        norms: (N, R) float32 lengths of the raw patches, or None where ``scales`` tell them.
+        scales: (N, R) float32, what the codes are multiplied with to be raw patches, or None.
+        residues: (N, R, C) int8, what rounding took away, in 1/256 of a code; None: nothing.
     """
 
     embedding: Float32
     patches: Int8
     pooled: Float32
+    norms: Float32 | None = None
+    scales: Float32 | None = None
+    residues: Int8 | None = None
 
 
 class KeptFaces(Protocol):
@@ -75,6 +82,10 @@ class KeptFaces(Protocol):
     @property
     def sizes(self) -> tuple[int, int]:
         """R patches with C numbers each."""
+
+    @property
+    def grid(self) -> Grid:
+        """(h, w) of the patches."""
 
     def features(self, *, landmarks: bool) -> FaceFeatures:
         """The faces' features, with landmark shares if asked for."""
@@ -92,10 +103,12 @@ class PreparedFaces:
         embedding: (N, D) float32.
         digest: what made them, see :attr:`FaceFeatures.digest`.
         patches: what is transported: projected, with visibilities, or pooled to a grid; None
-            where nothing but the embeddings counts, or where there are ``codes``.
-        projected: contributions to the embedding for the visible cosine; None where it does not
-            count.
+            where nothing but the embeddings counts, or where there are codes in its place.
+        projected: contributions to the embedding for the visible cosine, in float32; None where
+            it does not count, or where there are int8 ``contributions``.
         codes: int8 patches in place of ``patches``.
+        contributions: int8 contributions, for the visible cosine and, where ``patches`` is None,
+            for the transport.
     """
 
     options: MatchOptions
@@ -104,13 +117,25 @@ class PreparedFaces:
     patches: FaceFeatures | None = None
     projected: FaceFeatures | None = None
     codes: CodedFaces | None = None
+    contributions: Contributions | None = None
 
     @property
     def channels(self) -> int | None:
         """C of the patches that are transported; None where there are none."""
+        return self.sizes[1] or None
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many patches are transported, of how many numbers; 0 where there are none."""
         if self.codes is not None:
-            return int(self.codes.patches.shape[2])
-        return None if self.patches is None else int(self.patches.patches.shape[2])
+            _, r, c = self.codes.patches.shape
+        elif self.patches is not None:
+            _, r, c = self.patches.patches.shape
+        elif self.contributions is not None:
+            _, r, c = self.contributions.codes.shape
+        else:
+            r, c = 0, 0
+        return r, c
 
     def __len__(self) -> int:
         return len(self.embedding)
@@ -125,8 +150,15 @@ class PreparedFaces:
         codes = self.codes
         if codes is not None:
             codes = CodedFaces(codes.embedding[at], codes.patches[at], codes.pooled[at])
+        shares = self.contributions
         return PreparedFaces(
-            self.options, self.embedding[at], self.digest, patches, projected, codes
+            self.options,
+            self.embedding[at],
+            self.digest,
+            patches,
+            projected,
+            codes,
+            None if shares is None else shares[at],
         )
 
 
@@ -174,10 +206,7 @@ def rerank(
     plan = _transport(one, many, options, flow) if options.alpha > 0 or flow else None
     shown: Float64 | None = None
     if options.visible_share > 0:
-        assert options.model is not None
-        assert one.projected is not None
-        assert many.projected is not None
-        shown = options.model.visible_cosine(one.projected, many.projected)
+        shown = _visible_cosine(one, many, options)
     emd = None if plan is None else plan.similarity
     score = combine(cosine, emd, shown, alpha=options.alpha, visible_share=options.visible_share)
     return Reranked(score, cosine, emd, shown, plan)
@@ -234,13 +263,17 @@ def prepare(faces: Faces, options: MatchOptions, *, flow: bool = False) -> Prepa
             )
         return faces
     options.require_model()
+    if options.stage1_alone and not flow and isinstance(faces, FaceFeatures):
+        return PreparedFaces(options, faces.embedding, faces.digest)
+    if takes_contributions(options):
+        return _contributing(faces, options)
     if not isinstance(faces, FaceFeatures):
         if takes_codes(options, *faces.sizes):
             codes = faces.codes()
             return PreparedFaces(options, codes.embedding, faces.digest, codes=codes)
         faces = faces.features(landmarks=options.needs_landmarks)
-    if options.stage1_alone and not flow:
-        return PreparedFaces(options, faces.embedding, faces.digest)
+        if options.stage1_alone and not flow:
+            return PreparedFaces(options, faces.embedding, faces.digest)
     patches, model = faces, options.model
     if model is not None and options.patches == "projected":
         patches = model.project(faces)
@@ -251,7 +284,101 @@ def prepare(faces: Faces, options: MatchOptions, *, flow: bool = False) -> Prepa
     projected: FaceFeatures | None = None
     if model is not None and options.visible_share > 0:
         projected = patches if options.patches == "projected" else model.project(faces)
-    return PreparedFaces(options, faces.embedding, faces.digest, patches, projected)
+    return PreparedFaces(
+        options,
+        faces.embedding,
+        faces.digest,
+        _as_solved(patches, options.solver, options.weighting),
+        projected,
+    )
+
+
+def takes_contributions(options: MatchOptions) -> bool:
+    """Whether contributions to the embedding count, and the solver's format is int8."""
+    return (
+        (options.patches == "projected" or options.visible_share > 0)
+        and options.model is not None
+        and options.model.linear
+        and isinstance(options.solver, Sinkhorn)
+        and options.solver.dtype == "int8"
+    )
+
+
+def _contributing(faces: FaceFeatures | KeptFaces, options: MatchOptions) -> PreparedFaces:
+    """Faces with int8 contributions; and in float32 what is transported, unless it is those."""
+    model, solver = options.model, options.solver
+    assert model is not None
+    assert isinstance(solver, Sinkhorn)
+    sizes = len(model.projection), len(model.projection), model.projection.shape[2]
+    alone = (
+        options.patches == "projected"
+        and options.weighting == "uncovered"
+        and solver.backend_for(*sizes) == "native"
+    )
+    if alone and not isinstance(faces, FaceFeatures):
+        model.require_patches(faces.grid, faces.sizes[1])
+        coded, digest, whole = faces.codes(), faces.digest, None
+    else:
+        whole = (
+            faces
+            if isinstance(faces, FaceFeatures)
+            else faces.features(landmarks=options.needs_landmarks)
+        )
+        model.require_patches(whole.grid, whole.patches.shape[2])
+        coded, digest = _coded(whole), whole.digest
+    shares = model.rounded.contributions(
+        coded.patches,
+        coded.residues,
+        norms=coded.norms,
+        scales=coded.scales,
+        threads=solver.threads,
+    )
+    patches: FaceFeatures | None = None
+    if not alone:
+        assert whole is not None
+        if options.patches == "projected":
+            patches = _as_features(whole, shares)
+        else:
+            seen = replace(whole, visibility=shares.visibility)
+            patches = _as_solved(seen, solver, options.weighting)
+    return PreparedFaces(options, coded.embedding, digest, patches, contributions=shares)
+
+
+def _coded(faces: FaceFeatures) -> CodedFaces:
+    codes = encode(faces.patches, "int8")
+    residues = residues_of(faces.patches, codes)
+    return CodedFaces(faces.embedding, codes, faces.pooled, norms=faces.norms, residues=residues)
+
+
+def _as_features(faces: FaceFeatures, shares: Contributions) -> FaceFeatures:
+    """The same faces with int8 contributions, decoded, in place of patches."""
+    patches, lengths = shares.unit_patches(), shares.lengths()
+    centre = np.einsum("nrd,nr->nd", patches, lengths)
+    projected = replace(
+        faces,
+        patches=patches,
+        norms=lengths,
+        pooled=rounded(unit(centre), "int8"),
+        visibility=shares.visibility,
+    )
+    return projected
+
+
+def _as_solved(faces: FaceFeatures, solver: Solver, weighting: str) -> FaceFeatures:
+    """Faces as the solver's format holds them, so that weights come from what is transported.
+
+    Where the kernel computes the weights, it rounds by itself.
+    """
+    if not isinstance(solver, Sinkhorn) or solver.dtype == "f32":
+        return faces
+    _, r, c = faces.patches.shape
+    if weighting in native.WEIGHTINGS and solver.backend_for(r, r, c) == "native":
+        return faces
+    return replace(
+        faces,
+        patches=rounded(faces.patches, solver.dtype),
+        pooled=rounded(faces.pooled, solver.dtype),
+    )
 
 
 def takes_codes(options: MatchOptions, patches: int, channels: int) -> bool:
@@ -278,6 +405,15 @@ def _transport(
     query: PreparedFaces, faces: PreparedFaces, options: MatchOptions, flow: bool
 ) -> Plan:
     solver, codes = options.solver, faces.codes
+    if (
+        faces.patches is None
+        and query.contributions is not None
+        and faces.contributions is not None
+    ):
+        assert isinstance(solver, Sinkhorn)
+        u, v = uncovered(query.contributions.visibility, faces.contributions.visibility)
+        patches = query.contributions.unit_patches()[0]
+        return solver(patches, faces.contributions.codes, u, v, flow=flow)
     one = query.patches
     if one is None or (codes is None and faces.patches is None):
         raise InputError(
@@ -297,6 +433,18 @@ def _transport(
         pooled_gallery=codes.pooled,
         flow=flow,
     )
+
+
+def _visible_cosine(query: PreparedFaces, faces: PreparedFaces, options: MatchOptions) -> Float64:
+    assert options.model is not None
+    if query.contributions is not None and faces.contributions is not None:
+        threads = options.solver.threads if isinstance(options.solver, Sinkhorn) else None
+        return options.model.rounded.visible_cosine(
+            query.contributions, faces.contributions, threads=threads
+        )
+    assert query.projected is not None
+    assert faces.projected is not None
+    return options.model.visible_cosine(query.projected, faces.projected)
 
 
 def emd_similarity(
@@ -343,6 +491,7 @@ def emd_similarity(
             pooled_gallery=gallery.pooled,
             flow=flow,
         )
+    query, gallery = (_as_solved(side, solve, weighting) for side in (query, gallery))
     u, v = weigh(weighting, query, gallery)
     return solve(query.patches[0], gallery.patches, u, v, flow=flow)
 

@@ -133,8 +133,22 @@ def _uncovered(query: FaceFeatures, gallery: FaceFeatures) -> tuple[Float64, Flo
             why="the weighting 'uncovered' needs a network whose covers are known",
             todo="use another weighting, or features from PatchModel.project or .see",
         )
+    return _shown(query.visibility, gallery.visibility)
+
+
+def _shown(query: Float32, gallery: Float32) -> tuple[Float64, Float64]:
     # Aligned faces: what hides a place on one face leaves nothing to compare there on the other.
-    shown = query.visibility.astype(np.float64) * gallery.visibility
+    shown = query.astype(np.float64) * gallery
+    return shown, shown
+
+
+def uncovered(query: Float32, gallery: Float32) -> tuple[Float32, Float32]:
+    """The weights "uncovered" from visibilities alone, (1, R) and (N, R).
+
+    Returns:
+        ``u`` and ``v``, each (N, R), see :func:`weigh`.
+    """
+    shown = _normalise(_shown(query, gallery)[0])
     return shown, shown
 
 

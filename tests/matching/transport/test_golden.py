@@ -30,7 +30,7 @@ def features(patches: np.ndarray, pooled: np.ndarray, r: int) -> FaceFeatures:
 @pytest.mark.parametrize(("r", "name"), CASES)
 def test_converged_similarity_and_flow(values: dict[str, np.ndarray], r: int, name: str) -> None:
     case = f"r{r}.{name}."
-    plan = Sinkhorn(tolerance=1e-12, max_iterations=5000)(
+    plan = Sinkhorn(tolerance=1e-12, max_iterations=5000, dtype="f32")(
         values[f"r{r}.query_patches"],
         values[f"r{r}.gallery_patches"],
         values[case + "weights_query"],
@@ -91,9 +91,9 @@ def test_a_published_score_depends_on_its_batch_and_ours_does_not(
     ]
     assert np.abs(together - alone).max() > 1e-6
 
-    ours = Sinkhorn()(query, gallery, u, v).similarity
+    ours = Sinkhorn(dtype="f32")(query, gallery, u, v).similarity
     ours_alone = [
-        Sinkhorn()(query, gallery[n : n + 1], u[n : n + 1], v[n : n + 1]).similarity[0]
+        Sinkhorn(dtype="f32")(query, gallery[n : n + 1], u[n : n + 1], v[n : n + 1]).similarity[0]
         for n in range(6)
     ]
     np.testing.assert_array_equal(ours, ours_alone)

@@ -22,7 +22,7 @@ from faceflow.matching.weighting import weigh
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the kernel is not built")
 
-oracle = partial(Sinkhorn, backend="numpy")
+oracle = partial(Sinkhorn, backend="numpy", dtype="f32")
 LEVELS = native.info().available if native.available() else ()
 SIZES = [(1, 1, 1), (9, 9, 37), (16, 16, 128), (49, 33, 130), (64, 64, 512), (17, 70, 3)]
 
@@ -206,11 +206,15 @@ def test_fused_weighting_is_the_weighting(
     np.testing.assert_allclose(plan.similarity, expected.similarity, atol=atol)
 
 
+@pytest.mark.parametrize("dtype", ["f32", "int8"])
 @pytest.mark.parametrize("weighting", native.WEIGHTINGS)
-def test_emd_similarity_is_the_same_from_both_backends(random_features, weighting: str) -> None:
+def test_emd_similarity_is_the_same_from_both_backends(
+    random_features, weighting: str, dtype: DType
+) -> None:
     query, gallery = random_features(1, seed=1), random_features(4, seed=2)
-    expected = emd_similarity(query, gallery, weighting=weighting, solver=oracle(), flow=True)
-    plan = emd_similarity(query, gallery, weighting=weighting, flow=True)
+    twin, solver = oracle(dtype=dtype), Sinkhorn(dtype=dtype)
+    expected = emd_similarity(query, gallery, weighting=weighting, solver=twin, flow=True)
+    plan = emd_similarity(query, gallery, weighting=weighting, solver=solver, flow=True)
     np.testing.assert_array_equal(plan.iterations, expected.iterations)
     np.testing.assert_allclose(plan.similarity, expected.similarity, atol=2e-6)
     assert plan.flow is not None

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from faceflow.arrays import unit
 from faceflow.errors import InputError
-from faceflow.matching.transport import ExactEMD, Sinkhorn, Status, published_sinkhorn
+from faceflow.matching.transport import ExactEMD, Sinkhorn, Status, native, published_sinkhorn
 
-oracle = partial(Sinkhorn, backend="numpy")
+oracle = partial(Sinkhorn, backend="numpy", dtype="f32")
 
 problems = st.tuples(
     st.integers(0, 2**32 - 1),  # seed
@@ -209,3 +209,21 @@ def test_bad_problems_are_refused(change: dict[str, np.ndarray], message: str) -
 def test_bad_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(InputError):
         oracle(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_patches_far_from_unit_length_are_invalid(backend: str) -> None:
+    if backend == "native" and not native.available():
+        pytest.skip("the kernel is not built")
+    solve = Sinkhorn(backend=backend, dtype="f32")
+    rng = np.random.default_rng(8)
+    query, gallery = rng.standard_normal((3, 5)), rng.standard_normal((6, 4, 5))
+    for n, length in enumerate((1, 1e3, 1e8, 1e30, 1e38)):
+        gallery[n + 1] = gallery[0] * length
+    gallery = gallery.astype(np.float32)
+    plan = solve(query.astype(np.float32), gallery, np.ones(3), np.ones(4), flow=True)
+    invalid = [False, False, False, True, True, True]
+    assert (plan.status == Status.INVALID).tolist() == invalid
+    assert np.isnan(plan.similarity).tolist() == invalid
+    assert plan.flow is not None
+    np.testing.assert_allclose(plan.flow[:3].sum(axis=(1, 2)), 1, atol=1e-3)

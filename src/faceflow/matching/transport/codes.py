@@ -69,6 +69,19 @@ def decode(codes: Codes, scales: Floats | None = None) -> Float32:
     return (values * np.asarray(scales, dtype=np.float64)[..., None]).astype(np.float32)
 
 
+def rounded(patches: Floats, dtype: DType) -> Float32:
+    """Unit patches as a format holds them; rounding them again changes nothing.
+
+    Rows with NaN or infinity, which int8 has no way to hold, become NaN.
+    """
+    values = np.asarray(patches, dtype=np.float32)
+    if dtype == "int8":
+        finite = np.isfinite(values).all(axis=-1, keepdims=True)
+        kept = decode(encode(np.where(finite, values, np.float32(0)), dtype))
+        return np.where(finite, kept, np.float32(np.nan))
+    return decode(encode(values, dtype))
+
+
 def dtype_of(codes: Codes) -> DType:
     """Which format an array holds, by its NumPy dtype; any float counts as f32."""
     if codes.dtype == np.int8:

@@ -20,12 +20,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.arrays import Float32, Floats, Int8, Int64, unit
+from faceflow.arrays import Float32, Float64, Floats, Int8, Int16, Int64, unit
 from faceflow.errors import InputError, MissingExtraError
 from faceflow.matching.transport.codes import DTYPES, Buffer, Codes, DType, dtype_of
 from faceflow.matching.transport.plan import Plan
@@ -336,6 +336,137 @@ def project(
         return out, lengths
     _kernel.project(patches, projection, out=out, lengths=lengths, threads=threads or 0, isa=isa)
     return out, lengths
+
+
+class Contributed(NamedTuple):
+    """What patches add to embeddings, in whole numbers; see :func:`contribute`.
+
+    Attributes:
+        codes: (N, R, D) int8 and
+        residues: (N, R, D) int8, 1/256 of a code each.
+        unit: (N, R) float32, what they are multiplied with to be the products of patch and map.
+        squares: (N, R) int64, 2**16 times the squared length of the given codes.
+        covered: (N, R) int64, 2**8 times their product with the cover.
+    """
+
+    codes: Int8
+    residues: Int8
+    unit: Float32
+    squares: Int64
+    covered: Int64
+
+
+def active_level() -> str:
+    """The instruction set in use: ``$FACEFLOW_ISA``, else the best there is."""
+    _require()
+    return _level(None) or _kernel.isa_levels()[-1]
+
+
+def pack_map(map_: Int16, *, isa: str | None = None) -> bytes:
+    """A map (R, C, D) of 16-bit numbers as :func:`contribute` reads it at one instruction set."""
+    _require()
+    return _kernel.pack_map(np.ascontiguousarray(map_), isa=_level(isa))
+
+
+def contribute(
+    codes: Int8,
+    residues: Int8 | None,
+    packed: bytes,
+    map_scale: Float32,
+    cover: Int16,
+    *,
+    threads: int | None = None,
+    isa: str | None = None,
+) -> Contributed:
+    """Each int8 patch through its own map of 16-bit numbers, rounded to int8 again.
+
+    See ``native/src/contribute.hpp``; :func:`faceflow.matching.contributions.contribute` is its
+    twin, and every instruction set gives the same bits.
+
+    Args:
+        codes: (N, R, C) int8 and
+        residues: (N, R, C) int8, 1/256 of a code each; None: zero.
+        packed: the map from :func:`pack_map` for this instruction set. Its numbers must be so
+            small that C products with codes add up within 32 bits.
+        map_scale: (R, D) float32, what the map's numbers are multiplied with.
+        cover: (R, C) int16, as small.
+        threads: default the physical cores. No result depends on it.
+        isa: force an instruction set; default ``$FACEFLOW_ISA``, else the best there is.
+    """
+    _require()
+    codes = np.ascontiguousarray(codes)
+    n, r, _ = codes.shape
+    d = map_scale.shape[1]
+    found = Contributed(
+        np.empty((n, r, d), np.int8),
+        np.empty((n, r, d), np.int8),
+        np.empty((n, r), np.float32),
+        np.empty((n, r), np.int64),
+        np.empty((n, r), np.int64),
+    )
+    try:
+        _kernel.contribute(
+            codes,
+            residues=None if residues is None else np.ascontiguousarray(residues),
+            packed=np.frombuffer(packed, np.uint8),
+            map_scale=np.ascontiguousarray(map_scale),
+            cover=np.ascontiguousarray(cover),
+            out=found.codes,
+            out_residue=found.residues,
+            unit=found.unit,
+            squares=found.squares,
+            covered=found.covered,
+            threads=threads or 0,
+            isa=_level(isa),
+        )
+    except ValueError as refused:
+        raise InputError(str(refused)) from refused
+    return found
+
+
+def visible_cosine(
+    shown: Float32,
+    query: Float32,
+    usual: Float32,
+    codes: Int8,
+    residues: Int8,
+    factor: Float32,
+    *,
+    threads: int | None = None,
+    isa: str | None = None,
+) -> Float64:
+    """Cosine of what one query and N faces both show, see ``native/src/visible.hpp``.
+
+    Args:
+        shown: (N, R) float32 weights of the places.
+        query: (R, D) float32, what the query adds there beyond the usual.
+        usual: (R, D) float32.
+        codes: (N, R, D) int8,
+        residues: (N, R, D) int8 and
+        factor: (N, R) float32: ``factor * (codes + residues / 256)`` is what each face adds.
+        threads: default the physical cores. No result depends on it.
+        isa: force an instruction set; all give the same bits.
+
+    Returns:
+        (N,) float64 in [-1, 1], 0 where nothing is shown.
+    """
+    _require()
+    cosine = np.empty(len(codes))
+    try:
+        _kernel.visible_cosine(
+            shown=np.ascontiguousarray(shown, np.float32),
+            query=np.ascontiguousarray(query, np.float32),
+            usual=np.ascontiguousarray(usual, np.float32),
+            codes=np.ascontiguousarray(codes),
+            residues=np.ascontiguousarray(residues),
+            factor=np.ascontiguousarray(factor, np.float32),
+            cosine=cosine,
+            threads=threads or 0,
+            isa=_level(isa),
+        )
+    except ValueError as refused:
+        raise InputError(str(refused)) from refused
+    return np.asarray(np.clip(cosine, -1, 1), dtype=np.float64)
 
 
 def round_rows(

@@ -18,7 +18,8 @@ class Status(IntEnum):
     NO_MASS = 2
     """One side's weights are all zero: nothing can move. Similarity is 0, the flow is zero."""
     INVALID = 3
-    """A patch or weight of the pair is NaN or infinite. Similarity is NaN, never a number."""
+    """A patch or weight of the pair is NaN or infinite, or patches are so far from unit length that
+    their products lie beyond a million. Similarity is NaN, never a number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,10 @@ import numpy as np
 from faceflow.arrays import Bools, Float64, Floats
 from faceflow.errors import InputError
 
+MOST_COSINE = 1e6
+"""Products of patches beyond this are no cosines of anything: with 16 digits nothing could tell
+where mass should go. The kernel (``native/src/pair.hpp``) draws the same line."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
@@ -18,7 +22,8 @@ class Problem:
         cosine: (N, R, S) float64.
         u: (N, R) float64, query weights, each row scaled to sum 1 (or all zero).
         v: (N, S) float64, gallery weights, likewise.
-        invalid: (N,) True where a cosine or weight is NaN or infinite.
+        invalid: (N,) True where a cosine or weight is NaN or infinite, or a cosine lies beyond
+            :data:`MOST_COSINE`.
         no_mass: (N,) True where one side has no weight at all.
     """
 
@@ -47,7 +52,9 @@ def pose(cosine: Floats, u: Floats, v: Floats) -> Problem:
     n, r, s = cosine.shape
     wide = np.asarray(cosine, dtype=np.float64)
     rows, columns = _weights("u", u, n, r), _weights("v", v, n, s)
-    finite = _all_finite(wide.reshape(n, r * s)) & _all_finite(rows) & _all_finite(columns)
+    # Not so for NaN either.
+    sound = np.asarray((np.abs(wide) <= MOST_COSINE).all(axis=(1, 2)), dtype=np.bool_)
+    finite = sound & _all_finite(rows) & _all_finite(columns)
     empty: Bools = (rows.max(axis=1) <= 0) | (columns.max(axis=1) <= 0)
     return Problem(wide, _scaled(rows), _scaled(columns), ~finite, finite & empty)
 

@@ -11,7 +11,15 @@ import numpy as np
 from faceflow.arrays import Floats
 from faceflow.errors import InputError
 from faceflow.matching.transport import native
-from faceflow.matching.transport.codes import DTYPES, Codes, DType, decode, dtype_of, encode
+from faceflow.matching.transport.codes import (
+    DTYPES,
+    Codes,
+    DType,
+    decode,
+    dtype_of,
+    encode,
+    rounded,
+)
 from faceflow.matching.transport.numpy_sinkhorn import sinkhorn
 from faceflow.matching.transport.plan import Plan
 from faceflow.matching.transport.problem import patch_cosine, pose
@@ -50,8 +58,10 @@ class Sinkhorn:
         max_iterations: cap; reaching it is reported per pair, not raised.
         backend: "native" (compiled), "numpy", or "auto": native where it is built and takes the
             sizes, see :meth:`backend_for`.
-        dtype: the format float gallery patches are rounded to before the native product: "f32",
-            "bf16" or "int8". Patches already stored as uint16 or int8 codes keep theirs.
+        dtype: the format patches are rounded to, on both sides, before they are compared:
+            "int8", "bf16" or "f32". int8 is the fastest and how a gallery keeps patches;
+            similarities then differ from float32's in the fourth digit, see docs/performance.md.
+            Gallery patches already stored as uint16 or int8 codes keep theirs.
         threads: of the native backend; default the physical cores. No result depends on it.
 
     Example:
@@ -67,7 +77,7 @@ class Sinkhorn:
     tolerance: float = 1e-3
     max_iterations: int = 1000
     backend: Backend = "auto"
-    dtype: DType = "f32"
+    dtype: DType = "int8"
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -132,8 +142,12 @@ class Sinkhorn:
             sizes = (len(query_patches), *gallery_patches.shape[1:])
             if self.backend_for(*sizes) == "native":
                 return self._native(query_patches, gallery_patches, u=u, v=v, flow=flow)
-        patches = gallery_patches if dtype_of(gallery_patches) == "f32" else decode(gallery_patches)
-        return self.solve(patch_cosine(query_patches, patches), u, v, flow=flow)
+        if dtype_of(gallery_patches) == "f32":
+            dtype, patches = self.dtype, rounded(gallery_patches, self.dtype)
+        else:
+            dtype, patches = dtype_of(gallery_patches), decode(gallery_patches)
+        query = rounded(query_patches, dtype)
+        return self.solve(patch_cosine(query, patches), u, v, flow=flow)
 
     def weighted(
         self,
