@@ -50,11 +50,10 @@ class Bounds:
 
 BOUNDS: Mapping[str, Bounds] = MappingProxyType(
     {
-        "visible": Bounds(0.75, 0.55, "covered"),
-        "size": Bounds(40.0, 24.0, "small"),
-        "sharpness": Bounds(60.0, 20.0, "blurred"),
-        "yaw": Bounds(35.0, 50.0, "turned"),
-        "detection": Bounds(0.95, 0.8, "unlike a face"),
+        "visible": Bounds(0.80, 0.65, "covered"),
+        "size": Bounds(32.0, 24.0, "small"),
+        "sharpness": Bounds(15.0, 5.0, "blurred"),
+        "yaw": Bounds(30.0, 45.0, "turned"),
     }
 )
 
@@ -67,7 +66,8 @@ class Quality:
         size: side of the face's box in pixels of the photo (the root of its area).
         sharpness: variance of the Laplacian of the grey aligned crop at a fixed size.
         yaw: degrees the face is turned to either side, from its landmarks; None without.
-        detection: the detector's score; None where the whole image was taken.
+        detection: the detector's score, comparable within one detector; None where the whole
+            image was taken. It has no bounds.
         length: of the network's embedding before it was made unit, comparable within one
             network; None where nobody kept it. It has no bounds.
         visible: mean visibility of the patches, 0 to 1; None where the network's covers are
@@ -117,7 +117,7 @@ class Quality:
             return f"{value:.0f} pixels"
         if name == "yaw":
             return f"{value:.0f} degrees"
-        return f"{name} {value:.2f}" if name == "detection" else f"{name} {value:.0f}"
+        return f"{name} {value:.0f}"
 
 
 def measure(
