@@ -64,8 +64,8 @@ def test_ctrl_c_at_any_moment(moment: int, tmp_path: Path) -> None:
     assert "bug in faceflow" not in err
     if code == 130:
         assert err.endswith(("interrupted\n", "interrupted; what was stored before is kept\n"))
-    else:  # it was done before
-        assert code in {0, 2, 3, 5}, (words, after, err)
+    else:  # it was done before, or was in Python's very last steps
+        assert code in {0, 2, 3, 5, -signal.SIGINT}, (words, after, err)
         assert "interrupted" not in err
 
 

@@ -295,7 +295,9 @@ from faceflow.gallery.enrolment import enroll_photos, list_photos
 from faceflow.networks import load_network
 
 analyzer = FaceAnalyzer(load_network(), load_detector("mtcnn"))
-with Gallery.open_or_create(Path(sys.argv[2]), analyzer.network) as gallery:
+with Gallery.open_or_create(
+    Path(sys.argv[2]), analyzer.network, detector=analyzer.detector_name
+) as gallery:
     enroll = gallery.enroll
     # Small batches, so that something is kept.
     gallery.enroll = lambda items: enroll(items, batch=4, on_commit=lambda _: told())

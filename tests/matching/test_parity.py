@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from faceflow import networks
+from faceflow.analyzer import Face
 from faceflow.arrays import Float64
 from faceflow.calibration import Setting
 from faceflow.calibration.leaks import Leaks
 from faceflow.calibration.searches import EnrolledFeatures, Searches, collect_evidence
-from faceflow.demo.questions import Asker
 from faceflow.evaluation import verification_run
 from faceflow.evaluation.data import Dataset, Pair, Photo
 from faceflow.evaluation.data.protocols import no_leak
@@ -26,6 +26,7 @@ from faceflow.evaluation.ranking import rank
 from faceflow.explain import explain_pair
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
+from faceflow.identifier import Identifier
 from faceflow.matching import covers
 from faceflow.matching.covers import PatchModel
 from faceflow.matching.identification import Matches, identify
@@ -282,12 +283,14 @@ def test_explanations_and_reports(case: Case) -> None:
             assert sum(term.part for term in why.terms) == pytest.approx(why.score, abs=1e-15)
 
 
-def test_the_demo(case: Case, tmp_path: Path) -> None:
-    analyzer: Any = None
-    asker = Asker(tmp_path, case.gallery, analyzer, case.options)
-    for n, query in enumerate(case.queries):
-        face: Any = SimpleNamespace(features=query)
-        assert by_person(asker._search(face, None)) == expected_by_person(case, n)
+def test_the_everyday_object(case: Case) -> None:
+    """Commands, the demo and the service ask through it."""
+    crop = np.zeros((64, 64, 3), np.uint8)
+    with Identifier(case.gallery.location) as people:
+        for n, query in enumerate(case.queries):
+            face = Face(np.array([0.0, 0, 64, 64]), None, 1.0, crop, query, "whole-image")
+            (found,) = people._answer("query.jpg", [face], case.options, None, None)
+            assert by_person(found.matches) == expected_by_person(case, n)
 
 
 def test_faces_prepared_for_other_options_are_refused(gallery: Gallery, made: Make) -> None:
