@@ -13,9 +13,15 @@ import pytest
 from faceflow.errors import WeightsError
 from faceflow.features import FaceFeatures
 
+# A user's own settings must not steer the tests, nor what they start, nor modules that look at the
+# processor while tests are collected. Kept are where the tests' weights and reference data lie.
+for _name in [name for name in os.environ if name.startswith("FACEFLOW_")]:
+    if _name not in ("FACEFLOW_CACHE", "FACEFLOW_SHARED"):
+        del os.environ[_name]
+
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
-    from faceflow.detection import Detector
+    from faceflow.faces.detectors import Detector
     from faceflow.networks import FaceNetwork
 
 
@@ -46,7 +52,7 @@ def default_network() -> FaceNetwork:
 
 @pytest.fixture(scope="session")
 def detector() -> Detector:
-    from faceflow.detection import load_detector
+    from faceflow.faces.detectors import load_detector
 
     try:
         return load_detector()
@@ -73,21 +79,15 @@ def random_features() -> Callable[..., FaceFeatures]:
         channels: int = 128,
         size: int = 256,
         landmarks: bool = False,
+        digest: str | None = None,
     ) -> FaceFeatures:
         rng = np.random.default_rng(seed)
         common = rng.standard_normal((1, channels, *grid))
         maps = common + rng.standard_normal((n, channels, *grid))
-        features = FaceFeatures.from_maps(rng.standard_normal((n, size)), maps)
+        features = FaceFeatures.from_maps(rng.standard_normal((n, size)), maps, digest=digest)
         if not landmarks:
             return features
         counts = rng.multinomial(68, np.full(grid[0] * grid[1], 1 / (grid[0] * grid[1])), size=n)
         return features.with_landmarks((counts / 68).astype(np.float32))
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def _leave_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's own faceflow settings must not steer the tests."""
-    monkeypatch.delenv("FACEFLOW_GALLERY", raising=False)
-    return

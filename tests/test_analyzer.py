@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceflow.alignment import TEMPLATES, align
+from drawn_people import identity, portrait
 from faceflow.analyzer import Face, FaceAnalyzer, fit
 from faceflow.arrays import UInt8
-from faceflow.detection import Detection
 from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
-from faceflow.evaluation.verification import fold_accuracy
+from faceflow.evaluation.metrics.pairs import fold_accuracy
+from faceflow.faces.alignment import TEMPLATES, align
+from faceflow.faces.detectors import Detection
 from faceflow.features import FaceFeatures
 from faceflow.networks import FaceNetwork
-from faceflow.synthetic import identity, portrait
 
 
 class Planted:
@@ -47,6 +47,7 @@ class Counting:
 
     def __init__(self, network: FaceNetwork) -> None:
         self.spec = network.spec
+        self.digest = network.digest
         self.batches: list[int] = []
 
     def embed(self, crops: UInt8) -> FaceFeatures:

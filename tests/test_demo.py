@@ -11,10 +11,11 @@ from urllib.parse import unquote
 import pytest
 from PIL import Image
 
+from drawn_people import write_people
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.demo import DemoResult, run_demo
 from faceflow.errors import InputError
-from faceflow.synthetic import write_people
+from faceflow.faces import detectors
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,8 @@ def drawn(analyzer: FaceAnalyzer, tmp_path_factory: pytest.TempPathFactory) -> D
 def test_drawn_people(drawn: DemoResult) -> None:
     assert drawn.synthetic
     assert (drawn.people, drawn.faces, len(drawn.rows)) == (4, 8, 5)
-    assert [row.cover for row in drawn.rows] == ["mask", "sunglasses", "crop", "mask", "sunglasses"]
+    assert drawn.left_out == 0
+    assert [row.cover for row in drawn.rows] == ["mask", "sunglasses", "crop", "mask", "mask"]
     assert [row.enrolled for row in drawn.rows] == [True] * 4 + [False]
     assert drawn.right >= 3
     assert drawn.first[2] == 4
@@ -142,13 +144,13 @@ def test_the_command(
 ) -> None:
     from typer.testing import CliRunner
 
-    from faceflow import detection, networks
+    from faceflow import networks
     from faceflow.cli.app import app
 
     monkeypatch.setattr(networks, "load_network", lambda name, **_: analyzer.network)
-    monkeypatch.setattr(detection, "load_detector", lambda **_: analyzer.detector)
+    monkeypatch.setattr(detectors, "load_detector", lambda **_: analyzer.detector)
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["demo", "--people", "2", "--max-queries", "2"])
+    done = CliRunner().invoke(app, ["demo", "--max-queries", "2"])
     assert done.exit_code == 0, done.output
     assert "not real" in done.stderr
     assert "rank, stage 1 -> 2" in done.stdout

@@ -23,6 +23,7 @@ def test_a_ready_computer(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
     checks = by_name(doctor.examine(gallery=path))
     assert [check for check in checks.values() if check.verdict == "problem"] == []
     assert "CPUExecutionProvider" in checks["onnxruntime providers"].detail
+    assert checks["transport"].detail.startswith(("compiled kernel, f32 by", "NumPy backend"))
     assert "found and embedded" in checks["self-test"].detail
     assert "0 faces of 0 people" in checks["gallery"].detail
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.synthetic import write_people
+from faceflow.demo import PEOPLE, QUERIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -50,18 +51,38 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_readme_program_runs(
+def test_pictures_of_the_pages_are_there() -> None:
+    found = 0
+    for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
+        for target in re.findall(r'(?:src|srcset)="([^":]+)"', page.read_text()):
+            assert (page.parent / target).is_file(), f"{page.name} shows {target}"
+            found += 1
+    assert found >= 3
+
+
+@pytest.mark.parametrize(
+    ("page", "fence"), [("README.md", "python"), ("docs/index.md", "py")], ids=["readme", "index"]
+)
+def test_the_first_program_runs(
+    page: str,
+    fence: str,
     analyzer: FaceAnalyzer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    program = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """As a reader copies it: PHOTOS/ has a folder per person, covered.jpg shows one of them."""
+    program = re.search(rf"```{fence}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert program is not None
     monkeypatch.chdir(tmp_path)
-    photos = write_people(tmp_path / "PHOTOS", people=2, photos_each=2)
-    photos[1].rename(tmp_path / "covered.jpg")
-    exec(compile(program[1], "README.md", "exec"), {})
-    best, *others = capsys.readouterr().out.splitlines()
-    assert best.split()[0] == photos[1].parent.name
-    assert len(others) == 1
+    for name in ("Ada", "Bruno"):
+        shutil.copytree(PEOPLE / name, tmp_path / "PHOTOS" / name)
+    shutil.copy(QUERIES / "Ada-mask.jpg", tmp_path / "covered.jpg")
+    exec(compile(program[1], page, "exec"), {})
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.split()[0] == "Ada"
+
+
+def test_what_runs_the_examples_is_not_published() -> None:
+    settings = (ROOT / "mkdocs.yml").read_text()
+    assert re.search(r"^exclude_docs:.*conftest\.py", settings, re.MULTILINE)

@@ -5,8 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from faceflow.errors import FaceflowError, InputError
-from faceflow.features import FaceFeatures
+from faceflow.errors import FaceflowError, GalleryMismatchError, InputError
+from faceflow.features import (
+    FaceFeatures,
+    features_digest,
+    network_digest,
+    require_same_digest,
+)
+
+KNOWN = features_digest("a" * 64)
 
 Make = Callable[..., FaceFeatures]
 
@@ -73,3 +80,33 @@ def test_wrong_shapes_are_named(random_features: Make) -> None:
 def test_an_error_reads_as_plain_sentences() -> None:
     error = FaceflowError("The gallery is damaged", why="page 3 is torn", todo="restore a copy.")
     assert str(error) == "The gallery is damaged. page 3 is torn. restore a copy."
+
+
+def test_the_digest_stays_with_the_faces() -> None:
+    faces = FaceFeatures.from_maps(np.ones((3, 6)), np.ones((3, 5, 4, 4)), digest=KNOWN)
+    again = FaceFeatures.concatenate([faces[0], faces[1:]])
+    share = np.zeros((3, 16), np.float32)
+    for same in (again, faces.regrid((2, 2)), faces.with_landmarks(share), faces[[2, 0]]):
+        assert same.digest == KNOWN
+    assert faces.as_from(None).digest is None
+    assert faces.as_from(None).as_from(KNOWN).digest == KNOWN
+
+
+def test_features_of_different_origin_are_not_stacked() -> None:
+    faces = FaceFeatures.from_maps(np.ones((1, 6)), np.ones((1, 5, 4, 4)), digest=KNOWN)
+    other = faces.as_from(features_digest("b" * 64))
+    with pytest.raises(GalleryMismatchError, match=r"network aaaaaaaaaaaa.*network bbbbbbbbbbbb"):
+        FaceFeatures.concatenate([faces, other])
+    with pytest.raises(GalleryMismatchError, match=r"unknown origin.*as_from\(digest\)"):
+        FaceFeatures.concatenate([faces, faces.as_from(None)])
+    assert len(FaceFeatures.concatenate([faces.as_from(None)] * 2)) == 2
+
+
+def test_a_digest_tells_network_alignment_and_detector_apart() -> None:
+    ways = [("a",), ("b",), ("a", "fan-2d"), ("a", "fan-3d")]
+    digests = {features_digest(*way) for way in ways} | {features_digest("a", detector="x")}
+    assert len(digests) == len(ways) + 1
+    assert features_digest("a") == features_digest("a", "mtcnn")
+    assert {network_digest(one) for one in digests} == {"a", "b"}
+    with pytest.raises(GalleryMismatchError, match=r"mtcnn; other: .*aligned by fan-2d"):
+        require_same_digest(features_digest("a"), features_digest("a", "fan-2d"), ("one", "other"))

@@ -18,7 +18,7 @@ lfw: one mate per person among many faces: the first photo of everybody is enrol
      picture to the detector first, as a user's photo would be.
 
 Every --method is PATCHES,WEIGHTING,VISIBLE, e.g. raw,uniform,0 (the paper's way) or
-projected,visible,0.3; each is shown with every --alpha. Features are cached by photo in
+projected,uncovered,0.3; each is shown with every --alpha. Features are cached by photo in
 --cache, so a second run with other options is quick. The last columns are queries won and lost
 by stage 2 against stage 1, with the two-sided sign test.
 """
@@ -44,12 +44,12 @@ from faceflow import (
     Gallery,
     MatchOptions,
     identify,
-    patch_model,
 )
 from faceflow.errors import NoFaceError
+from faceflow.faces.images import content_hash, iter_images, load_image
 from faceflow.gallery import Enrolment
-from faceflow.identification import Match, Matches
-from faceflow.images import content_hash, iter_images, load_image
+from faceflow.matching import covers as patch_model
+from faceflow.matching.identification import Match, Matches
 from faceflow.occlusion import occlude
 
 COVERS = ("clean", "mask", "sunglasses", "crop", "aligned-crop", "aligned-crop-found")
@@ -80,7 +80,9 @@ class Cache:
         with np.load(file) as kept:
             if "maps" not in kept:
                 return None
-            return FaceFeatures.from_maps(kept["embedding"], kept["maps"].astype(np.float32))
+            return FaceFeatures.from_maps(
+                kept["embedding"], kept["maps"].astype(np.float32), digest=self.analyzer.digest
+            )
 
     def _landmarks(self, image: np.ndarray) -> np.ndarray:
         """Of the face nearest to the middle: the covers are drawn on LFW photos."""
@@ -99,7 +101,7 @@ class Cache:
         window = crop[y : y + round(0.7 * height), x : x + round(0.7 * width)]
         window = cv2.resize(window, (width, height), interpolation=cv2.INTER_LINEAR)
         if not again:
-            return self.analyzer.network.embed(window[None])
+            return self.analyzer.embed(window[None])
         return self.analyzer.analyze(window, select=self.select, whole_image="fallback")[0].features
 
     def _compute(self, path: Path, cover: str) -> dict[str, np.ndarray]:
@@ -165,12 +167,12 @@ def report(
         for method in methods:
             patches, weighting, share = method.split(",")
             options = MatchOptions(
-                0.5, weighting, k=k, patches=patches, visible=float(share), model=model
+                0.5, weighting, k=k, patches=patches, visible_share=float(share), model=model
             )
-            answers = identify(features, gallery, options=options)
+            answers = identify(features, gallery, options)
             first = _top(answers, 0.0, 0.0) == people
             for alpha in alphas:
-                second = _top(answers, alpha, options.visible) == people
+                second = _top(answers, alpha, options.visible_share) == people
                 _row(cover, len(found), len(asked), method, alpha, first, second)
 
 
@@ -204,7 +206,7 @@ def _top(answers: list[Matches], alpha: float, share: float) -> np.ndarray:
     def score(face: Match) -> float:
         whole = face.cosine
         if share:
-            whole = (1 - share) * whole + share * face.visible
+            whole = (1 - share) * whole + share * face.visible_cosine
         return alpha * face.emd + (1 - alpha) * whole
 
     return np.array([max(sorted(a.faces, key=_rank), key=score).person for a in answers])
@@ -276,7 +278,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--distractors", type=Path, help="rof: a folder per person, one photo each")
     parser.add_argument("--seed", type=int, default=0, help="rof: which photos with --each")
     parser.add_argument("--alpha", type=float, nargs="+", default=[0.1, 0.3, 0.5, 0.7])
-    parser.add_argument("--method", nargs="+", default=["raw,uniform,0", "projected,visible,0.3"])
+    parser.add_argument("--method", nargs="+", default=["raw,uniform,0", "projected,uncovered,0.3"])
     parser.add_argument("--k", type=int, default=100, help="faces to re-rank")
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "faceflow-bench"

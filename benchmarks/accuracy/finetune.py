@@ -40,14 +40,15 @@ from pathlib import Path
 
 import numpy as np
 
-from faceflow import FaceAnalyzer, MatchOptions, networks, patch_model
-from faceflow.alignment import align, template
-from faceflow.evaluation.significance import compare, compare_people
+from faceflow import FaceAnalyzer, MatchOptions, networks
+from faceflow.evaluation.metrics.significance import compare, compare_people
+from faceflow.faces.alignment import align, template
+from faceflow.faces.images import load_image
 from faceflow.features import FaceFeatures
-from faceflow.images import load_image
+from faceflow.matching import covers as patch_model
+from faceflow.matching.covers import PatchModel
+from faceflow.matching.score import combine, emd_similarity
 from faceflow.occlusion import occlude
-from faceflow.patch_model import PatchModel
-from faceflow.similarity import emd_similarity
 from faceflow.training.export import last_layer
 from faceflow.training.head import TrainedHead, train_head
 from faceflow.training.recipe import HeadRecipe
@@ -240,8 +241,13 @@ def right(
         top = np.argsort(-cosine[n], kind="stable")[:100]
         query, faces = queries[n], gallery[top]
         emd = emd_similarity(query, faces, weighting=options.weighting).similarity
-        shown = options.visible_cosine(query, faces)
-        score = options.score(np.asarray(emd, np.float64), cosine[n, top], shown)
+        score = combine(
+            cosine[n, top],
+            emd,
+            model.visible_cosine(query, faces),
+            alpha=options.alpha,
+            visible_share=options.visible_share,
+        )
         result[0, n] = enrolled[top[0]] == asked[n]
         result[1, n] = enrolled[top[np.argmax(score)]] == asked[n]
     return result

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 from faceflow import FaceAnalyzer, FaceflowError
-from faceflow.alignment import template
-from faceflow.images import iter_images, load_image
+from faceflow.faces.alignment import template
+from faceflow.faces.images import iter_images, load_image
 from faceflow.occlusion import occlude
 
 OTHERS = ("hand", "scarf", "hat", "blob")

@@ -21,9 +21,9 @@ import numpy as np
 
 from faceflow import FaceAnalyzer, FaceflowError, networks
 from faceflow.arrays import Float32
-from faceflow.datasets.lfw import read_lfw
-from faceflow.detection import DEFAULT, load_detector
-from faceflow.evaluation.verification import fold_accuracy
+from faceflow.evaluation.data.lfw import read_lfw
+from faceflow.evaluation.metrics.pairs import fold_accuracy
+from faceflow.faces.detectors import DEFAULT, load_detector
 
 
 def main() -> None:

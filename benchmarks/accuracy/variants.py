@@ -5,7 +5,7 @@
 
 For every query, stage 1's best k faces are scored by each variant, and P@1 is shown for
 ``(1 - share) * cosine + share * variant`` at several shares. Sets, options and the cache of
-features are those of covered.py. A variant is SPACE METHOD [visible]:
+features are those of covered.py. A variant is SPACE METHOD [uncovered]:
 
     raw         patches of the feature map
     projected   what each adds to the embedding
@@ -13,7 +13,7 @@ features are those of covered.py. A variant is SPACE METHOD [visible]:
     emd         transport with uniform weights (APC: emd-apc)
     maxsim      each query patch with its most similar gallery patch (late interaction)
     same-place  each patch with the one in the same cell
-    visible     weights that drop what is covered on either face; the last rows are the cosine of
+    uncovered   weights that drop what is covered on either face; the last rows are the cosine of
                 embeddings summed anew from what both show, centred or not
 """
 
@@ -22,11 +22,12 @@ from __future__ import annotations
 import numpy as np
 from covered import SETS, Cache, Query, _drawn, make_parser
 
-from faceflow import FaceAnalyzer, FaceFeatures, patch_model
+from faceflow import FaceAnalyzer, FaceFeatures
 from faceflow.arrays import unit
-from faceflow.patch_model import PatchModel
-from faceflow.transport import Sinkhorn
-from faceflow.weighting import weigh
+from faceflow.matching import covers
+from faceflow.matching.covers import PatchModel
+from faceflow.matching.transport import Sinkhorn
+from faceflow.matching.weighting import weigh
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 1.0)
 
@@ -42,7 +43,7 @@ def variants(query: FaceFeatures, faces: FaceFeatures, model: PatchModel) -> dic
     }
     for space, (q, g) in spaces.items():
         similar = np.matmul(g.patches, q.patches[0].T).transpose(0, 2, 1)  # (k, R, R)
-        for weighting, suffix in (("uniform", ""), ("apc", "-apc"), ("visible", " visible")):
+        for weighting, suffix in (("uniform", ""), ("apc", "-apc"), ("uncovered", " uncovered")):
             u, v = weigh(weighting, q, g)
             found[f"{space} emd{suffix}"] = Sinkhorn()(q.patches[0], g.patches, u, v).similarity
             if weighting == "apc":
@@ -50,7 +51,7 @@ def variants(query: FaceFeatures, faces: FaceFeatures, model: PatchModel) -> dic
             found[f"{space} maxsim{suffix}"] = (similar.max(axis=2) * u).sum(axis=1)
             place = np.diagonal(similar, axis1=1, axis2=2)
             found[f"{space} same-place{suffix}"] = (place * u).sum(axis=1)
-    shown = first.visible * second.visible
+    shown = first.visibility * second.visibility
     a = np.einsum("nr,rd->nd", shown, first.raw_patches[0])
     b = np.einsum("nr,nrd->nd", shown, second.raw_patches)
     found["embedding of what both show"] = (unit(a) * unit(b)).sum(axis=1)
@@ -70,7 +71,8 @@ def _less(features: FaceFeatures, mean: np.ndarray) -> FaceFeatures:
         moved.norms,
         moved.pooled,
         moved.grid,
-        visible=features.visible,
+        visibility=features.visibility,
+        digest=features.digest,
     )
 
 
@@ -78,7 +80,7 @@ def table(
     asked: list[Query], people: np.ndarray, gallery: FaceFeatures, cache: Cache, k: int
 ) -> None:
     spec = cache.analyzer.network.spec
-    model = patch_model.load(spec.name, spec.digest)
+    model = covers.load(spec.name, spec.digest)
     if model is None:
         raise SystemExit(f"{spec.name} has no patch model")
     right: dict[str, list[list[bool]]] = {}

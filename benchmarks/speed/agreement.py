@@ -21,7 +21,7 @@ import numpy as np
 from measuring import Clock, load, machine
 
 from faceflow.features import FaceFeatures
-from faceflow.transport import encode, native
+from faceflow.matching.transport import encode, native
 
 
 def read(folder: Path, most: int, seed: int) -> tuple[FaceFeatures, str]:

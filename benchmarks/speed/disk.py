@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,21 +23,22 @@ from measuring import Clock, load, machine, synthetic
 
 from faceflow import Gallery
 from faceflow.arrays import unit
-from faceflow.features import FaceFeatures
+from faceflow.features import features_digest
 from faceflow.gallery import Enrolment
 
 SIZE = 256
+DIGEST = "00" * 32
 
 
 def write(path: Path, n: int, side: int, channels: int) -> float:
     """Make a gallery of n faces; returns seconds of wall time."""
-    drawn = synthetic(500, side, channels, SIZE)
+    drawn = synthetic(500, side, channels, SIZE).as_from(features_digest(DIGEST))
     rng = np.random.default_rng(1)
 
     def items() -> Iterator[Enrolment]:
         for start in range(0, n, 500):
             new = unit(rng.standard_normal((500, SIZE), np.float32))
-            block = FaceFeatures(new, drawn.patches, drawn.norms, drawn.pooled, drawn.grid)
+            block = replace(drawn, embedding=new)
             for i in range(min(500, n - start)):
                 at = start + i
                 yield Enrolment(f"Person {at // 2}", f"{at}.png", f"{at:064x}", block[i])
@@ -45,7 +47,7 @@ def write(path: Path, n: int, side: int, channels: int) -> float:
     with Gallery.create(
         path,
         network_name="synthetic",
-        digest="00" * 32,
+        digest=DIGEST,
         embedding_size=SIZE,
         grid=(side, side),
         channels=channels,
@@ -64,7 +66,7 @@ def forget(path: Path) -> None:
 
 def measure(path: Path, side: int, channels: int, k: int, rounds: int) -> Clock:
     clock = Clock()
-    query = synthetic(1, side, channels, SIZE, seed=3)
+    query = synthetic(1, side, channels, SIZE, seed=3).as_from(features_digest(DIGEST))
     for state in ("cold", "warm"):
         if state == "cold":
             forget(path)
@@ -74,13 +76,7 @@ def measure(path: Path, side: int, channels: int, k: int, rounds: int) -> Clock:
     with Gallery.open(path, readonly=True) as gallery:
         gallery.search(query, k)
         for _ in range(rounds):
-            asked = FaceFeatures(
-                unit(rng.standard_normal((1, SIZE), np.float32)),
-                query.patches,
-                query.norms,
-                query.pooled,
-                query.grid,
-            )
+            asked = replace(query, embedding=unit(rng.standard_normal((1, SIZE), np.float32)))
             gallery.search(asked, k)
             with clock.measure("search"):
                 ids = gallery.search(asked, k).face_ids[0]

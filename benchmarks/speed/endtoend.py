@@ -3,7 +3,7 @@
     python benchmarks/speed/endtoend.py
     python benchmarks/speed/endtoend.py --photos 1000 --faces 13000
 
-Photos are drawn faces (faceflow.synthetic), 256 px; the gallery holds random features in the
+Photos are the drawn faces of the demo, 256 px; the gallery holds random features in the
 sizes of the default network, which cost what real ones cost. Needs `faceflow models pull`.
 Stages are timed one by one for each photo, in the order identify runs them; "identify" is the
 public call, which is stage 1 + names + fetch + stage 2 (project, visible cosine, transport), with
@@ -13,6 +13,7 @@ the network's own options; "the paper's way" is alpha 0.7 and APC on raw patches
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,16 +23,16 @@ from pathlib import Path
 import numpy as np
 from measuring import Clock, load, machine, synthetic
 
-from faceflow import FaceAnalyzer, Gallery, MatchOptions, identify, patch_model
-from faceflow.alignment import align, template
-from faceflow.detection import load_detector
-from faceflow.explain import explain_match, flow_picture
+from faceflow import FaceAnalyzer, Gallery, MatchOptions, identify
+from faceflow.demo import PEOPLE
+from faceflow.explain import explain_pair, flow_picture
+from faceflow.faces.alignment import align, template
+from faceflow.faces.detectors import load_detector
+from faceflow.faces.images import load_image
 from faceflow.gallery import Enrolment
-from faceflow.images import load_image
+from faceflow.matching.score import emd_similarity, prepare
+from faceflow.matching.transport import Sinkhorn
 from faceflow.networks import FaceNetwork, load_network
-from faceflow.similarity import emd_similarity
-from faceflow.synthetic import write_people
-from faceflow.transport import Sinkhorn
 
 
 def enroll(path: Path, network: FaceNetwork, faces: int) -> Gallery:
@@ -43,7 +44,7 @@ def enroll(path: Path, network: FaceNetwork, faces: int) -> Gallery:
             block = synthetic(
                 min(500, faces - start), spec.grid[0], spec.channels, spec.embedding_size, start
             )
-            for i, one in enumerate(block, start):
+            for i, one in enumerate(block.as_from(gallery.features_digest), start):
                 yield Enrolment(f"Person {i // 2}", f"{i}.png", f"{i:064x}", one)
 
     gallery.enroll(items(), batch=500)
@@ -54,9 +55,7 @@ def breakdown(photos: list[Path], gallery: Gallery, network: FaceNetwork, thread
     detector, clock = load_detector(threads=threads), Clock()
     defaults, spec = network.spec.defaults, network.spec
     exact = Sinkhorn(threads=threads)
-    options = MatchOptions.resolve(
-        defaults, solver=exact, model=patch_model.load(spec.name, network.digest)
-    )
+    options = gallery.options(solver=exact)
     paper = MatchOptions(0.7, "apc", solver=exact)
     small = replace(paper, solver=Sinkhorn(threads=threads, dtype="int8"))
     for number, path in enumerate([photos[0], *photos]):
@@ -79,19 +78,19 @@ def breakdown(photos: list[Path], gallery: Gallery, network: FaceNetwork, thread
         with clock.measure("fetch"):
             faces = gallery.features(ids)
         with clock.measure("project"):
-            first, second = options.prepare(query), options.prepare(faces)
+            first, second = prepare(query, options), prepare(faces, options)
         with clock.measure("visible cosine"):
-            options.visible_cosine(first, second)
+            options.model.visible_cosine(first.projected, second.projected)
         with clock.measure("transport"):
-            emd_similarity(first, second, weighting=options.weighting, solver=exact)
+            emd_similarity(first.patches, second.patches, weighting=options.weighting, solver=exact)
         with clock.measure("explain best"):
-            flow_picture(crop, crop, explain_match(query, faces[0], options))
+            flow_picture(crop, crop, explain_pair(query, faces[0], options))
         with clock.measure("identify"):
-            identify(query, gallery, options=options)
+            identify(query, gallery, options)
         with clock.measure("identify, the paper's way"):
-            identify(query, gallery, options=paper)
+            identify(query, gallery, paper)
         with clock.measure("the same, int8"):
-            identify(query, gallery, options=small)
+            identify(query, gallery, small)
     return clock
 
 
@@ -125,9 +124,8 @@ def main() -> None:
     print(machine())
     network = load_network(threads=options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        photos = write_people(
-            Path(folder) / "photos", people=-(-options.photos // 4), photos_each=4
-        )[: options.photos]
+        shipped = itertools.cycle(sorted(PEOPLE.glob("*/*.jpg")))
+        photos = list(itertools.islice(shipped, options.photos))
         start = time.process_time()
         with enroll(Path(folder) / "people.faceflow", network, options.faces) as gallery:
             print(
@@ -144,7 +142,7 @@ def main() -> None:
             wall, cpu, answered = time.perf_counter(), time.process_time(), 0
             for _, found in analyzer.analyze_many(photos, select="largest"):
                 if isinstance(found, list):
-                    identify(found[0].features, gallery, solver=solver)
+                    identify(found[0].features, gallery, gallery.options(solver=solver))
                     answered += 1
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             print(

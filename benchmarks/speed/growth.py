@@ -23,7 +23,7 @@ from measuring import Clock, load, machine, summary, synthetic  # noqa: E402
 
 from faceflow.arrays import unit  # noqa: E402
 from faceflow.gallery.search import exact_search  # noqa: E402
-from faceflow.transport import encode, native  # noqa: E402
+from faceflow.matching.transport import encode, native  # noqa: E402
 
 COUNTS = (10, 30, 100, 300, 1000)
 SIDES = (3, 4, 7, 8, 12)

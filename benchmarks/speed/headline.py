@@ -27,7 +27,7 @@ import numpy as np  # noqa: E402
 from measuring import load, machine, synthetic  # noqa: E402
 
 from faceflow.arrays import unit  # noqa: E402
-from faceflow.transport import encode, native  # noqa: E402
+from faceflow.matching.transport import encode, native  # noqa: E402
 
 FACES, QUERIES, SIDE, CHANNELS, EMBEDDING = 13_233, 13_214, 8, 512, 512
 DISTINCT = 512

@@ -12,15 +12,19 @@ it that training reaches; it was not measured.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from drawn_people import identity, portrait
 from faceflow.networks.torch import build
 from faceflow.occlusion import occlude
-from faceflow.synthetic import identity, portrait
-from faceflow.training.margin import ArcFaceMargin
+from faceflow.training.torch_loss import ArcFaceMargin
 
 IMAGES, EPOCHS, PEOPLE = 907_459, 12, 10_575
 # (name, peak of dense half precision in FLOP/s by its maker, assumed share of it)

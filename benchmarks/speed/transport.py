@@ -33,8 +33,8 @@ import numpy as np  # noqa: E402
 
 from faceflow import _kernel  # noqa: E402
 from faceflow.features import FaceFeatures  # noqa: E402
-from faceflow.transport import Sinkhorn, encode, native  # noqa: E402
-from faceflow.weighting import weigh  # noqa: E402
+from faceflow.matching.transport import Sinkhorn, encode, native  # noqa: E402
+from faceflow.matching.weighting import weigh  # noqa: E402
 
 Run = Callable[[], object]
 EPSILON = 0.05

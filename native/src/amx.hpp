@@ -6,7 +6,13 @@
 // another order.
 #pragma once
 
-#if defined(FACEFLOW_AMX)
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "gemm.hpp"
+#include "memory.hpp"
+#include "simd.hpp"
 
 namespace {
 
@@ -44,13 +50,91 @@ class TileUnit {
   int rows_ = 0;
 };
 
+// Whole blocks at a time instead of one word: int8 or bf16.
 template <bool Integer>
-struct TileProduct {
-#define FACEFLOW_TDP(acc, query)          \
-  if (Integer) {                          \
-    _tile_dpbssd(acc, 4, query);          \
-  } else {                                \
-    _tile_dpbf16ps(acc, 4, query);        \
+struct AmxOp {
+  static constexpr int group = Integer ? 4 : 2;
+};
+
+template <bool Integer>
+class Multiplier<AmxOp<Integer>> {
+ public:
+  static constexpr int panel = 1;
+  static constexpr int word_multiple = TILE_WORDS;
+
+  static Index tiles(int words, int rows, int vectors) {
+    return static_cast<Index>(words / TILE_WORDS) * ((rows + 15) / 16) * ((vectors + 3) / 4);
+  }
+
+  // As in gemm.hpp, for a multiple of TILE_WORDS. The query is packed in panels of one vector
+  // each, all words of it one after another.
+  void operator()(const PanelWords& query, const GalleryRows& gallery, float* out, Index out_stride,
+                  Ahead& ahead) {
+    const int tiles = query.count / TILE_WORDS;
+    const bool first = query.first == 0;
+    for (int j = 0; j < gallery.count; j += 16) {
+      const int now = gallery.count - j < 16 ? gallery.count - j : 16;
+      unit_.shape(now);
+      for (int n = 0; n < query.panels.vectors; n += 4) {
+        const int left = query.panels.vectors - n, vectors = left < 4 ? left : 4;
+        Bytes at[4] = {};
+        for (int i = 0; i < vectors; ++i) {
+          const Index word = static_cast<Index>(n + i) * query.panels.depth + query.first;
+          at[i] = reinterpret_cast<Bytes>(query.panels.words + word * LANES);
+        }
+        const Bytes from = gallery.at + j * gallery.stride;
+        float* to = out + j * out_stride + n * LANES;
+        const Index step = LANES * 4;
+        switch (vectors) {
+          case 1:
+            block<1>(at, step, from, gallery.stride, tiles, to, out_stride, first, ahead);
+            break;
+          case 2:
+            block<2>(at, step, from, gallery.stride, tiles, to, out_stride, first, ahead);
+            break;
+          case 3:
+            block<3>(at, step, from, gallery.stride, tiles, to, out_stride, first, ahead);
+            break;
+          default:
+            block<4>(at, step, from, gallery.stride, tiles, to, out_stride, first, ahead);
+        }
+      }
+    }
+  }
+
+  // The rate of the unit with operands at hand; returns how many multiply-accumulates.
+  static double peak(std::int64_t rounds, float* sink) {
+    TileUnit unit;
+    unit.shape(16);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_loadd(4, sink, 0);
+    _tile_loadd(5, sink, 0);
+    for (std::int64_t k = 0; k < rounds; ++k) {
+      if (Integer) {
+        _tile_dpbssd(0, 4, 5);
+        _tile_dpbssd(1, 4, 5);
+        _tile_dpbssd(2, 4, 5);
+        _tile_dpbssd(3, 4, 5);
+      } else {
+        _tile_dpbf16ps(0, 4, 5);
+        _tile_dpbf16ps(1, 4, 5);
+        _tile_dpbf16ps(2, 4, 5);
+        _tile_dpbf16ps(3, 4, 5);
+      }
+    }
+    _tile_stored(0, sink, 0);
+    return static_cast<double>(rounds) * 4.0 * 16 * 16 * (Integer ? 64 : 32);
+  }
+
+ private:
+#define FACEFLOW_TDP(acc, query)   \
+  if (Integer) {                   \
+    _tile_dpbssd(acc, 4, query);   \
+  } else {                         \
+    _tile_dpbf16ps(acc, 4, query); \
   }
 
   // Up to four vectors of query patches against one block of gallery patches.
@@ -96,70 +180,7 @@ struct TileProduct {
   }
 #undef FACEFLOW_TDP
 
-  // As multiply() of gemm.hpp, for `words` a multiple of TILE_WORDS. The query is packed in
-  // panels of one vector each, all words of it one after another.
-  static void all(TileUnit& unit, const Panels& query, int word0, int words, Bytes gallery,
-                  Index stride, int rows, float* out, Index out_stride, Ahead& ahead) {
-    const int tiles = words / TILE_WORDS;
-    for (int j = 0; j < rows; j += 16) {
-      const int now = rows - j < 16 ? rows - j : 16;
-      unit.shape(now);
-      for (int n = 0; n < query.vectors; n += 4) {
-        const int nv = query.vectors - n < 4 ? query.vectors - n : 4;
-        Bytes at[4] = {};
-        for (int i = 0; i < nv; ++i) {
-          at[i] = reinterpret_cast<Bytes>(
-              query.words + (static_cast<Index>(n + i) * query.depth + word0) * W);
-        }
-        const Bytes from = gallery + j * stride;
-        float* to = out + j * out_stride + n * W;
-        const Index step = W * 4;
-        const bool first = word0 == 0;
-        switch (nv) {
-          case 1:
-            block<1>(at, step, from, stride, tiles, to, out_stride, first, ahead);
-            break;
-          case 2:
-            block<2>(at, step, from, stride, tiles, to, out_stride, first, ahead);
-            break;
-          case 3:
-            block<3>(at, step, from, stride, tiles, to, out_stride, first, ahead);
-            break;
-          default:
-            block<4>(at, step, from, stride, tiles, to, out_stride, first, ahead);
-        }
-      }
-    }
-  }
-
-  // The rate of the unit with operands at hand; returns how many multiply-accumulates.
-  static double peak(std::int64_t rounds, float* sink) {
-    TileUnit unit;
-    unit.shape(16);
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    _tile_loadd(4, sink, 0);
-    _tile_loadd(5, sink, 0);
-    for (std::int64_t k = 0; k < rounds; ++k) {
-      if (Integer) {
-        _tile_dpbssd(0, 4, 5);
-        _tile_dpbssd(1, 4, 5);
-        _tile_dpbssd(2, 4, 5);
-        _tile_dpbssd(3, 4, 5);
-      } else {
-        _tile_dpbf16ps(0, 4, 5);
-        _tile_dpbf16ps(1, 4, 5);
-        _tile_dpbf16ps(2, 4, 5);
-        _tile_dpbf16ps(3, 4, 5);
-      }
-    }
-    _tile_stored(0, sink, 0);
-    return static_cast<double>(rounds) * 4.0 * 16 * 16 * (Integer ? 64 : 32);
-  }
+  TileUnit unit_;
 };
 
 }  // namespace
-
-#endif

@@ -67,7 +67,9 @@ bool tiles_granted() {
 }
 #endif
 
-bool bit(std::uint32_t word, int n) { return (word >> n) & 1u; }
+bool bit(std::uint32_t word, int n) {
+  return (word >> n) & 1u;
+}
 #endif
 
 const std::vector<Level>& levels() {
@@ -84,19 +86,14 @@ const std::vector<Level>& levels() {
     const bool bf16 = vnni && bit(more.a, 5);
     found.push_back({"avx2", avx2, {&avx2_f32, &avx2_bf16, &avx2_int8}, scan_avx2});
     found.push_back({"avx512", avx512, {&avx512_f32, &avx512_bf16, &avx512_int8}, scan_avx2});
-    found.push_back({"avx512vnni",
-                     vnni,
-                     {&avx512_f32, &avx512_bf16, &avx512vnni_int8},
-                     scan_avx512vnni});
-    found.push_back({"avx512bf16",
-                     bf16,
-                     {&avx512_f32, &avx512bf16_bf16, &avx512vnni_int8},
-                     scan_avx512vnni});
+    found.push_back(
+        {"avx512vnni", vnni, {&avx512_f32, &avx512_bf16, &avx512vnni_int8}, scan_avx512vnni});
+    found.push_back(
+        {"avx512bf16", bf16, {&avx512_f32, &avx512bf16_bf16, &avx512vnni_int8}, scan_avx512vnni});
 #if defined(FACEFLOW_AMX_BUILT)
     const bool tiles = bf16 && (state & 0x60000) == 0x60000 && bit(seven.d, 22) &&
                        bit(seven.d, 24) && bit(seven.d, 25) && tiles_granted();
-    found.push_back(
-        {"amx", tiles, {&avx512_f32, &amx_bf16, &amx_int8}, scan_avx512vnni});
+    found.push_back({"amx", tiles, {&avx512_f32, &amx_bf16, &amx_int8}, scan_avx512vnni});
 #endif
 #endif
     return found;
@@ -130,7 +127,8 @@ const Level& best_level(const std::string& name) {
   if (best) return *best;
   std::string known;
   for (const std::string& other : available_levels()) known += (known.empty() ? "" : ", ") + other;
-  throw std::invalid_argument("this machine has no instruction set '" + name + "'; it has " + known);
+  throw std::invalid_argument("this machine has no instruction set '" + name + "'; it has " +
+                              known);
 }
 
 }  // namespace
@@ -139,6 +137,8 @@ const Format& choose(Dtype dtype, const std::string& name) {
   return *best_level(name).formats[static_cast<int>(dtype)];
 }
 
-ScanKernel choose_scan(const std::string& name) { return best_level(name).scan; }
+ScanKernel choose_scan(const std::string& name) {
+  return best_level(name).scan;
+}
 
 }  // namespace faceflow

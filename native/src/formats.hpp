@@ -3,18 +3,17 @@
 
 #include <math.h>
 
-namespace {
+#include <cstdint>
+#include <cstring>
 
-inline std::uint32_t bits_of(float x) {
-  std::uint32_t b;
-  std::memcpy(&b, &x, 4);
-  return b;
-}
-inline float float_of(std::uint32_t b) {
-  float x;
-  std::memcpy(&x, &b, 4);
-  return x;
-}
+#include "gemm.hpp"
+#include "memory.hpp"
+#include "simd.hpp"
+#if defined(FACEFLOW_AMX)
+#include "amx.hpp"
+#endif
+
+namespace {
 
 // Round to the nearest bf16, ties to even; NaN stays NaN.
 inline std::uint16_t to_bf16(float x) {
@@ -57,17 +56,17 @@ inline std::int32_t sum_codes(Bytes row, Index n) {
   for (Index c = 0; c < n; ++c) sum += static_cast<signed char>(row[c]);
   return sum;
 }
-inline std::int32_t sum_of_lanes(I x) {
-  std::int32_t lanes[W], sum = 0;
-  ist(lanes, x);
-  for (int l = 0; l < W; ++l) sum += lanes[l];
+inline std::int32_t sum_of_lanes(Ints x) {
+  std::int32_t lanes[LANES], sum = 0;
+  istore(lanes, x);
+  for (int l = 0; l < LANES; ++l) sum += lanes[l];
   return sum;
 }
 inline float inverse_length(Bytes row, Index n) {
-  unsigned char unused[4 * W];
-  I squares = izero();
+  unsigned char unused[4 * LANES];
+  Ints squares = izero();
   Index c = 0;
-  for (; c + 2 * W <= n; c += 2 * W) squares = widen_i8(row + c, unused, squares);
+  for (; c + 2 * LANES <= n; c += 2 * LANES) squares = widen_i8(row + c, unused, squares);
   std::int32_t sum = sum_of_lanes(squares);  // at most 2048 * 128^2
   for (; c < n; ++c) {
     const std::int32_t x = static_cast<signed char>(row[c]);
@@ -77,15 +76,13 @@ inline float inverse_length(Bytes row, Index n) {
 }
 
 // What each format states:
-//   Op             the product
-//   group          values in a word
+//   Op             the product, with how many values are in a word
 //   direct         gallery bytes are words as they are; otherwise widened into scratch rows
 //   integer        raw sums are int32 and need scales
 //   widen          one gallery patch to a scratch row; returns 1 / length where integer
 //   encode         one query (or pooled) patch to `depth` words' worth of bytes; returns scale
 struct FloatFormat {
   using Op = Float32Op;
-  static constexpr int group = Op::group;
   static constexpr bool direct = true, integer = false;
   static constexpr int bytes = 4;  // of one stored gallery value
   static constexpr int wide = 4;   // of one value in words
@@ -99,7 +96,6 @@ struct FloatFormat {
 
 struct WideBf16Format {
   using Op = Float32Op;
-  static constexpr int group = Op::group;
   static constexpr bool direct = false, integer = false;
   static constexpr int bytes = 2, wide = 4, offset = 0;
   static float encode(const float* x, Index n, unsigned char* out) {
@@ -111,7 +107,7 @@ struct WideBf16Format {
   }
   static float widen(Bytes row, Index n, unsigned char* out) {
     Index c = 0;
-    for (; c + W <= n; c += W) widen_bf16(row + 2 * c, out + 4 * c);
+    for (; c + LANES <= n; c += LANES) widen_bf16(row + 2 * c, out + 4 * c);
     for (; c < n; ++c) {
       std::uint16_t x;
       std::memcpy(&x, row + 2 * c, 2);
@@ -124,7 +120,6 @@ struct WideBf16Format {
 
 struct Int16Format {  // int8 codes, multiplied as int16 pairs
   using Op = Int16Op;
-  static constexpr int group = Op::group;
   static constexpr bool direct = false, integer = true;
   static constexpr int bytes = 1, wide = 2, offset = 0;
   static float encode(const float* x, Index n, unsigned char* out) {
@@ -138,9 +133,9 @@ struct Int16Format {  // int8 codes, multiplied as int16 pairs
     return scale;
   }
   static float widen(Bytes row, Index n, unsigned char* out) {
-    I squares = izero();
+    Ints squares = izero();
     Index c = 0;
-    for (; c + 2 * W <= n; c += 2 * W) squares = widen_i8(row + c, out + 2 * c, squares);
+    for (; c + 2 * LANES <= n; c += 2 * LANES) squares = widen_i8(row + c, out + 2 * c, squares);
     std::int32_t sum = sum_of_lanes(squares);
     for (; c < n; ++c) {
       const std::int16_t x = static_cast<signed char>(row[c]);
@@ -154,7 +149,6 @@ struct Int16Format {  // int8 codes, multiplied as int16 pairs
 #if defined(FACEFLOW_VNNI)
 struct Vnni8Format {  // the query moved up by 128, because vpdpbusd wants one side unsigned
   using Op = Vnni8Op;
-  static constexpr int group = Op::group;
   static constexpr bool direct = true, integer = true;
   static constexpr int bytes = 1, wide = 1, offset = 128;
   static float encode(const float* x, Index n, unsigned char* out) {
@@ -177,7 +171,6 @@ inline float encode_bf16(const float* x, Index n, unsigned char* out) {
 #if defined(FACEFLOW_BF16)
 struct Bf16Format {
   using Op = Bf16Op;
-  static constexpr int group = Op::group;
   static constexpr bool direct = true, integer = false;
   static constexpr int bytes = 2, wide = 2, offset = 0;
   static float encode(const float* x, Index n, unsigned char* out) {
@@ -189,8 +182,7 @@ struct Bf16Format {
 
 #if defined(FACEFLOW_AMX)
 struct Amx8Format {  // signed with signed: nothing to move
-  using Op = AmxOp;
-  static constexpr int group = 4;
+  using Op = AmxOp<true>;
   static constexpr bool direct = true, integer = true;
   static constexpr int bytes = 1, wide = 1, offset = 0;
   static float encode(const float* x, Index n, unsigned char* out) {
@@ -199,8 +191,7 @@ struct Amx8Format {  // signed with signed: nothing to move
   static float widen(Bytes, Index, unsigned char*) { return 1.0f; }
 };
 struct AmxBf16Format {
-  using Op = AmxOp;
-  static constexpr int group = 2;
+  using Op = AmxOp<false>;
   static constexpr bool direct = true, integer = false;
   static constexpr int bytes = 2, wide = 2, offset = 0;
   static float encode(const float* x, Index n, unsigned char* out) {
@@ -217,22 +208,22 @@ struct Dot {
   static float of(Bytes row, Bytes code, Index n) {
     float lanes[16];
     for (int l = 0; l < 16; ++l) lanes[l] = 0.0f;
-    F acc[16 / W];
-    for (int h = 0; h < 16 / W; ++h) acc[h] = set1(0.0f);
+    Floats acc[16 / LANES];
+    for (int h = 0; h < 16 / LANES; ++h) acc[h] = set1(0.0f);
     Index c = 0;
     for (; c + 16 <= n; c += 16) {
-      for (int h = 0; h < 16 / W; ++h) {
-        acc[h] = fma(value(row, c + h * W), query(code, c + h * W), acc[h]);
+      for (int h = 0; h < 16 / LANES; ++h) {
+        acc[h] = fma(value(row, c + h * LANES), query(code, c + h * LANES), acc[h]);
       }
     }
-    for (int h = 0; h < 16 / W; ++h) st(lanes + h * W, acc[h]);
+    for (int h = 0; h < 16 / LANES; ++h) store(lanes + h * LANES, acc[h]);
     if (c < n) {  // the rest, copied so that nothing is read past the end
       unsigned char rest[64] = {};
       std::memcpy(rest, row + c * step, static_cast<std::size_t>((n - c) * step));
-      for (int h = 0; h < 16 / W; ++h) {
-        acc[h] = fma(value(rest, h * W), query(code, c + h * W), acc[h]);
+      for (int h = 0; h < 16 / LANES; ++h) {
+        acc[h] = fma(value(rest, h * LANES), query(code, c + h * LANES), acc[h]);
       }
-      for (int h = 0; h < 16 / W; ++h) st(lanes + h * W, acc[h]);
+      for (int h = 0; h < 16 / LANES; ++h) store(lanes + h * LANES, acc[h]);
     }
     for (int half = 8; half; half /= 2) {
       for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
@@ -242,12 +233,12 @@ struct Dot {
 
  private:
   static constexpr Index step = Format::wide;  // bytes of one value in both rows
-  static F value(Bytes at, Index c) { return query(at, c); }
-  static F query(Bytes at, Index c) {
-    if (step == 4) return as_float(ildu(at + 4 * c));
-    unsigned char wide[4 * W];
+  static Floats value(Bytes at, Index c) { return query(at, c); }
+  static Floats query(Bytes at, Index c) {
+    if (step == 4) return as_float(iload(at + 4 * c));
+    unsigned char wide[4 * LANES];
     widen_bf16(at + 2 * c, wide);
-    return as_float(ildu(wide));
+    return as_float(iload(wide));
   }
 };
 template <>

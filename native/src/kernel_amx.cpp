@@ -1,6 +1,5 @@
+#define FACEFLOW_AVX512 1
 #define FACEFLOW_AMX 1
-#include "simd_avx512.hpp"
-
 #include "kernel.hpp"
 
 EXPORT_FORMAT(amx_bf16, "amx", AmxBf16Format)

@@ -1,5 +1,4 @@
-#include "simd_avx2.hpp"
-
+#define FACEFLOW_AVX2 1
 #include "kernel.hpp"
 
 EXPORT_FORMAT(avx2_f32, "avx2", FloatFormat)

@@ -1,5 +1,4 @@
-#include "simd_avx512.hpp"
-
+#define FACEFLOW_AVX512 1
 #include "kernel.hpp"
 
 EXPORT_FORMAT(avx512_f32, "avx512", FloatFormat)

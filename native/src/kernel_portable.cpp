@@ -1,5 +1,3 @@
-#include "simd_portable.hpp"
-
 #include "kernel.hpp"
 
 EXPORT_FORMAT(portable_f32, "portable", FloatFormat)

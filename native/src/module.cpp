@@ -30,7 +30,9 @@ template <class T>
 using Out2 = ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Out4 = ndarray<float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 
-[[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
+[[noreturn]] void refuse(const std::string& message) {
+  throw std::invalid_argument(message);
+}
 
 void require(bool good, const char* message) {
   if (!good) refuse(message);
@@ -202,9 +204,9 @@ void solve(Floats3 query, nb::object gallery, std::int64_t faces, std::int64_t g
     return static_cast<std::int64_t>(out.shape(0)) == job.queries &&
            static_cast<std::int64_t>(out.shape(1)) == job.candidates;
   };
-  require(pairs_in(similarity) && pairs_in(iterations) && pairs_in(marginal_error) &&
-              pairs_in(status),
-          "outputs must be (B, N)");
+  require(
+      pairs_in(similarity) && pairs_in(iterations) && pairs_in(marginal_error) && pairs_in(status),
+      "outputs must be (B, N)");
   job.similarity = similarity.data();
   job.iterations = iterations.data();
   job.marginal_error = marginal_error.data();
@@ -353,15 +355,14 @@ double peak(const std::string& dtype, const std::string& isa, double seconds) {
 
 NB_MODULE(_kernel, m) {
   m.def("solve", &faceflow::solve, nb::arg("query"), nb::arg("gallery"), nb::kw_only(),
-        nb::arg("faces"), nb::arg("gallery_patches"), nb::arg("dtype"),
-        nb::arg("scales").none(), nb::arg("candidates").none(), nb::arg("weighting"),
-        nb::arg("u").none(), nb::arg("v").none(), nb::arg("pooled_query").none(),
-        nb::arg("pooled_gallery").none(), nb::arg("epsilon"), nb::arg("tolerance"),
-        nb::arg("max_iterations"), nb::arg("threads"), nb::arg("isa"), nb::arg("similarity"),
-        nb::arg("iterations"), nb::arg("marginal_error"), nb::arg("status"),
-        nb::arg("flow").none());
-  m.def("project", &faceflow::project, nb::arg("x"), nb::arg("map"), nb::kw_only(),
-        nb::arg("out"), nb::arg("lengths"), nb::arg("threads"), nb::arg("isa"));
+        nb::arg("faces"), nb::arg("gallery_patches"), nb::arg("dtype"), nb::arg("scales").none(),
+        nb::arg("candidates").none(), nb::arg("weighting"), nb::arg("u").none(),
+        nb::arg("v").none(), nb::arg("pooled_query").none(), nb::arg("pooled_gallery").none(),
+        nb::arg("epsilon"), nb::arg("tolerance"), nb::arg("max_iterations"), nb::arg("threads"),
+        nb::arg("isa"), nb::arg("similarity"), nb::arg("iterations"), nb::arg("marginal_error"),
+        nb::arg("status"), nb::arg("flow").none());
+  m.def("project", &faceflow::project, nb::arg("x"), nb::arg("map"), nb::kw_only(), nb::arg("out"),
+        nb::arg("lengths"), nb::arg("threads"), nb::arg("isa"));
   m.def("round_rows", &faceflow::round_rows, nb::arg("matrix"), nb::arg("begin"), nb::arg("end"),
         nb::kw_only(), nb::arg("codes"), nb::arg("scales"), nb::arg("residues"));
   m.def("survivors", &faceflow::survivors, nb::arg("query"), nb::kw_only(), nb::arg("scale"),
@@ -369,10 +370,12 @@ NB_MODULE(_kernel, m) {
         nb::arg("residues"), nb::arg("faces"), nb::arg("k"), nb::arg("threads"), nb::arg("isa"));
   m.def("built_levels", &faceflow::built_levels);
   m.def("isa_levels", &faceflow::available_levels);
-  m.def("active_isa", [](const std::string& dtype, const std::string& isa) {
-          return std::string(faceflow::choose(faceflow::dtype_of(dtype), isa).isa);
-        },
-        nb::arg("dtype") = "f32", nb::kw_only(), nb::arg("isa") = "");
+  m.def(
+      "active_isa",
+      [](const std::string& dtype, const std::string& isa) {
+        return std::string(faceflow::choose(faceflow::dtype_of(dtype), isa).isa);
+      },
+      nb::arg("dtype") = "f32", nb::kw_only(), nb::arg("isa") = "");
   m.def("physical_cores", &faceflow::physical_cores);
   m.def("peak", &faceflow::peak, nb::arg("dtype"), nb::kw_only(), nb::arg("isa") = "",
         nb::arg("seconds") = 0.2);

@@ -4,6 +4,15 @@
 // is in the batch.
 #pragma once
 
+#include <math.h>
+
+#include <cstdint>
+
+#include "job.hpp"
+#include "memory.hpp"
+#include "reduce.hpp"
+#include "simd.hpp"
+
 namespace {
 
 using faceflow::Projection;
@@ -12,71 +21,51 @@ constexpr int FACES = 6;  // faces in a register tile: 12 sums, 2 of the map, 1 
 
 template <int NJ, int NV>
 void project_tile(const Projection& job, std::int64_t face, Index r, Index d) {
-  F acc[NJ][NV];
+  Floats acc[NJ][NV];
   for (int j = 0; j < NJ; ++j) {
     for (int n = 0; n < NV; ++n) acc[j][n] = set1(0.0f);
   }
   const float* map = job.map + (r * job.C) * job.D + d;
   const float* x = job.x + face * job.x_face + r * job.x_patch;
   for (Index c = 0; c < job.C; ++c) {
-    F m[NV];
-    for (int n = 0; n < NV; ++n) m[n] = ld(map + n * W);
+    Floats m[NV];
+    for (int n = 0; n < NV; ++n) m[n] = load(map + n * LANES);
     map += job.D;
     for (int j = 0; j < NJ; ++j) {
-      const F value = set1(x[j * job.x_face + c]);
+      const Floats value = set1(x[j * job.x_face + c]);
       for (int n = 0; n < NV; ++n) acc[j][n] = fma(value, m[n], acc[j][n]);
     }
   }
   for (int j = 0; j < NJ; ++j) {
     float* out = job.out + ((face + j) * job.R + r) * job.D + d;
-    for (int n = 0; n < NV; ++n) st(out + n * W, acc[j][n]);
+    for (int n = 0; n < NV; ++n) store(out + n * LANES, acc[j][n]);
   }
-}
-
-// Sum of squares in sixteen lanes, so that every vector width gives the same bits.
-inline float squares_of(const float* x, Index n) {
-  F acc[16 / W];
-  for (int h = 0; h < 16 / W; ++h) acc[h] = set1(0.0f);
-  Index e = 0;
-  for (; e + 16 <= n; e += 16) {
-    for (int h = 0; h < 16 / W; ++h) {
-      const F v = ld(x + e + h * W);
-      acc[h] = fma(v, v, acc[h]);
-    }
-  }
-  float lanes[16];
-  for (int h = 0; h < 16 / W; ++h) st(lanes + h * W, acc[h]);
-  for (int l = 0; e < n; ++e, ++l) lanes[l] += x[e] * x[e];
-  for (int half = 8; half; half /= 2) {
-    for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
-  }
-  return lanes[0];
 }
 
 template <int NJ>
 void project_patch(const Projection& job, std::int64_t face, Index r) {
   Index d = 0;
-  for (; d + 2 * W <= job.D; d += 2 * W) project_tile<NJ, 2>(job, face, r, d);
-  for (; d + W <= job.D; d += W) project_tile<NJ, 1>(job, face, r, d);
+  for (; d + 2 * LANES <= job.D; d += 2 * LANES) project_tile<NJ, 2>(job, face, r, d);
+  for (; d + LANES <= job.D; d += LANES) project_tile<NJ, 1>(job, face, r, d);
   for (int j = 0; j < NJ; ++j) {
     const float* x = job.x + (face + j) * job.x_face + r * job.x_patch;
     float* out = job.out + ((face + j) * job.R + r) * job.D;
     for (Index e = d; e < job.D; ++e) {
       // One lane of the same instruction, so that the rounding is that of whole vectors.
-      F sum = set1(0.0f);
+      Floats sum = set1(0.0f);
       for (Index c = 0; c < job.C; ++c) {
         sum = fma(set1(x[c]), set1(job.map[(r * job.C + c) * job.D + e]), sum);
       }
-      float lanes[W];
-      st(lanes, sum);
+      float lanes[LANES];
+      store(lanes, sum);
       out[e] = lanes[0];
     }
     const float length = sqrtf(squares_of(out, job.D));
     job.lengths[(face + j) * job.R + r] = length;
     const float inverse = length > 0 ? 1.0f / length : 0.0f;
-    const F factor = set1(inverse);
+    const Floats factor = set1(inverse);
     Index e = 0;
-    for (; e + W <= job.D; e += W) st(out + e, mul(ld(out + e), factor));
+    for (; e + LANES <= job.D; e += LANES) store(out + e, mul(load(out + e), factor));
     for (; e < job.D; ++e) out[e] *= inverse;
   }
 }

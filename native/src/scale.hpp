@@ -1,9 +1,11 @@
 // Sinkhorn scaling of one pair in float32; rows of K are gallery patches, lanes query patches.
 #pragma once
 
-namespace {
+#include "memory.hpp"
+#include "reduce.hpp"
+#include "simd.hpp"
 
-constexpr int H = 16 / W;  // sums over lanes use sixteen accumulators on every machine
+namespace {
 
 // Beyond this range of S / epsilon float32 could under- or overflow: float64 takes over.
 constexpr double FLOAT_RANGE = 60.0;
@@ -11,11 +13,11 @@ constexpr double FLOAT_RANGE = 60.0;
 constexpr double FLOAT_TOLERANCE = 1e-5;
 
 // 2^y for y in [-125, 1]; relative error below 1.6e-7, the same bits on every machine with fma.
-inline F exp2_near(F y) {
-  const F magic = set1(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const F rounded = add(y, magic);
-  const F f = sub(y, sub(rounded, magic));
-  F p = set1(0x1.5bba14p-10f);
+inline Floats exp2_near(Floats y) {
+  const Floats magic = set1(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const Floats rounded = add(y, magic);
+  const Floats f = sub(y, sub(rounded, magic));
+  Floats p = set1(0x1.5bba14p-10f);
   p = fma(p, f, set1(0x1.3cea88p-7f));
   p = fma(p, f, set1(0x1.c6b752p-5f));
   p = fma(p, f, set1(0x1.ebf9bcp-3f));
@@ -24,90 +26,46 @@ inline F exp2_near(F y) {
   return scale_by_low_bits(p, rounded);
 }
 
-// out[0..3] = rows 0..3 of k times x, over `vectors` vectors.
-inline void dot4(const float* k, Index stride, const float* x, int vectors, float* out) {
-  F acc[4][H];
-  for (int j = 0; j < 4; ++j) {
-    for (int h = 0; h < H; ++h) acc[j][h] = set1(0.0f);
-  }
-  int n = 0;
-  for (; n + H <= vectors; n += H) {
-    for (int h = 0; h < H; ++h) {
-      const F xv = ld(x + (n + h) * W);
-      for (int j = 0; j < 4; ++j) {
-        acc[j][h] = fma(ld(k + j * stride + (n + h) * W), xv, acc[j][h]);
-      }
-    }
-  }
-  for (int h = 0; h < H - 1; ++h) {  // constant bounds keep the accumulators in registers
-    if (n + h < vectors) {
-      const F xv = ld(x + (n + h) * W);
-      for (int j = 0; j < 4; ++j) {
-        acc[j][h] = fma(ld(k + j * stride + (n + h) * W), xv, acc[j][h]);
-      }
-    }
-  }
-  reduce4(acc, out);
-}
-
-// Sum over the lanes of vectors given one by one, in the sixteen-lane order.
-struct LaneSum {
-  F acc[4][H];
-  LaneSum() {
-    for (int j = 0; j < 4; ++j) {
-      for (int h = 0; h < H; ++h) acc[j][h] = set1(0.0f);
-    }
-  }
-  void take(int group, F x) {
-    for (int h = 0; h < H; ++h) {
-      if (h == group) acc[0][h] = add(acc[0][h], x);
-    }
-  }
-  float total() const {
-    float out[4];
-    reduce4(acc, out);
-    return out[0];
-  }
-};
-
+// One pair's iterations: r = u / (K c), c = v / (K' r), where u and v are the weights, r and c the
+// factors of query and gallery patches, and K the kernel.
 struct Scaling {
-  const float* S;  // (padded, stride) cosines; padding rows are zero
-  float* K;        // the same shape
+  const float* cosine;  // (padded, stride); rows of padding are zero
+  float* kernel;        // K, the same shape; rows of padding are 1
   Index stride;
-  int rows, vectors;  // gallery patches, vectors of query patches
-  int padded;         // rows up to a multiple of sixteen: K there is 1, v and c are 0
-  float* r;
-  float* t;     // K c
-  float* next;  // K c of the coming iteration
-  float* c;
-  const float* u;  // padded with zeros
-  const float* v;
-  const float* top;  // largest cosine of each query patch
+  int rows, vectors;            // gallery patches, vectors of query patches
+  int padded;                   // rows up to a multiple of sixteen
+  float* query_factor;          // r
+  float* mass;                  // K c: what each query patch would send without its factor
+  float* next;                  // K c of the coming iteration
+  float* gallery_factor;        // c
+  const float* query_weight;    // u, padded with zeros
+  const float* gallery_weight;  // v, likewise
+  const float* largest;         // cosine of each query patch
 
-  // K = exp((S - top) / epsilon), t = row sums: the first K c, as c starts at 1.
-  // False when a cosine is not finite.
+  // K = exp((cosine - largest) / epsilon). Its sums over the gallery are the first K c, as c
+  // starts at 1. False when a cosine is not finite.
   bool start(double epsilon) {
-    const F slope = set1(static_cast<float>(1.4426950408889634 / epsilon));
-    F finite = set1(0.0f);  // 0 * x is 0 unless x is NaN or infinite
+    const Floats slope = set1(static_cast<float>(1.4426950408889634 / epsilon));
+    Floats finite = set1(0.0f);  // 0 * x is 0 unless x is NaN or infinite
     for (int n = 0; n < vectors; ++n) {
-      const F offset = mul(ld(top + n * W), slope);
-      const F minus = sub(set1(0.0f), offset);
-      F sum = set1(0.0f);
+      const Floats offset = mul(load(largest + n * LANES), slope);
+      const Floats minus = sub(set1(0.0f), offset);
+      Floats sum = set1(0.0f);
       for (int j = 0; j < rows; ++j) {
-        const F k = exp2_near(fma(ld(S + j * stride + n * W), slope, minus));
-        st(K + j * stride + n * W, k);
-        sum = add(sum, k);
+        const Floats value = exp2_near(fma(load(cosine + j * stride + n * LANES), slope, minus));
+        store(kernel + j * stride + n * LANES, value);
+        sum = add(sum, value);
       }
-      st(t + n * W, sum);
+      store(mass + n * LANES, sum);
       finite = fma(sum, set1(0.0f), finite);
     }
     for (int j = rows; j < padded; ++j) {
-      for (int n = 0; n < vectors; ++n) st(K + j * stride + n * W, set1(1.0f));
+      for (int n = 0; n < vectors; ++n) store(kernel + j * stride + n * LANES, set1(1.0f));
     }
     bool all = true;
-    float lanes[W];
-    st(lanes, finite);
-    for (int l = 0; l < W; ++l) all = all && lanes[l] == 0.0f;
+    float lanes[LANES];
+    store(lanes, finite);
+    for (int l = 0; l < LANES; ++l) all = all && lanes[l] == 0.0f;
     return all;
   }
 
@@ -115,24 +73,28 @@ struct Scaling {
   // that short sums do not wait for each other.
   template <int NB>
   void weighted_rows(int n, float* out) const {
-    F acc[2][NB];
+    Floats acc[2][NB];
     for (int b = 0; b < NB; ++b) acc[0][b] = acc[1][b] = set1(0.0f);
-    const float* at = K + n * W;
+    const float* at = kernel + n * LANES;
     for (int j = 0; j < padded; j += 2) {
-      const F even = set1(c[j]), odd = set1(c[j + 1]);
-      for (int b = 0; b < NB; ++b) acc[0][b] = fma(ld(at + b * W), even, acc[0][b]);
+      const Floats even = set1(gallery_factor[j]), odd = set1(gallery_factor[j + 1]);
+      for (int b = 0; b < NB; ++b) acc[0][b] = fma(load(at + b * LANES), even, acc[0][b]);
       at += stride;
-      for (int b = 0; b < NB; ++b) acc[1][b] = fma(ld(at + b * W), odd, acc[1][b]);
+      for (int b = 0; b < NB; ++b) acc[1][b] = fma(load(at + b * LANES), odd, acc[1][b]);
       at += stride;
     }
-    for (int b = 0; b < NB; ++b) st(out + (n + b) * W, add(acc[0][b], acc[1][b]));
+    for (int b = 0; b < NB; ++b) store(out + (n + b) * LANES, add(acc[0][b], acc[1][b]));
   }
 
   // One update of r, then c; returns the L1 error of the row marginals.
   float iterate() {
-    for (int n = 0; n < vectors; ++n) st(r + n * W, divide(ld(u + n * W), ld(t + n * W)));
-    for (int j = 0; j < padded; j += 4) dot4(K + j * stride, stride, r, vectors, c + j);
-    for (int j = 0; j < padded; j += W) st(c + j, divide(ld(v + j), ld(c + j)));
+    for (int n = 0; n < vectors; ++n)
+      store(query_factor + n * LANES,
+            divide(load(query_weight + n * LANES), load(mass + n * LANES)));
+    for (int j = 0; j < padded; j += 4)
+      dot4(kernel + j * stride, stride, query_factor, vectors, gallery_factor + j);
+    for (int j = 0; j < padded; j += LANES)
+      store(gallery_factor + j, divide(load(gallery_weight + j), load(gallery_factor + j)));
     int n = 0;
     for (; n + 4 <= vectors; n += 4) weighted_rows<4>(n, next);
     if (n + 2 <= vectors) {
@@ -142,31 +104,33 @@ struct Scaling {
     if (n < vectors) weighted_rows<1>(n, next);
     LaneSum off;
     for (n = 0; n < vectors; ++n) {
-      off.take(n % H, vabs(sub(mul(ld(r + n * W), ld(next + n * W)), ld(u + n * W))));
+      off.take(n % PARTS, vabs(sub(mul(load(query_factor + n * LANES), load(next + n * LANES)),
+                                   load(query_weight + n * LANES))));
     }
     return off.total();
   }
 
   void advance() {
-    float* held = t;
-    t = next;
+    float* held = mass;
+    mass = next;
     next = held;
   }
 
   double similarity() const {
     double total = 0.0;
     for (int j = 0; j < padded; j += 4) {
-      F acc[4][H];
+      Floats acc[4][PARTS];
       for (int i = 0; i < 4; ++i) {
-        for (int h = 0; h < H; ++h) acc[i][h] = set1(0.0f);
+        for (int h = 0; h < PARTS; ++h) acc[i][h] = set1(0.0f);
       }
-      for (int n = 0; n < vectors; n += H) {
-        for (int h = 0; h < H; ++h) {
+      for (int n = 0; n < vectors; n += PARTS) {
+        for (int h = 0; h < PARTS; ++h) {
           if (n + h < vectors) {
-            const Index at = j * stride + (n + h) * W;
-            const F rv = ld(r + (n + h) * W);
+            const Index at = j * stride + (n + h) * LANES;
+            const Floats rv = load(query_factor + (n + h) * LANES);
             for (int i = 0; i < 4; ++i) {
-              acc[i][h] = fma(mul(rv, ld(K + at + i * stride)), ld(S + at + i * stride), acc[i][h]);
+              acc[i][h] = fma(mul(rv, load(kernel + at + i * stride)),
+                              load(cosine + at + i * stride), acc[i][h]);
             }
           }
         }
@@ -174,7 +138,7 @@ struct Scaling {
       float sums[4];
       reduce4(acc, sums);
       for (int i = 0; i < 4; ++i) {
-        total += static_cast<double>(c[j + i]) * static_cast<double>(sums[i]);
+        total += static_cast<double>(gallery_factor[j + i]) * static_cast<double>(sums[i]);
       }
     }
     return total;

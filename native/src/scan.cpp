@@ -50,7 +50,8 @@ void scan_part(const Scan& scan, ScanKernel kernel, std::int64_t begin, std::int
     const std::int64_t stop = std::min<std::int64_t>(at + SCAN_BLOCKS, end);
     // All queries pass over these codes while they are in the cache.
     for (std::int64_t query = 0; query < scan.queries; query += SCAN_QUERIES) {
-      const int count = static_cast<int>(std::min<std::int64_t>(SCAN_QUERIES, scan.queries - query));
+      const int count =
+          static_cast<int>(std::min<std::int64_t>(SCAN_QUERIES, scan.queries - query));
       for (int q = 0; q < count; ++q) thresholds[q] = best[query + q].threshold(k);
       kernel(scan, at, stop, query, count, thresholds, upper, masks);
       for (int q = 0; q < count; ++q) {

@@ -39,10 +39,10 @@ void one_block(const Scan& scan, std::int64_t block, std::int64_t query, const f
     unsigned mask = 0;
     for (int half = 0; half < 2; ++half) {
       const std::int64_t at = block * SCAN_LANES + half * 8;
-      const __m256 error = _mm256_add_ps(
-          _mm256_mul_ps(length, _mm256_loadu_ps(scan.residues + at)), slack);
-      const __m256 score = _mm256_mul_ps(
-          _mm256_cvtepi32_ps(sum[q][half]), _mm256_mul_ps(scale, _mm256_loadu_ps(scan.scales + at)));
+      const __m256 error =
+          _mm256_add_ps(_mm256_mul_ps(length, _mm256_loadu_ps(scan.residues + at)), slack);
+      const __m256 score = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[q][half]),
+                                         _mm256_mul_ps(scale, _mm256_loadu_ps(scan.scales + at)));
       const __m256 most = _mm256_add_ps(score, error);
       _mm256_storeu_ps(upper + q * SCAN_BLOCKS * SCAN_LANES + half * 8, most);
       const __m256 reached = _mm256_cmp_ps(most, _mm256_set1_ps(thresholds[q]), _CMP_GE_OQ);

@@ -37,10 +37,10 @@ void tile(const Scan& scan, std::int64_t block, std::int64_t query, const __m512
     const __m512 slack = _mm512_set1_ps(scan.slack[query + q]);
     for (int b = 0; b < B; ++b) {
       const std::int64_t at = (block + b) * SCAN_LANES;
-      const __m512 error = _mm512_add_ps(
-          _mm512_mul_ps(length, _mm512_loadu_ps(scan.residues + at)), slack);
-      const __m512 score = _mm512_mul_ps(
-          _mm512_cvtepi32_ps(sum[q][b]), _mm512_mul_ps(scale, _mm512_loadu_ps(scan.scales + at)));
+      const __m512 error =
+          _mm512_add_ps(_mm512_mul_ps(length, _mm512_loadu_ps(scan.residues + at)), slack);
+      const __m512 score = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[q][b]),
+                                         _mm512_mul_ps(scale, _mm512_loadu_ps(scan.scales + at)));
       const __m512 most = _mm512_add_ps(score, error);
       _mm512_storeu_ps(upper + (q * SCAN_BLOCKS + b) * SCAN_LANES, most);
       masks[q * SCAN_BLOCKS + b] =

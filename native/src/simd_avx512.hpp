@@ -11,48 +11,84 @@
 
 namespace {
 
-using F = __m512;
-using I = __m512i;
-constexpr int W = 16;
-constexpr int PV = 2;
-constexpr int TILE1 = 24;
-constexpr int TILE2 = 13;  // 26 accumulators, 2 query, 1 broadcast of 32 registers
+using Floats = __m512;
+using Ints = __m512i;
+constexpr int LANES = 16;
+constexpr int PANEL = 2;
+constexpr int MOST_ROWS_ALONE = 24;
+constexpr int MOST_ROWS = 13;  // 26 accumulators, 2 query, 1 broadcast of 32 registers
 constexpr int BLOCK = 128;
 
-inline F ld(const float* p) { return _mm512_loadu_ps(p); }
-inline void st(float* p, F a) { _mm512_storeu_ps(p, a); }
-inline F set1(float x) { return _mm512_set1_ps(x); }
-inline F add(F a, F b) { return _mm512_add_ps(a, b); }
-inline F sub(F a, F b) { return _mm512_sub_ps(a, b); }
-inline F mul(F a, F b) { return _mm512_mul_ps(a, b); }
-inline F divide(F a, F b) { return _mm512_div_ps(a, b); }
-inline F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-inline F vmax(F a, F b) { return _mm512_max_ps(a, b); }
-inline F vmin(F a, F b) { return _mm512_min_ps(a, b); }
-inline F as_float(I a) { return _mm512_castsi512_ps(a); }
-inline I as_int(F a) { return _mm512_castps_si512(a); }
-inline F vabs(F a) {
+inline Floats load(const float* p) {
+  return _mm512_loadu_ps(p);
+}
+inline void store(float* p, Floats a) {
+  _mm512_storeu_ps(p, a);
+}
+inline Floats set1(float x) {
+  return _mm512_set1_ps(x);
+}
+inline Floats add(Floats a, Floats b) {
+  return _mm512_add_ps(a, b);
+}
+inline Floats sub(Floats a, Floats b) {
+  return _mm512_sub_ps(a, b);
+}
+inline Floats mul(Floats a, Floats b) {
+  return _mm512_mul_ps(a, b);
+}
+inline Floats divide(Floats a, Floats b) {
+  return _mm512_div_ps(a, b);
+}
+inline Floats fma(Floats a, Floats b, Floats c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+inline Floats vmax(Floats a, Floats b) {
+  return _mm512_max_ps(a, b);
+}
+inline Floats vmin(Floats a, Floats b) {
+  return _mm512_min_ps(a, b);
+}
+inline Floats as_float(Ints a) {
+  return _mm512_castsi512_ps(a);
+}
+inline Ints as_int(Floats a) {
+  return _mm512_castps_si512(a);
+}
+inline Floats vabs(Floats a) {
   return as_float(_mm512_and_si512(as_int(a), _mm512_set1_epi32(0x7fffffff)));
 }
-inline F scale_by_low_bits(F p, F rounded) {
+inline Floats scale_by_low_bits(Floats p, Floats rounded) {
   return as_float(_mm512_add_epi32(as_int(p), _mm512_slli_epi32(as_int(rounded), 23)));
 }
 
-inline I izero() { return _mm512_setzero_si512(); }
-inline I ildu(const void* p) { return _mm512_loadu_si512(p); }
-inline void ist(void* p, I a) { _mm512_storeu_si512(p, a); }
-inline I word(const unsigned char* p) {
+inline Ints izero() {
+  return _mm512_setzero_si512();
+}
+inline Ints iload(const void* p) {
+  return _mm512_loadu_si512(p);
+}
+inline void istore(void* p, Ints a) {
+  _mm512_storeu_si512(p, a);
+}
+inline Ints broadcast_word(const unsigned char* p) {
   std::int32_t x;
   std::memcpy(&x, p, 4);
   return _mm512_set1_epi32(x);
 }
-inline I iadd(I a, I b) { return _mm512_add_epi32(a, b); }
-inline F to_float(I a) { return _mm512_cvtepi32_ps(a); }
-inline I madd16(I acc, I a, I b) { return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)); }
+inline Ints iadd(Ints a, Ints b) {
+  return _mm512_add_epi32(a, b);
+}
+inline Floats to_float(Ints a) {
+  return _mm512_cvtepi32_ps(a);
+}
+inline Ints madd16(Ints acc, Ints a, Ints b) {
+  return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
+}
 
-inline I madd16_tile(I acc, I a, I b) {  // see simd_avx2.hpp
+inline Ints madd16_tile(Ints acc, Ints a, Ints b) {  // see simd_avx2.hpp
 #if defined(__GNUC__) && !defined(FACEFLOW_SIMDE)
-  const I product = _mm512_madd_epi16(a, b);
+  const Ints product = _mm512_madd_epi16(a, b);
   __asm__ volatile("vpaddd %1, %0, %0" : "+v"(acc) : "v"(product));
   return acc;
 #else
@@ -60,7 +96,7 @@ inline I madd16_tile(I acc, I a, I b) {  // see simd_avx2.hpp
 #endif
 }
 
-inline void reduce4(const F (*x)[1], float* out) {
+inline void reduce4(const Floats (*x)[1], float* out) {
   __m256 s[4];
   for (int i = 0; i < 4; ++i) {
     const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x[i][0]), 1));
@@ -75,21 +111,21 @@ inline void reduce4(const F (*x)[1], float* out) {
   _mm_storeu_ps(out, _mm_movelh_ps(_mm256_castps256_ps128(d), _mm256_extractf128_ps(d, 1)));
 }
 
-inline I widen_i8(const unsigned char* from, unsigned char* to, I squares) {
-  const I x = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-  ist(to, x);
+inline Ints widen_i8(const unsigned char* from, unsigned char* to, Ints squares) {
+  const Ints x = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  istore(to, x);
   return madd16(squares, x, x);
 }
 inline void widen_bf16(const unsigned char* from, unsigned char* to) {
   const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-  ist(to, _mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+  istore(to, _mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
 }
 inline void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
 
 #if defined(FACEFLOW_VNNI)
-inline I dot_u8s8(I acc, I u, I s) {
+inline Ints dot_u8s8(Ints acc, Ints u, Ints s) {
 #if defined(__GNUC__) && !defined(FACEFLOW_SIMDE)
   __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));  // no spills: as above
   return acc;
@@ -99,7 +135,7 @@ inline I dot_u8s8(I acc, I u, I s) {
 }
 #endif
 #if defined(FACEFLOW_BF16)
-inline F dot_bf16(F acc, I a, I b) {
+inline Floats dot_bf16(Floats acc, Ints a, Ints b) {
 #if defined(_MSC_VER) && !defined(__clang__)
   __m512bh x, y;  // no cast between vector types there
   std::memcpy(&x, &a, sizeof x);

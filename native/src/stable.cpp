@@ -14,7 +14,9 @@ namespace {
 
 constexpr double SMALL = 1e-140, LARGE = 1e140;
 
-bool safe(double x) { return x > SMALL && x < LARGE; }
+bool safe(double x) {
+  return x > SMALL && x < LARGE;
+}
 
 struct Stable {
   std::int64_t R, S;

@@ -1,8 +1,7 @@
 // The avx512 sources over emulated instructions: checks their logic, not their speed.
-#include "simde_avx512.hpp"
 #include "emulated.hpp"
-#include "simd_avx512.hpp"
-
+#include "simde_avx512.hpp"
+#define FACEFLOW_AVX512 1
 #include "kernel.hpp"
 
 EXPORT_FORMAT(emulated_avx512_f32, "avx512", FloatFormat)

@@ -11,29 +11,13 @@
 #include <vector>
 
 #include "dispatch.hpp"
-#include "pool.hpp"
-#if defined(FACEFLOW_EMULATED)
-#include "emulated.hpp"
-#endif
+#include "problems.hpp"
 
 using namespace faceflow;
 
 namespace {
 
-std::mt19937_64 random_bits(7);
 int failures = 0;
-
-double uniform() { return std::uniform_real_distribution<double>(0, 1)(random_bits); }
-int between(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_bits); }
-
-template <class T>
-struct Block {  // exactly n values on the heap, no spare capacity behind them
-  std::unique_ptr<T[]> data;
-  std::size_t n;
-  explicit Block(std::size_t size) : data(new T[size]()), n(size) {}
-  T* get() const { return data.get(); }
-  T& operator[](std::size_t i) const { return data[i]; }
-};
 
 void unit_rows(const Block<float>& x, int rows, int C) {
   for (int i = 0; i < rows; ++i) {
@@ -88,44 +72,6 @@ struct Case {
   Weighting weighting;
   double epsilon, tolerance;
 };
-
-struct Result {
-  std::vector<double> similarity;
-  std::vector<std::int32_t> iterations;
-  std::vector<float> error, flow;
-  std::vector<std::int8_t> status;
-};
-
-Result run(const Format& format, Job job, int parts) {
-  const std::size_t pairs = static_cast<std::size_t>(job.queries * job.candidates);
-  Block<double> similarity(pairs);
-  Block<std::int32_t> iterations(pairs);
-  Block<float> error(pairs), flow(pairs * static_cast<std::size_t>(job.R * job.S));
-  Block<std::int8_t> status(pairs);
-  job.similarity = similarity.get();
-  job.iterations = iterations.get();
-  job.marginal_error = error.get();
-  job.status = status.get();
-  job.flow = flow.get();
-  const std::int64_t all = static_cast<std::int64_t>(pairs);
-  run_parts(parts, [&](int part) {
-    format.run(job, all * part / parts, all * (part + 1) / parts,
-               thread_scratch(format.workspace(job)));
-  });
-  const auto copy = [](const auto& block) {
-    return std::vector<std::decay_t<decltype(block[0])>>(block.get(), block.get() + block.n);
-  };
-  return {copy(similarity), copy(iterations), copy(error), copy(flow), copy(status)};
-}
-
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || !std::memcmp(a.data(), b.data(), a.size() * sizeof(T)));
-}
-bool same_bits(const Result& a, const Result& b) {
-  return same_bits(a.similarity, b.similarity) && same_bits(a.iterations, b.iterations) &&
-         same_bits(a.error, b.error) && same_bits(a.flow, b.flow) && same_bits(a.status, b.status);
-}
 
 void fail(const Case& c, const std::string& level, const char* what, double off) {
   ++failures;
@@ -191,9 +137,11 @@ void check(const Case& c, const std::vector<const Format*>& formats) {
     faces.push_back(std::make_unique<Block<unsigned char>>(face + static_cast<std::size_t>(shift)));
     unsigned char* at = faces.back()->get() + shift;
     for (int j = 0; j < c.S; ++j) {
-      gallery.push_back(decoded(values.get() + (n * c.S + j) * c.C, c.C, c.dtype, at + j * c.C * item));
+      gallery.push_back(
+          decoded(values.get() + (n * c.S + j) * c.C, c.C, c.dtype, at + j * c.C * item));
     }
-    if (spoil && n == 0) std::memset(at + face - static_cast<std::size_t>(item), 0xff, static_cast<std::size_t>(item));
+    if (spoil && n == 0)
+      std::memset(at + face - static_cast<std::size_t>(item), 0xff, static_cast<std::size_t>(item));
     starts.push_back(at);
   }
   std::vector<std::vector<double>> rounded;
@@ -201,7 +149,8 @@ void check(const Case& c, const std::vector<const Format*>& formats) {
   for (int i = 0; i < c.B * c.R; ++i) {
     rounded.push_back(decoded(query.get() + i * c.C, c.C, c.dtype, scrap.data()));
   }
-  Block<float> u(static_cast<std::size_t>(c.B) * c.N * c.R), v(static_cast<std::size_t>(c.B) * c.N * c.S);
+  Block<float> u(static_cast<std::size_t>(c.B) * c.N * c.R),
+      v(static_cast<std::size_t>(c.B) * c.N * c.S);
   for (std::size_t i = 0; i < u.n; ++i) u[i] = static_cast<float>(uniform() + 0.01);
   for (std::size_t i = 0; i < v.n; ++i) v[i] = static_cast<float>(uniform() + 0.01);
 
@@ -251,37 +200,21 @@ void check(const Case& c, const std::vector<const Format*>& formats) {
           cosine[i * c.S + j] = dot;
         }
       }
-      for (int j = 0; j < c.S; ++j) vp.push_back(c.weighting == Weighting::uniform ? 1 : v[p * c.S + j]);
+      for (int j = 0; j < c.S; ++j)
+        vp.push_back(c.weighting == Weighting::uniform ? 1 : v[p * c.S + j]);
       const double expected = plain(cosine, c.R, c.S, up, vp, c.epsilon, result.iterations[p]);
       const double off = std::fabs(result.similarity[p] - expected);
       if (!(off < 3e-6 + 2e-7 / c.epsilon)) fail(c, format->isa, "similarity", off);
     }
     const std::string isa = format->isa;
     if (isa == "portable" || isa == "avx512bf16") continue;  // other roundings by design
-    if (isa == "amx" && c.dtype == Dtype::bf16) continue;     // likewise
+    if (isa == "amx" && c.dtype == Dtype::bf16) continue;    // likewise
     if (!fused) {
       fused = std::make_unique<Result>(result);
     } else if (!same_bits(*fused, result)) {
       fail(c, isa, "bits differ from the first level with fma", 0);
     }
   }
-}
-
-std::vector<const Format*> formats_of(Dtype dtype) {
-  std::vector<const Format*> all;
-  for (const std::string& level : available_levels()) all.push_back(&choose(dtype, level));
-#if defined(FACEFLOW_EMULATED)
-  if (dtype == Dtype::f32) all.push_back(&emulated_avx512_f32);
-  if (dtype == Dtype::bf16) {
-    all.push_back(&emulated_avx512_bf16);
-    all.push_back(&emulated_avx512bf16_bf16);
-  }
-  if (dtype == Dtype::int8) {
-    all.push_back(&emulated_avx512_int8);
-    all.push_back(&emulated_avx512vnni_int8);
-  }
-#endif
-  return all;
 }
 
 // The int8 scan must keep every face that belongs to the best k, whoever else it keeps.
@@ -351,8 +284,9 @@ int main(int argc, char** argv) {
   for (int k = 0; k < cases; ++k) {
     check_scan();
     const bool big = k % 25 == 24;
-    Case c{between(1, 2), between(1, 4),  between(1, 40), between(1, 40), between(1, 90),
-           Dtype::f32,    Weighting::given, 0.05,         1e-3};
+    Case c{between(1, 2),    between(1, 4),  between(1, 40),
+           between(1, 40),   between(1, 90), Dtype::f32,
+           Weighting::given, 0.05,           1e-3};
     if (big) c.R = between(60, 256), c.S = between(60, 256), c.C = between(400, 2048);
     const double epsilons[] = {0.05, 0.05, 1.0, 0.02, 0.004, 1e-3};
     c.epsilon = epsilons[between(0, 5)];

@@ -1,11 +1,11 @@
-"""The compiled kernels; :mod:`faceflow.transport.native` is their only caller."""
+"""The compiled kernels; :mod:`faceflow.matching.transport.native` is their only caller."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
-from faceflow.transport.codes import Buffer
+from faceflow.matching.transport.codes import Buffer
 
 def solve(
     query: NDArray[Any],

@@ -10,20 +10,20 @@ from typing import Literal, TypeVar
 import cv2
 import numpy as np
 
-from faceflow.alignment import Template, align, template
 from faceflow.arrays import Float32, Float64, UInt8
-from faceflow.detection import DEFAULT as DEFAULT_DETECTOR
-from faceflow.detection import (
+from faceflow.errors import FaceflowError, InputError, NoFaceError
+from faceflow.faces.alignment import Template, align, template
+from faceflow.faces.detectors import DEFAULT as DEFAULT_DETECTOR
+from faceflow.faces.detectors import (
     Detection,
     Detector,
     alignment_of,
     check_alignment,
     load_detector,
 )
-from faceflow.errors import FaceflowError, InputError, NoFaceError
-from faceflow.features import FaceFeatures, Grid
-from faceflow.images import ImageSource, load_image, source_name
-from faceflow.landmarks import landmark_share
+from faceflow.faces.images import ImageSource, load_image, source_name
+from faceflow.faces.landmarks import landmark_share
+from faceflow.features import FaceFeatures, Grid, features_digest
 from faceflow.networks import FaceNetwork, load_network
 
 Select = Literal["all", "largest", "centre"]
@@ -80,14 +80,13 @@ class FaceAnalyzer:
         network: the face network; None loads the default one when first needed.
         detector: the face detector; None loads the one of ``alignment`` when first needed.
         alignment: whose landmarks align the face, a name from
-            :data:`faceflow.detection.ALIGNMENTS`; for a detector given, it follows from it.
+            :data:`faceflow.faces.detectors.ALIGNMENTS`; for a detector given, it follows from it.
         threads: CPU threads for what is loaded here; None: one per physical core.
 
-    Example:
-        >>> import faceflow, tempfile
-        >>> from faceflow.synthetic import write_people
-        >>> photo = write_people(tempfile.mkdtemp(), people=1, photos_each=1)[0]
-        >>> face = faceflow.FaceAnalyzer().analyze(photo, select="largest")[0]
+    Examples:
+        >>> import faceflow
+        >>> from faceflow.demo import PEOPLE
+        >>> face = faceflow.FaceAnalyzer().analyze(PEOPLE / "Ada" / "Ada_0001.jpg")[0]
         >>> face.source, face.features.grid
         ('detected', (8, 8))
     """
@@ -124,6 +123,15 @@ class FaceAnalyzer:
         """The face detector."""
         return self._detector or load_detector(self.alignment, threads=self._threads)
 
+    @property
+    def digest(self) -> str:
+        """What its features are made by, see :attr:`FaceFeatures.digest`."""
+        return features_digest(self.network.digest, self.alignment)
+
+    def embed(self, crops: UInt8) -> FaceFeatures:
+        """Features of crops (N, H, W, 3) that were aligned as this analyzer does."""
+        return self.network.embed(crops).as_from(self.digest)
+
     def analyze(
         self, image: ImageSource, *, select: Select = "all", whole_image: WholeImage = "never"
     ) -> list[Face]:
@@ -148,7 +156,7 @@ class FaceAnalyzer:
         """
         _check_options(select, whole_image)
         pending = self._find(image, select, whole_image)
-        features = self.network.embed(np.stack([one.crop for one in pending]))
+        features = self.embed(np.stack([one.crop for one in pending]))
         return [one.face(features[n]) for n, one in enumerate(pending)]
 
     def analyze_many(
@@ -196,7 +204,7 @@ class FaceAnalyzer:
             if not isinstance(found, FaceflowError)
             for one in found
         ]
-        features = iter(self.network.embed(np.stack(crops)) if crops else ())
+        features = iter(self.embed(np.stack(crops)) if crops else ())
         for image, found in waiting:
             if isinstance(found, FaceflowError):
                 yield image, found

@@ -82,7 +82,7 @@ def examine(*, gallery: str | Path | None = None) -> list[Check]:
         Check("instructions", "ok", _instructions()),
     ]
     if not any(check.verdict == "problem" for check in checks):
-        checks += [_guarded("onnxruntime providers", _providers), _guarded("transport", _transport)]
+        checks += [_guarded("onnxruntime providers", _providers), _transport()]
         checks += [_cache(), *_models()]
         if not any(check.verdict == "problem" for check in checks):
             checks.append(_guarded("self-test", _self_test))
@@ -149,18 +149,31 @@ def _providers() -> str:
     return ", ".join(onnxruntime.get_available_providers())
 
 
-def _transport() -> str:
-    from faceflow.transport import native
+def _transport() -> Check:
+    from faceflow.matching.transport import native
 
-    if not native.available():
-        return "NumPy; the compiled kernel is not in this installation"
+    missing = native.why_missing()
+    if missing is not None:
+        return Check(
+            "transport",
+            "note",
+            f"NumPy backend, without the compiled kernel: {missing}. Results agree to six digits, "
+            f"comparing faces takes {native.NUMPY_SLOWER}; to have the kernel, install a C++17 "
+            "compiler and then faceflow again",
+        )
+    return _guarded("transport", _kernel)
+
+
+def _kernel() -> str:
+    from faceflow.matching.transport import native
+
     kernel = native.info()
     levels = ", ".join(f"{dtype} by {isa}" for dtype, isa in kernel.active.items())
-    return f"native kernel, {levels}; {kernel.cores} cores; built for {', '.join(kernel.built)}"
+    return f"compiled kernel, {levels}; {kernel.cores} cores; built for {', '.join(kernel.built)}"
 
 
 def _cache() -> Check:
-    from faceflow.weights import cache_dir
+    from faceflow.system.caches import cache_dir
 
     folder = cache_dir()
     # The folder may not exist yet: its nearest parent says what can be made there.
@@ -175,7 +188,8 @@ def _cache() -> Check:
 
 
 def _models() -> list[Check]:
-    from faceflow import detection, models, networks
+    from faceflow import models, networks
+    from faceflow.faces import detectors
     from faceflow.weights import Status
 
     checks = []
@@ -185,7 +199,7 @@ def _models() -> list[Check]:
         if state.status is Status.READY:
             checks.append(Check(name, "ok", found))
             continue
-        if state.model.name not in (networks.DEFAULT, detection.DEFAULT):
+        if state.model.name not in (networks.DEFAULT, detectors.DEFAULT):
             checks.append(Check(name, "note", f"{found}; it is not used by default"))
             continue
         error = WeightsError(
@@ -199,10 +213,10 @@ def _models() -> list[Check]:
 def _self_test() -> str:
     """Find, embed and compare the face of a drawn person."""
     from faceflow.analyzer import FaceAnalyzer
-    from faceflow.similarity import emd_similarity
-    from faceflow.synthetic import draw, identity
+    from faceflow.demo.shipped import PEOPLE
+    from faceflow.matching.score import emd_similarity
 
-    photo = draw(identity(0))
+    photo = next(PEOPLE.glob("*/*.jpg"))
     analyzer = FaceAnalyzer()
     analyzer.analyze(photo)  # the first run pays for loading
     start = time.perf_counter()

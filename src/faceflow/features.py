@@ -8,9 +8,65 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from faceflow.arrays import Float32, Floats, Int64, require_finite, unit
-from faceflow.errors import InputError
+from faceflow.errors import GalleryMismatchError, InputError
 
 Grid = tuple[int, int]
+DEFAULT_ALIGNMENT = "mtcnn"
+"""Whose landmarks align a face unless it is said otherwise."""
+
+
+def features_digest(
+    network: str, alignment: str = DEFAULT_ALIGNMENT, *, detector: str | None = None
+) -> str:
+    """One string for all that decides which features come out of a photo.
+
+    Args:
+        network: the network's digest over weights and preprocessing.
+        alignment: whose landmarks align the face, see :data:`faceflow.faces.detectors.ALIGNMENTS`.
+        detector: what finds the face, for who wants to tell detectors apart too; left out
+            otherwise, because features of one alignment can be compared whatever found the face.
+    """
+    return "+".join(part for part in (network, alignment, detector) if part)
+
+
+def network_digest(digest: str) -> str:
+    """The network's own digest in a :func:`features_digest`."""
+    return digest.partition("+")[0]
+
+
+def describe_digest(digest: str | None) -> str:
+    """A digest for people: "network 1f2e3d4c5b6a, aligned by mtcnn"."""
+    if digest is None:
+        return "features of unknown origin"
+    network, *rest = digest.split("+")
+    named = f"network {network[:12]}"
+    if rest:
+        named += f", aligned by {rest[0]}"
+    return f"{named}, found by {rest[1]}" if len(rest) > 1 else named
+
+
+def require_same_digest(
+    first: str | None, second: str | None, sides: tuple[str, str] = ("the query", "the gallery")
+) -> None:
+    """Raise :class:`GalleryMismatchError`, naming both, unless features can be compared.
+
+    Two of unknown origin can: there is nothing that speaks against it.
+    """
+    if first == second:
+        return
+    both = f"{sides[0]}: {describe_digest(first)}; {sides[1]}: {describe_digest(second)}"
+    if first is None or second is None:
+        raise GalleryMismatchError(
+            f"features of known and of unknown origin cannot be compared ({both})",
+            why="nothing says that one network made both",
+            todo="if it did, say so with features.as_from(digest), or from_maps(..., digest=...)",
+        )
+    raise GalleryMismatchError(
+        f"the features come from different sources ({both})",
+        why="features of two networks, or of faces aligned in two ways, cannot be compared",
+        todo="compute both with one network and one alignment, or enroll the photos again into a "
+        "new gallery",
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,12 +83,14 @@ class FaceFeatures:
         pooled: (N, C) float32, the unit mean of the raw patches; the centre that APC
             weighting compares patches with.
         grid: (h, w) with h * w = R.
-        visible: (N, R) float32 in [0, 1], how surely each patch shows the face and not
+        visibility: (N, R) float32 in [0, 1], how surely each patch shows the face and not
             something in front of it; None where nobody looked. See
-            :class:`faceflow.patch_model.PatchModel`.
+            :class:`faceflow.matching.covers.PatchModel`.
         landmark_share: (N, R) float32 share of each face's landmarks per cell, for LMK
             weighting; a row of zeros for a face whose landmarks are not known, as of a whole
             image. None where nobody looked for landmarks.
+        digest: what made these features, as :func:`features_digest` says it; None for arrays
+            of unknown origin. Only features of one digest are compared, see :meth:`as_from`.
 
     The constructor checks shapes and refuses NaN and infinity; it does not copy.
     """
@@ -42,8 +100,9 @@ class FaceFeatures:
     norms: Float32
     pooled: Float32
     grid: Grid
-    visible: Float32 | None = None
+    visibility: Float32 | None = None
     landmark_share: Float32 | None = None
+    digest: str | None = None
 
     def __post_init__(self) -> None:
         n = self.embedding.shape[0] if self.embedding.ndim == 2 else -1
@@ -55,8 +114,8 @@ class FaceFeatures:
             "norms": (n, r),
             "pooled": (n, c),
         }
-        if self.visible is not None:
-            expected["visible"] = (n, r)
+        if self.visibility is not None:
+            expected["visibility"] = (n, r)
         if self.landmark_share is not None:
             expected["landmark_share"] = (n, r)
         for name, shape in expected.items():
@@ -69,12 +128,15 @@ class FaceFeatures:
             require_finite(name, values)
 
     @classmethod
-    def from_maps(cls, embedding: Floats, maps: Floats) -> FaceFeatures:
+    def from_maps(
+        cls, embedding: Floats, maps: Floats, *, digest: str | None = None
+    ) -> FaceFeatures:
         """Build features from a network's raw outputs.
 
         Args:
             embedding: (N, D), any length.
             maps: (N, C, h, w), the raw spatial feature map.
+            digest: what made them, from :func:`features_digest`.
 
         Raises:
             InputError: the shapes disagree, or a value is NaN or infinite.
@@ -85,16 +147,19 @@ class FaceFeatures:
         raw = np.ascontiguousarray(maps.reshape(n, c, h * w).transpose(0, 2, 1), dtype=np.float32)
         require_finite("embedding", embedding)
         require_finite("maps", raw)
-        return cls._from_raw(unit(embedding), raw, (h, w))
+        return cls._from_raw(unit(embedding), raw, (h, w), digest)
 
     @classmethod
-    def _from_raw(cls, embedding: Float32, raw: Float32, grid: Grid) -> FaceFeatures:
+    def _from_raw(
+        cls, embedding: Float32, raw: Float32, grid: Grid, digest: str | None
+    ) -> FaceFeatures:
         return cls(
             embedding=embedding,
             patches=unit(raw),
             norms=np.linalg.norm(raw.astype(np.float64), axis=-1).astype(np.float32),
             pooled=unit(raw.mean(axis=1, dtype=np.float64)),
             grid=grid,
+            digest=digest,
         )
 
     @classmethod
@@ -102,12 +167,18 @@ class FaceFeatures:
         """Stack features along the face axis; all parts must share grid, C and D.
 
         Landmark shares survive only when every part has them.
+
+        Raises:
+            InputError: there are none, or they differ in sizes.
+            GalleryMismatchError: they come from different networks or alignments.
         """
         if not parts:
             raise InputError("cannot concatenate an empty list of features")
         if len({(p.grid, p.patches.shape[1:], p.embedding.shape[1]) for p in parts}) > 1:
             raise InputError("features differ in grid, patch size or embedding size")
-        seen = [p.visible for p in parts if p.visible is not None]
+        for part in parts:
+            require_same_digest(parts[0].digest, part.digest, ("the first features", "others"))
+        seen = [p.visibility for p in parts if p.visibility is not None]
         if seen and len(seen) < len(parts):
             raise InputError("some of the features say what is visible and others do not")
         return cls(
@@ -116,13 +187,22 @@ class FaceFeatures:
             norms=np.concatenate([p.norms for p in parts]),
             pooled=np.concatenate([p.pooled for p in parts]),
             grid=parts[0].grid,
-            visible=np.concatenate(seen) if seen else None,
+            visibility=np.concatenate(seen) if seen else None,
             landmark_share=_stacked([p.landmark_share for p in parts]),
+            digest=parts[0].digest,
         )
 
     def with_landmarks(self, share: Float32 | None) -> FaceFeatures:
         """The same features with (N, R) landmark shares, or without."""
         return replace(self, landmark_share=share)
+
+    def as_from(self, digest: str | None) -> FaceFeatures:
+        """The same features with your word for what made them.
+
+        Features of unknown origin are not compared with known ones; this says that they belong
+        together, as in ``features.as_from(gallery.features_digest)``.
+        """
+        return replace(self, digest=digest)
 
     def __len__(self) -> int:
         return int(self.embedding.shape[0])
@@ -136,8 +216,9 @@ class FaceFeatures:
             self.norms[rows],
             self.pooled[rows],
             self.grid,
-            visible=None if self.visible is None else self.visible[rows],
+            visibility=None if self.visibility is None else self.visibility[rows],
             landmark_share=None if self.landmark_share is None else self.landmark_share[rows],
+            digest=self.digest,
         )
 
     def __iter__(self) -> Iterator[FaceFeatures]:
@@ -168,16 +249,19 @@ class FaceFeatures:
         n, _, c = self.patches.shape
         blocks = self.raw_patches.reshape(n, new_h, h // new_h, new_w, w // new_w, c)
         pooled = self._from_raw(
-            self.embedding, blocks.mean(axis=(2, 4)).reshape(n, new_h * new_w, c), grid
+            self.embedding,
+            blocks.mean(axis=(2, 4)).reshape(n, new_h * new_w, c),
+            grid,
+            self.digest,
         )
-        visible, share = self.visible, self.landmark_share
-        if visible is not None:
-            cells = visible.reshape(n, new_h, h // new_h, new_w, w // new_w)
-            visible = cells.mean(axis=(2, 4)).reshape(n, new_h * new_w)
+        visibility, share = self.visibility, self.landmark_share
+        if visibility is not None:
+            cells = visibility.reshape(n, new_h, h // new_h, new_w, w // new_w)
+            visibility = cells.mean(axis=(2, 4)).reshape(n, new_h * new_w)
         if share is not None:
             cells = share.reshape(n, new_h, h // new_h, new_w, w // new_w)
             share = cells.sum(axis=(2, 4)).reshape(n, new_h * new_w)
-        return replace(pooled, pooled=self.pooled, visible=visible, landmark_share=share)
+        return replace(pooled, pooled=self.pooled, visibility=visibility, landmark_share=share)
 
 
 def _stacked(parts: Sequence[Float32 | None]) -> Float32 | None:

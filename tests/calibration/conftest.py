@@ -11,9 +11,9 @@ import pytest
 from faceflow.arrays import Float32, Float64
 from faceflow.calibration import Evidence, Origin, settings_grid
 from faceflow.calibration.evidence import collect
-from faceflow.evaluation.mates import MateRanks
+from faceflow.evaluation.metrics.mates import MateRanks
 from faceflow.evaluation.ranking import Rankings
-from faceflow.patch_model import CoverModel, PatchModel
+from faceflow.matching.covers import CoverModel, PatchModel
 
 MakeEvidence = Callable[..., Evidence]
 GALLERY = 30
@@ -38,7 +38,7 @@ def _rankings(signal: Float64, mated: np.ndarray, *, seed: int, noise: float = 1
         faces=order,
         cosine=np.take_along_axis(cosine, order, axis=1),
         emd=np.take_along_axis(emd, order, axis=1),
-        visible=np.full((size, GALLERY), np.nan),
+        visible_cosine=np.full((size, GALLERY), np.nan),
         mate=mate,
         stage1=MateRanks.collect(ranks, mated.astype(np.int64)),
         alpha=1.0,

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceflow import patch_model
 from faceflow.analyzer import Face
 from faceflow.arrays import UInt8
 from faceflow.calibration import calibrate, calibrating
 from faceflow.calibration.searches import collect_evidence
 from faceflow.errors import FaceflowError, InputError, NoFaceError
-from faceflow.features import FaceFeatures
+from faceflow.faces.images import content_hash, load_image
+from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
-from faceflow.identification import identify
-from faceflow.images import content_hash, load_image
+from faceflow.matching import covers
+from faceflow.matching.identification import identify
 from faceflow.networks import MatchDefaults
 
 SIDE = 64
@@ -44,6 +44,7 @@ class Reader:
         features = FaceFeatures.from_maps(
             common.standard_normal((1, 16)) + 0.2 * rng.standard_normal((1, 16)),
             common.standard_normal((1, 4, 2, 2)) + 0.5 * rng.standard_normal((1, 4, 2, 2)),
+            digest=features_digest("00"),
         )
         box = np.array([0.0, 0.0, SIDE, SIDE])
         landmarks = np.array([[22.0, 26], [42, 26], [32, 38], [24, 50], [40, 50]])
@@ -132,7 +133,7 @@ def test_with_a_gallery(tmp_path: Path, reader: Reader, gallery: Gallery) -> Non
     assert origin.enrolled_already == 12
     assert origin.excluded >= 12
     assert clean.rates.tpir.estimate == 1
-    assert gallery.settings["match"] == result.match
+    assert gallery.calibration == result.calibration
     assert {what for _, _, what in told} == {"photos", "searches"}
     for what in ("photos", "searches"):
         done, total = [step[:2] for step in told if step[2] == what][-1]
@@ -148,7 +149,7 @@ def test_without_a_gallery(tmp_path: Path, reader: Reader) -> None:
     assert (origin.enrolled_people, origin.enrolled_faces, origin.impostors) == (15, 15, 15)
     assert (result.overall.mated, result.overall.nonmated) == (15, 30)
     again = calibrate(tmp_path / "photos", fpir=0.2, **options)
-    assert again.match == result.match
+    assert again.calibration == result.calibration
     assert again.strata == result.strata
     with pytest.raises(InputError, match="60 are needed"):
         calibrate(tmp_path / "photos", fpir=0.05, **options)
@@ -174,8 +175,8 @@ def test_projected_patches_are_tried_where_their_model_is_known(
 
     model = make_patch_model(16)
     monkeypatch.setattr(calibrating, "collect_evidence", spy)
-    monkeypatch.setattr(patch_model, "load", lambda *_: model)
-    defaults = MatchDefaults(0.2, "visible", 9, "projected", 0.5)
+    monkeypatch.setattr(covers, "load", lambda *_: model)
+    defaults = MatchDefaults(0.2, "uncovered", 9, "projected", 0.5)
     monkeypatch.setattr(calibrating, "defaults_for", lambda _: defaults)
     options: dict[str, Any] = {"analyzer": reader, "covers": ("clean",), "fpir": None}
     result = calibrate(
@@ -185,11 +186,11 @@ def test_projected_patches_are_tried_where_their_model_is_known(
     assert [str(setting) for setting in evidence.settings] == [
         "stage 1 alone",
         "alpha 0.4, apc, k 5",
-        "alpha 0.4, visible, k 5, projected patches",
-        "alpha 0.4, visible, k 5, projected patches, visible 0.5",
+        "alpha 0.4, uncovered, k 5, projected patches",
+        "alpha 0.4, uncovered, k 5, projected patches, visible share 0.5",
     ]
     for n, setting in enumerate(evidence.settings):
-        answers = identify(searches.query_features, gallery, **asdict(setting))
+        answers = identify(searches.query_features, gallery, gallery.options(**asdict(setting)))
         first = [max(answer.faces, key=lambda face: face.score) for answer in answers]
         np.testing.assert_allclose(evidence.top[n], [face.score for face in first], atol=1e-6)
         right = [f.person == q.person for f, q in zip(first, searches.queries, strict=True)]
@@ -197,11 +198,11 @@ def test_projected_patches_are_tried_where_their_model_is_known(
     assert not np.allclose(evidence.top[2], evidence.top[3])
     assert gallery.settings["match"] == asdict(result.setting)
 
-    monkeypatch.setattr(patch_model, "load", lambda *_: None)
+    monkeypatch.setattr(covers, "load", lambda *_: None)
     calibrate(tmp_path / "photos", gallery, **options)
     assert {setting.patches for setting in kept[-1][1].settings} == {"raw"}
     with pytest.raises(InputError, match="need a patch model"):
-        calibrate(tmp_path / "photos", gallery, weightings=["visible"], **options)
+        calibrate(tmp_path / "photos", gallery, weightings=["uncovered"], **options)
 
 
 def test_nothing_is_kept_when_told_so(tmp_path: Path, reader: Reader, gallery: Gallery) -> None:

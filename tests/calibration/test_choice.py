@@ -15,8 +15,8 @@ from faceflow.calibration.calibrating import require_impostors
 from faceflow.calibration.choice import LEAST_PEOPLE, decide, folds, judge, simplest_good
 from faceflow.calibration.evidence import Evidence, collect
 from faceflow.errors import InputError
-from faceflow.evaluation.open_set import tpir_at_fpir
-from faceflow.evaluation.verification import threshold_for
+from faceflow.evaluation.metrics.open_set import tpir_at_fpir
+from faceflow.evaluation.metrics.pairs import threshold_for
 
 
 def test_simplest_settings_come_first() -> None:
@@ -31,13 +31,15 @@ def test_simplest_settings_come_first() -> None:
 
 
 def test_projected_patches_come_after_raw_ones_of_the_same_cost() -> None:
-    grid = settings_grid(["uniform", "apc"], alphas=(0.5, 0.1), ks=(20,), visible=(0.5, 0, 0.5))
+    grid = settings_grid(
+        ["uniform", "apc"], alphas=(0.5, 0.1), ks=(20,), visible_shares=(0.5, 0, 0.5)
+    )
     assert [str(setting) for setting in grid[:6]] == [
         "stage 1 alone",
         "alpha 0.1, uniform, k 20",
         "alpha 0.1, apc, k 20",
-        "alpha 0.1, visible, k 20, projected patches",
-        "alpha 0.1, visible, k 20, projected patches, visible 0.5",
+        "alpha 0.1, uncovered, k 20, projected patches",
+        "alpha 0.1, uncovered, k 20, projected patches, visible share 0.5",
         "alpha 0.5, uniform, k 20",
     ]
     assert len(grid) == len(set(grid)) == 9
@@ -96,12 +98,12 @@ def test_the_visible_cosine_is_mixed_in_as_the_score_says(rankings) -> None:
     shown = np.random.default_rng(3).uniform(-1, 1, raw.cosine.shape)
     both = {
         ("raw", "uniform"): raw,
-        ("projected", "visible"): replace(projected, visible=shown, visible_share=0.4),
+        ("projected", "uncovered"): replace(projected, visible_cosine=shown, visible_share=0.4),
     }
-    grid = settings_grid(["uniform"], alphas=(0.3,), ks=(30,), visible=(0.0, 0.4))
+    grid = settings_grid(["uniform"], alphas=(0.3,), ks=(30,), visible_shares=(0.0, 0.4))
     rest = {"mated": mated, "person": np.arange(40), "stratum": 0 * mated, "strata": ("a",)}
     evidence = collect(both, grid, **rest)
-    told = both["projected", "visible"].searches(mated, 0.3)
+    told = both["projected", "uncovered"].searches(mated, 0.3)
     np.testing.assert_allclose(evidence.top[3], told.top, rtol=1e-15)
     np.testing.assert_array_equal(evidence.hit[3], (told.rank == 1) & mated)
     np.testing.assert_array_equal(evidence.top[2], projected.searches(mated, 0.3).top)
@@ -109,7 +111,7 @@ def test_the_visible_cosine_is_mixed_in_as_the_score_says(rankings) -> None:
     with pytest.raises(InputError, match="no ranking was made of projected patches"):
         collect({("raw", "uniform"): raw}, grid, **rest)
     with pytest.raises(InputError, match="visible faces' cosine"):
-        collect(both | {("projected", "visible"): projected}, grid, **rest)
+        collect(both | {("projected", "uncovered"): projected}, grid, **rest)
 
 
 @pytest.mark.parametrize("fpir", [0.1, None])
@@ -117,9 +119,9 @@ def test_an_emd_that_knows_more_is_used(make_evidence, origin, fpir) -> None:
     result = conclude(make_evidence(clean=1.6, mask=1.6), fpir, origin)
     assert result.helps
     assert result.setting.alpha > 0
-    assert result.match["alpha"] == result.setting.alpha
+    assert result.calibration.alpha == result.setting.alpha
     assert result.overall.tpir.low > result.overall.stage1_tpir.high
-    assert ("threshold" in result.match) == (fpir is not None)
+    assert (result.calibration.threshold is not None) == (fpir is not None)
     if fpir is not None:
         # The rate that was asked for holds on people who did not set the threshold.
         rates = [stratum.rates.fpir for stratum in result.strata]

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawn_people import identity, portrait, write_people
 from faceflow.calibration import calibrate
 from faceflow.calibration.leaks import Leaks, find_leaks
 from faceflow.calibration.material import Material, check_covers, gather, surroundings
 from faceflow.calibration.searches import among_themselves, in_gallery, photographs
-from faceflow.datasets import Photo
 from faceflow.errors import InputError
-from faceflow.features import FaceFeatures
+from faceflow.evaluation.data import Photo
+from faceflow.faces.images import content_hash, load_image
+from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.gallery.thumbnail import thumbnail
-from faceflow.images import content_hash, load_image
 from faceflow.occlusion import occlude
-from faceflow.synthetic import identity, portrait, write_people
 
 Make = Callable[..., FaceFeatures]
 
@@ -30,7 +30,8 @@ def make_gallery(tmp_path: Path, random_features: Make) -> Callable[..., Gallery
     """A gallery of (person, photo) with made-up features and true hashes."""
 
     def make(faces: list[tuple[str, Path]]) -> Gallery:
-        features = random_features(len(faces), grid=(2, 2), channels=4, size=8)
+        digest = features_digest("00")
+        features = random_features(len(faces), grid=(2, 2), channels=4, size=8, digest=digest)
         gallery = Gallery.create(
             tmp_path / "people.faceflow",
             network_name="example",

@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from drawn_people import identity, person_name, portrait, write_people
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.cli.app import app
-from faceflow.enrolment import enroll_photos, list_photos
+from faceflow.faces import detectors
 from faceflow.gallery import Gallery
+from faceflow.gallery.enrolment import enroll_photos, list_photos
 from faceflow.occlusion import mask
-from faceflow.synthetic import identity, person_name, portrait, write_people
 
 PEOPLE = 4
 
@@ -64,10 +65,10 @@ def run() -> Run:
 @pytest.fixture
 def loaded(analyzer: FaceAnalyzer, monkeypatch: pytest.MonkeyPatch) -> FaceAnalyzer:
     """Commands use the session's networks instead of loading their own for each call."""
-    from faceflow import detection, networks
+    from faceflow import networks
 
     monkeypatch.setattr(networks, "load_network", lambda name, **_: analyzer.network)
-    monkeypatch.setattr(detection, "load_detector", lambda **_: analyzer.detector)
+    monkeypatch.setattr(detectors, "load_detector", lambda **_: analyzer.detector)
     return analyzer
 
 

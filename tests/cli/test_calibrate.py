@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faceflow.synthetic import write_people
+from drawn_people import write_people
 
 
 @pytest.mark.usefixtures("loaded")

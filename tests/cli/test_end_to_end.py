@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from faceflow.synthetic import person_name
+from drawn_people import person_name
 
 pytestmark = pytest.mark.usefixtures("loaded")  # skips with the reason without weights
 

@@ -10,8 +10,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from faceflow import models, networks
-from faceflow.detection import Detector
-from faceflow.networks.cosface_graph import COSFACE_SPHERE20
+from faceflow.faces.detectors import Detector
+from faceflow.networks import cosface
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def checkpoint(path: Path, seed: int) -> Path:
     tensors = {
         f"module.{name}": rng.standard_normal(shape, dtype=np.float32)
         * np.float32(np.sqrt(0.5 / max(1, np.prod(shape[1:]))))
-        for name, shape in COSFACE_SPHERE20.expected_shapes().items()
+        for name, shape in cosface.ARCHITECTURE.expected_shapes().items()
     }
     save_file(tensors, path)
     return path

@@ -54,10 +54,11 @@ def test_verify_of_ready_models(run) -> None:
 
 
 def test_pull_without_names_takes_the_defaults(run, empty_cache: Path, pulled: list[str]) -> None:
-    from faceflow import detection, networks
+    from faceflow import networks
+    from faceflow.faces import detectors
 
     run("models", "pull")
-    assert pulled == [networks.DEFAULT, detection.DEFAULT]
+    assert pulled == [networks.DEFAULT, detectors.DEFAULT]
 
 
 def test_pull_from_a_wrong_file(run, empty_cache: Path, tmp_path: Path) -> None:

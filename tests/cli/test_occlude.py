@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from faceflow.covering import SHEET_COVERS, cover_photos, save_picture
-from faceflow.detection import Detection
+from drawn_people import identity, portrait, write_people
 from faceflow.errors import InputError
-from faceflow.images import load_image
+from faceflow.faces.detectors import Detection
+from faceflow.faces.images import load_image
 from faceflow.occlusion import corrupt, occlude
-from faceflow.synthetic import identity, portrait, write_people
+from faceflow.occlusion.photos import SHEET_COVERS, cover_photos, save_picture
 
 
 @pytest.fixture
@@ -138,3 +141,16 @@ def test_wrong_use_is_told(run, tmp_path: Path, no_face: Path) -> None:
     assert "no cover called 'beard'" in run("occlude", "a", "b", "-c", "beard", code=2).err
     missing = run("occlude", tmp_path / "none.jpg", tmp_path / "x.jpg", "-c", "blur-1", code=3).err
     assert "none.jpg" in missing
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the longest name of POSIX file systems")
+def test_a_name_that_becomes_too_long_concerns_that_photo_alone(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    photos = tmp_path / "in"
+    photos.mkdir()
+    for name in ("a", "b" * 250):
+        Image.new("RGB", (40, 30), "red").save(photos / f"{name}.png")
+    ran = run("occlude", photos, tmp_path / "out", "-c", "blur-1", code=2)
+    assert "too long for the file system. Rename the photo" in ran.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_blur-1.png"]

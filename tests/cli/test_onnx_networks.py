@@ -55,7 +55,7 @@ def cache(analyzer: FaceAnalyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def completed(text: str) -> str:
-    return text.replace('licence = ""', 'licence = "ours"').replace(
+    return text.replace('weights = ""', 'weights = "ours"').replace(
         'training_data = ""', 'training_data = "nothing, random numbers"'
     )
 
@@ -72,7 +72,10 @@ def test_from_a_file_to_an_answer(
 
     spec = tmp_path / "network.toml"
     spec.write_text(told.out)
-    assert "field licence" in run("models", "import", "tiny", network, "--spec", spec, code=2).err
+    assert (
+        "field licence.weights"
+        in run("models", "import", "tiny", network, "--spec", spec, code=2).err
+    )
     spec.write_text(completed(told.out))
     made = run("models", "import", "tiny", network, "--spec", spec)
     assert "trained on: nothing, random numbers" in made.err

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from faceflow import detection
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.weights import cache_dir
+from faceflow.faces import detectors
+from faceflow.system.caches import cache_dir
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def own_cache(analyzer: FaceAnalyzer, tmp_path: Path, monkeypatch: pytest.Monkey
     """A cache with the models in it, for this test alone."""
     shutil.copytree(cache_dir() / "models", tmp_path / "cache" / "models")
     monkeypatch.setenv("FACEFLOW_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(detection, "load_detector", lambda **_: analyzer.detector)
+    monkeypatch.setattr(detectors, "load_detector", lambda **_: analyzer.detector)
     return tmp_path / "cache"
 
 
@@ -55,7 +55,7 @@ def test_head_from_photos_to_identification(
     ("words", "told"),
     [
         (["--name", "Tiny!"], "cannot be a network's name"),
-        (["--name", "mtcnn"], "published model"),
+        (["--name", "mtcnn"], "model of faceflow's own"),
         (["--name", "tiny", "--cover", "beard"], "no cover is called"),
         (["--name", "tiny", "--network", "vgg"], "there is no network"),
         (["--name", "tiny", "--recipe", "none.toml"], "cannot be read"),

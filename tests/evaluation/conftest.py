@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceflow import networks, patch_model
-from faceflow.alignment import TEMPLATES
+from drawn_people import write_people
+from faceflow import networks
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.arrays import Float32, UInt8
-from faceflow.detection import Detection
 from faceflow.evaluation.laboratory import DataSource, Laboratory, require_known
+from faceflow.faces.alignment import TEMPLATES
+from faceflow.faces.detectors import Detection
 from faceflow.features import FaceFeatures
-from faceflow.patch_model import CoverModel, PatchModel
-from faceflow.synthetic import write_people
+from faceflow.matching import covers
+from faceflow.matching.covers import CoverModel, PatchModel
 
 PEOPLE, PHOTOS = 6, 3
 
@@ -122,5 +123,5 @@ def model(monkeypatch: pytest.MonkeyPatch) -> PatchModel:
 
     cover = CoverModel(numbers(64, 12) / 9, numbers(64), numbers(64, 12))
     known = PatchModel((8, 8), numbers(64, 12, 20), cover)
-    monkeypatch.setattr(patch_model, "load", lambda name, digest: known)
+    monkeypatch.setattr(covers, "load", lambda name, digest: known)
     return known

@@ -10,15 +10,17 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from faceflow import networks, patch_model
+from faceflow import networks
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.cli.app import app
 from faceflow.evaluation.experiment import Experiment
 from faceflow.evaluation.identification_run import identification
 from faceflow.evaluation.laboratory import Laboratory
 from faceflow.evaluation.report import from_json
+from faceflow.matching import covers
+from faceflow.matching.covers import PatchModel
+from faceflow.matching.options import MatchOptions
 from faceflow.networks import MatchDefaults
-from faceflow.patch_model import PatchModel
 
 
 @pytest.fixture
@@ -45,7 +47,9 @@ def test_identification_prints_what_the_library_measures(
     words = ["identification", "--data", f"lfw={photos}", "-q", "mask", "--alpha", 0.5, "-k", 7]
     ran = run(*words, "--weighting", "uniform", *outputs, "--json")
     report = from_json(json.loads(ran.stdout))
-    direct = identification(lab, Experiment("lfw", "mask", "lightcnn-v4", "uniform", 0.5, k=7))
+    direct = identification(
+        lab, Experiment("lfw", "mask", "lightcnn-v4", MatchOptions(0.5, "uniform", 7))
+    )
     (told,) = report.results
     assert told.stage1 == direct.stage1
     assert told.stage2 == direct.stage2
@@ -63,15 +67,18 @@ def test_identification_prints_what_the_library_measures(
 def test_scoring_options_reach_the_experiment(
     run: Any, lab: Laboratory, photos: Path, model: PatchModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = MatchDefaults(0.2, "visible", 100, "projected", 0.4)
+    own = MatchDefaults(0.2, "uncovered", 100, "projected", 0.4)
     monkeypatch.setattr(networks, "defaults_for", lambda _: own)
     words = ["identification", "--data", f"lfw={photos}", "-q", "mask", "--json"]
-    usual = Experiment("lfw", "mask", "lightcnn-v4", "visible", 0.2)
+    usual = Experiment("lfw", "mask", "lightcnn-v4", MatchOptions(0.2, "uncovered"))
     for more, expected in (
-        ([], usual.with_(patches="projected", visible=0.4)),
-        (["--patches", "raw", "--visible", 0], usual),
-        (["--visible", 1, "--alpha", 0], usual.with_(patches="projected", visible=1.0, alpha=0.0)),
-        (["--grid", "4x4", "--weighting", "apc"], usual.with_(weighting="apc", grid=(4, 4))),
+        ([], usual.compared(patches="projected", visible_share=0.4)),
+        (["--patches", "raw", "--visible-share", 0], usual),
+        (
+            ["--visible-share", 1, "--alpha", 0],
+            usual.compared(patches="projected", visible_share=1.0, alpha=0.0),
+        ),
+        (["--grid", "4x4", "--weighting", "apc"], usual.compared(weighting="apc", grid=(4, 4))),
     ):
         (told,) = from_json(json.loads(run(*words, *more).stdout)).results
         assert told.experiment == expected
@@ -79,9 +86,9 @@ def test_scoring_options_reach_the_experiment(
     # The ablation over grids cannot project.
     ran = run("ablation", "grid", "--data", f"lfw={photos}", "--people", 3, "--alpha", 0.5)
     assert "projected" not in ran.stdout
-    monkeypatch.setattr(patch_model, "load", lambda *_: None)
+    monkeypatch.setattr(covers, "load", lambda *_: None)
     (told,) = from_json(json.loads(run(*words).stdout)).results
-    assert told.experiment == usual.with_(weighting="uniform")
+    assert told.experiment == usual.compared(weighting="uniform")
     said = run(*words, "--patches", "projected", code=2).stderr
     assert "need a patch model" in " ".join(said.split())
 
@@ -133,7 +140,7 @@ def test_figures(run: Any, photos: Path, tmp_path: Path, name: str, suffix: str)
 def test_flow_figures_show_changed_queries_or_say_there_is_none(
     run: Any, lab: Laboratory, photos: Path, tmp_path: Path
 ) -> None:
-    experiment = Experiment("lfw", "aligned-crop", "lightcnn-v4", "uniform", 0.7)
+    experiment = Experiment("lfw", "aligned-crop", "lightcnn-v4", MatchOptions(0.7, "uniform"))
     test = identification(lab, experiment).queries
     for name, count in (("S4", test.wins), ("S5", test.losses)):
         path = tmp_path / f"{name}.png"

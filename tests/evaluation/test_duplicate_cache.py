@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from faceflow.datasets import Photo
-from faceflow.evaluation import duplicate_cache
-from faceflow.evaluation.duplicate_cache import cached_near_duplicates
-from faceflow.evaluation.near_duplicates import find_near_duplicates
-from faceflow.synthetic import write_people
+from drawn_people import write_people
+from faceflow.evaluation.data import Photo, duplicate_cache
+from faceflow.evaluation.data.duplicate_cache import cached_near_duplicates
+from faceflow.evaluation.data.near_duplicates import find_near_duplicates
 
 
 @pytest.fixture
@@ -48,4 +47,4 @@ def test_other_photos_and_damage_are_found_again(
         path.write_text('{"pairs": [[0, 99, "file", 1.0]], "unreadable": []}')
     with caplog.at_level(logging.WARNING):
         assert cached_near_duplicates(photos, tmp_path / "kept") == first
-    assert "found again" in caplog.text
+    assert "damaged and is made again" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sqlite3
 import subprocess
@@ -12,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceflow.datasets import Photo
 from faceflow.errors import FaceflowError, NoFaceError
+from faceflow.evaluation.data import Photo
 from faceflow.evaluation.feature_store import FeatureStore
 from faceflow.features import FaceFeatures
 from faceflow.gallery.codec import Int8Codec
@@ -26,6 +27,7 @@ class Counted:
 
     def __init__(self, make: Make, digest: str = "a" * 64) -> None:
         self.make, self.digest, self.calls = make, digest, 0
+        self.features_digest = "example+mtcnn"
 
     def __call__(self, photo: Photo) -> FaceFeatures:
         self.calls += 1
@@ -50,6 +52,7 @@ def test_features_are_those_of_the_extractor_in_8_bits(
     assert extract.calls == 3
     direct = FaceFeatures.concatenate([extract(asked[n]) for n in (0, 2, 3)])
     np.testing.assert_array_equal(kept.embedding, direct.embedding)
+    assert kept.digest == kept[np.array([0])].digest == extract.features_digest
     codec = Int8Codec((4, 4), 8)
     patches, norms = codec.expand(codec.compress(direct))
     read = kept[np.array([2, 0, 1])]
@@ -113,7 +116,9 @@ FeatureStore(Path({str(tmp_path)!r})).features(asked, Counted(make), progress=te
     assert np.isfinite(kept[np.arange(64)].patches).all()
 
 
-def test_a_damaged_file_is_refused(tmp_path: Path, random_features: Make) -> None:
+def test_a_damaged_file_is_told_or_made_again(
+    tmp_path: Path, random_features: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     extract = Counted(random_features)
     store = FeatureStore(tmp_path)
     kept = store.features(photos(b"one"), extract)
@@ -125,9 +130,23 @@ def test_a_damaged_file_is_refused(tmp_path: Path, random_features: Make) -> Non
     for path in tmp_path.iterdir():
         path.write_bytes(b"no database" * 100)
     with pytest.raises(FaceflowError, match="delete the file"):
-        store.features(photos(b"one"), extract)
-    with pytest.raises(FaceflowError, match="delete the file"):
         kept[np.array([0])]
+    with caplog.at_level(logging.WARNING):
+        again = store.features(photos(b"one"), extract)
+    assert "damaged and computed again" in caplog.text
+    assert extract.calls == 2
+    np.testing.assert_array_equal(again.embedding, kept.embedding)
+    assert np.isfinite(again[np.array([0])].patches).all()
+
+
+def test_other_code_finds_nothing_of_this(
+    tmp_path: Path, random_features: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract = Counted(random_features)
+    FeatureStore(tmp_path).features(photos(b"one"), extract)
+    monkeypatch.setattr("faceflow.system.caches.source_digest", lambda module: f"new {module}")
+    FeatureStore(tmp_path).features(photos(b"one"), extract)
+    assert extract.calls == 2
 
 
 def test_another_run_may_write_meanwhile(tmp_path: Path, random_features: Make) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceflow.errors import InputError
-from faceflow.evaluation.mates import NEVER, MateRanks
-from faceflow.evaluation.metrics import (
+from faceflow.evaluation.metrics.mates import NEVER, MateRanks
+from faceflow.evaluation.metrics.retrieval import (
     ceiling,
     cmc,
     map_at_r,

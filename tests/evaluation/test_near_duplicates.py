@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from faceflow.arrays import UInt8
-from faceflow.datasets import Photo
 from faceflow.errors import InputError
-from faceflow.evaluation import near_duplicates
-from faceflow.evaluation.near_duplicates import find_near_duplicates
+from faceflow.evaluation.data import Photo, near_duplicates
+from faceflow.evaluation.data.near_duplicates import find_near_duplicates
 
 
 def scene(seed: int) -> UInt8:

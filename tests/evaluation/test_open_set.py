@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceflow.errors import InputError
-from faceflow.evaluation.mates import NEVER
-from faceflow.evaluation.open_set import Searches, at_threshold, det, tpir_at_fpir
+from faceflow.evaluation.metrics.mates import NEVER
+from faceflow.evaluation.metrics.open_set import Searches, at_threshold, det, tpir_at_fpir
 
 Row = tuple[bool, int, int | None, int]
 

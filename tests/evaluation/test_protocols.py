@@ -10,12 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceflow.datasets import Photo
-from faceflow.datasets.lfw import read_listing
 from faceflow.errors import InputError
-from faceflow.evaluation.mates import MateRanks
-from faceflow.evaluation.metrics import ceiling, map_at_r, r_precision
-from faceflow.evaluation.protocols import (
+from faceflow.evaluation.data import Photo
+from faceflow.evaluation.data.lfw import read_listing
+from faceflow.evaluation.data.protocols import (
     PROTOCOLS,
     Protocol,
     no_leak,
@@ -23,6 +21,8 @@ from faceflow.evaluation.protocols import (
     open_set,
     published,
 )
+from faceflow.evaluation.metrics.mates import MateRanks
+from faceflow.evaluation.metrics.retrieval import ceiling, map_at_r, r_precision
 
 
 def photos(kind: str, *names: str) -> list[Photo]:

@@ -12,19 +12,20 @@ import numpy as np
 import pytest
 
 from faceflow.arrays import Float32, Floats, Int64
-from faceflow.datasets import Photo
 from faceflow.errors import InputError
-from faceflow.evaluation import ranking
-from faceflow.evaluation.mates import NEVER
-from faceflow.evaluation.metrics import precision_at_1
-from faceflow.evaluation.protocols import Protocol, no_leak, one_mate, open_set, published
+from faceflow.evaluation import exhaustive, ranking
+from faceflow.evaluation.data import Photo
+from faceflow.evaluation.data.protocols import Protocol, no_leak, one_mate, open_set, published
+from faceflow.evaluation.exhaustive import rank_by_emd
+from faceflow.evaluation.metrics.mates import NEVER
+from faceflow.evaluation.metrics.retrieval import precision_at_1
 from faceflow.evaluation.ranking import Rankings, rank
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery
-from faceflow.identification import identify
-from faceflow.matching import MatchOptions
-from faceflow.similarity import emd_similarity
-from faceflow.transport import Plan, Sinkhorn
+from faceflow.matching.identification import identify
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import Reranked, emd_similarity, rerank
+from faceflow.matching.transport import Plan, RefinedSinkhorn, Sinkhorn
 
 Make = Callable[..., FaceFeatures]
 PEOPLE = "aaabbbbbcddddeefgggh"
@@ -86,7 +87,7 @@ def gallery(tmp_path: Path, faces: FaceFeatures) -> Iterator[Gallery]:
                 content_hash=f"{n:064x}",
                 box=np.array([0.0, 0, 9, 9]),
                 score=0.9,
-                features=faces[n],
+                features=faces[n].as_from(gallery.features_digest),
             )
             for n, who in enumerate(PEOPLE)
         )
@@ -110,7 +111,7 @@ def test_agrees_with_identify(
     # The published protocol excludes nothing here, as identification does.
     protocol = published(photos("g", PEOPLE), photos("q", PEOPLE))
     result = rank(queries, faces, protocol, options)
-    answers = identify(queries, gallery, k=k, alpha=alpha, weighting=weighting, grid=grid)
+    answers = identify(queries.as_from(gallery.features_digest), gallery, options)
     ids = {record.face_id: int(record.source[:-4]) for record in gallery.faces()}
     order, scores = result.order(), result.scores()
     for q, answer in enumerate(answers):
@@ -246,6 +247,10 @@ class Store:
     def embedding(self) -> Float32:
         return self._features.embedding
 
+    @property
+    def digest(self) -> str | None:
+        return self._features.digest
+
     def __len__(self) -> int:
         return len(self._features)
 
@@ -297,11 +302,11 @@ def test_a_stopped_run_goes_on(
 
     solved: list[int] = []
 
-    def counted(query: FaceFeatures, some: FaceFeatures, **options: Any) -> Plan:
+    def counted(query: Any, some: FaceFeatures, options: MatchOptions) -> Reranked:
         solved.append(len(some))
-        return emd_similarity(query, some, **options)
+        return rerank(query, some, options)
 
-    monkeypatch.setattr(ranking, "emd_similarity", counted)
+    monkeypatch.setattr(ranking, "rerank", counted)
     assert_equal(rank(queries, faces, protocol, OPTIONS, cache=tmp_path), whole)
     assert len(solved) == 8  # the third and fourth block
     # Any other alpha needs no solving at all; alpha belongs to the run, not to the blocks.
@@ -417,3 +422,26 @@ def test_re_ranking_is_measured_end_to_end(faces: FaceFeatures, queries: FaceFea
     stage1, stage2 = (r.select(protocol.mated) for r in (result.stage1, result.stage2()))
     assert 0 < precision_at_1(stage1).mean() < 1
     assert precision_at_1(stage2).mean() >= precision_at_1(stage1).mean()
+
+
+@pytest.mark.parametrize("block", [3, 1024])
+def test_emd_over_the_gallery_by_plain_loops(
+    faces: FaceFeatures, queries: FaceFeatures, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exhaustive, "_FACES", block)
+    protocol = protocols()["no-leak"]
+    found = rank_by_emd(queries, faces, protocol, OPTIONS)
+    for q, row in enumerate(protocol.queries):
+        rows = [n for n in protocol.gallery.tolist() if n not in protocol.excluded_rows(q)]
+        emd = {n: emd_similarity(queries[row], faces[n]).similarity[0] for n in rows}
+        best = sorted(rows, key=lambda n: -emd[n])[: found.depth]
+        mates = set(protocol.mate_rows(q).tolist())
+        expected = [n for n, face in enumerate(best, start=1) if face in mates]
+        assert found.ranks.ranks[found.ranks.start[q] : found.ranks.start[q + 1]].tolist() == (
+            expected
+        )
+    hasty = dataclasses.replace(OPTIONS, solver=Sinkhorn(0.01, 1e-7, 2))
+    assert rank_by_emd(queries, faces, protocol, hasty).unconverged > 0
+    refining = dataclasses.replace(OPTIONS, solver=RefinedSinkhorn())
+    with pytest.raises(InputError, match="refining solver"):
+        rank_by_emd(queries, faces, protocol, refining)

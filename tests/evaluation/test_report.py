@@ -25,6 +25,7 @@ from faceflow.evaluation.report.plots import Series, chart
 from faceflow.evaluation.report.texts import show
 from faceflow.evaluation.report.write import write_report
 from faceflow.evaluation.sweeps import identification_tables
+from faceflow.matching.options import MatchOptions
 
 HOSTILE = '<script>alert(1)</script> | "x"'
 
@@ -32,8 +33,8 @@ HOSTILE = '<script>alert(1)</script> | "x"'
 @pytest.fixture
 def report(lab: Laboratory) -> Report:
     bench = Bench(lab)
-    asked = Experiment("lfw", "mask", "lightcnn-v4", "uniform", 0.5, "open-set", k=7)
-    tables = identification_tables(bench, [asked, asked.with_(grid=(4, 4))])
+    asked = Experiment("lfw", "mask", "lightcnn-v4", MatchOptions(0.5, "uniform", 7), "open-set")
+    tables = identification_tables(bench, [asked, asked.compared(grid=(4, 4))])
     hostile = Table(
         "hostile",
         HOSTILE,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from faceflow.arrays import Int64
 from faceflow.errors import InputError
-from faceflow.evaluation.significance import (
+from faceflow.evaluation.metrics.significance import (
     bootstrap,
     bootstrap_of,
     compare,
@@ -163,7 +163,7 @@ def test_blocks_of_samples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     rng = np.random.default_rng(4)
     values, people = rng.random(50), rng.integers(0, 9, 50)
     whole = bootstrap(values, people)
-    monkeypatch.setattr("faceflow.evaluation.significance._CELLS", 20)
+    monkeypatch.setattr("faceflow.evaluation.metrics.significance._CELLS", 20)
     assert bootstrap(values, people) == whole
 
 

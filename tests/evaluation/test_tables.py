@@ -16,8 +16,9 @@ from faceflow.evaluation.laboratory import DataSource, Laboratory
 from faceflow.evaluation.paper import NOTES, TABLES, paper_rows, paper_table
 from faceflow.evaluation.sweeps import ablation, identification_tables
 from faceflow.evaluation.tables import PAPER_NETWORKS, TableOptions, experiment_of, paper_tables
+from faceflow.matching.options import MatchOptions
 
-BASE = Experiment("lfw", "mask", "lightcnn-v4", "uniform", 0.5, k=7)
+BASE = Experiment("lfw", "mask", "lightcnn-v4", MatchOptions(0.5, "uniform", 7))
 
 
 def test_the_papers_rows_are_all_there() -> None:
@@ -71,8 +72,8 @@ def test_every_line_of_the_paper_is_an_experiment() -> None:
         experiment, stage = experiment_of(row, "lightcnn-v4", "no-leak", TableOptions())
         assert stage == (1 if row.method == "stage 1" else 2)
         assert experiment.emd_first == row.method.startswith("EMD")
-        assert experiment.weighting in {"apc", "sc", "uniform", "lmk"}
-        assert (experiment.patches, experiment.visible) == ("raw", 0)
+        assert experiment.options.weighting in {"apc", "sc", "uniform", "lmk"}
+        assert (experiment.options.patches, experiment.options.visible_share) == ("raw", 0)
         assert experiment.several == (row.table == "S1")
     assert experiment_of(paper_table("S1")[8], "x", "no-leak", TableOptions())[0].query == (
         "aligned-crop"

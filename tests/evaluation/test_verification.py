@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from faceflow.arrays import Bools, Float64
 from faceflow.errors import InputError
-from faceflow.evaluation.verification import (
+from faceflow.evaluation.metrics.pairs import (
     auc,
     best_accuracy,
     eer,

@@ -10,7 +10,8 @@ import pytest
 from faceflow.arrays import Float64, Floats, UInt8
 from faceflow.explain import Explanation, explain_pair
 from faceflow.features import FaceFeatures, Grid
-from faceflow.transport import Plan, Status
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.transport import Plan, Sinkhorn, Status
 
 
 class Chosen:
@@ -47,8 +48,8 @@ def explained(random_features: Callable[..., FaceFeatures]) -> Callable[..., Exp
         seed: int = 0,
     ) -> Explanation:
         faces = random_features(2, grid=grid, channels=16, size=32, seed=seed)
-        solver = None if flow is None else Chosen(flow, status)
-        return explain_pair(faces[0], faces[1], weighting=weighting, alpha=alpha, solver=solver)
+        solver = Sinkhorn() if flow is None else Chosen(flow, status)
+        return explain_pair(faces[0], faces[1], MatchOptions(alpha, weighting, solver=solver))
 
     return make
 

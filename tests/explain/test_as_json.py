@@ -8,7 +8,7 @@ import pytest
 
 from faceflow.explain import Explanation, to_json
 from faceflow.features import Grid
-from faceflow.transport import Status
+from faceflow.matching.transport import Status
 
 Make = Callable[..., Explanation]
 
@@ -32,7 +32,7 @@ def test_sums_survive_the_rounding(explained: Make, grid: Grid, weighting: str) 
 
 def test_keys_are_the_documented_ones(explained: Make) -> None:
     answer = to_json(explained((7, 6), weighting="uniform"))
-    assert answer["schema"] == "faceflow.explanation/1"
+    assert answer["schema"] == "faceflow.explanation/2"
     assert answer["grid"] == [7, 6]
     assert answer["status"] == "converged"
     assert answer["solver"]["epsilon"] == 0.05

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from faceflow.arrays import Float64, UInt8
-from faceflow.explain.colour import (
+from faceflow.explain.drawing.colour import (
     INK,
     MUTED,
     PAPER,

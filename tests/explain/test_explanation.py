@@ -14,8 +14,9 @@ from faceflow.errors import InputError
 from faceflow.explain import Explanation, explain_pair
 from faceflow.explain.explanation import best_match, brightness, nearby
 from faceflow.features import FaceFeatures, Grid
-from faceflow.similarity import emd_similarity
-from faceflow.transport import ExactEMD, Sinkhorn, Status
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import emd_similarity
+from faceflow.matching.transport import ExactEMD, Sinkhorn, Status
 
 Make = Callable[..., FaceFeatures]
 GRIDS: list[Grid] = [(8, 8), (7, 6), (4, 4), (3, 3), (1, 1)]
@@ -32,7 +33,7 @@ def test_contributions_account_for_the_whole_similarity(
     )
     fast = emd_similarity(faces[0], faces[1:], weighting=weighting)
     for n in range(4):
-        e = explain_pair(faces[0], faces[n + 1], weighting=weighting, alpha=0.3)
+        e = explain_pair(faces[0], faces[n + 1], MatchOptions(0.3, weighting))
         assert e.emd == many.similarity[n], "the float64 number, to the last bit"
         assert e.emd == pytest.approx(fast.similarity[n], abs=5e-6), "what identify shows"
         assert e.query_contributions.sum() == e.emd
@@ -45,7 +46,7 @@ def test_contributions_account_for_the_whole_similarity(
 
 def test_score_is_the_sum_of_its_parts(random_features: Make) -> None:
     faces = random_features(2)
-    e = explain_pair(faces[0], faces[1], weighting="apc", alpha=0.35)
+    e = explain_pair(faces[0], faces[1], MatchOptions(0.35, "apc"))
     assert sum(term.part for term in e.terms) == e.score
     assert e.terms[0].part == 0.35 * e.emd
     assert e.cosine == pytest.approx(float(faces.embedding[0] @ faces.embedding[1]), abs=1e-6)
@@ -53,9 +54,7 @@ def test_score_is_the_sum_of_its_parts(random_features: Make) -> None:
 
 def test_rows_are_the_query(random_features: Make) -> None:
     faces = random_features(2, grid=(4, 4))
-    e = explain_pair(
-        faces[0], faces[1], weighting="apc", alpha=0.3, solver=Sinkhorn(tolerance=1e-10)
-    )
+    e = explain_pair(faces[0], faces[1], MatchOptions(0.3, "apc", solver=Sinkhorn(tolerance=1e-10)))
     assert not np.allclose(e.u, e.v, atol=1e-3)
     assert e.flow.sum(axis=1) == pytest.approx(e.u, abs=1e-9)
     assert e.flow.sum(axis=0) == pytest.approx(e.v, abs=1e-9)
@@ -73,7 +72,7 @@ def test_a_shuffled_face_is_found_again(grid: Grid) -> None:
     shuffled[:, order] = np.eye(count)
     query = FaceFeatures.from_maps(np.ones((1, 4)), maps)
     gallery = FaceFeatures.from_maps(np.ones((1, 4)), shuffled.reshape(1, count, *grid))
-    e = explain_pair(query, gallery, weighting="uniform", alpha=0.5)
+    e = explain_pair(query, gallery, MatchOptions(0.5, "uniform"))
     assert e.best_match.tolist() == order.tolist()
 
 
@@ -132,7 +131,7 @@ def test_nothing_moves(explained: Callable[..., Explanation]) -> None:
 
 def test_the_exact_solver_is_explained_too(random_features: Make) -> None:
     faces = random_features(2, grid=(4, 4))
-    e = explain_pair(faces[0], faces[1], weighting="uniform", alpha=0.3, solver=ExactEMD())
+    e = explain_pair(faces[0], faces[1], MatchOptions(0.3, "uniform", solver=ExactEMD()))
     plan = emd_similarity(faces[0], faces[1], weighting="uniform", solver=ExactEMD())
     assert e.emd == plan.similarity[0]
     assert e.solver["name"] == "ExactEMD"
@@ -150,15 +149,15 @@ def test_solver_options_are_kept(explained: Callable[..., Explanation]) -> None:
 def test_wrong_input(random_features: Make, explained: Callable[..., Explanation]) -> None:
     faces = random_features(3, grid=(4, 4))
     with pytest.raises(InputError, match="one face on each side, got 1 and 2"):
-        explain_pair(faces[0], faces[1:], weighting="apc", alpha=0.3)
+        explain_pair(faces[0], faces[1:], MatchOptions(0.3, "apc"))
     with pytest.raises(InputError, match=r"grid is \(4, 4\), the gallery's \(2, 2\)"):
-        explain_pair(faces[0], faces[1].regrid((2, 2)), weighting="apc", alpha=0.3)
+        explain_pair(faces[0], faces[1].regrid((2, 2)), MatchOptions(0.3, "apc"))
     other = random_features(1, grid=(4, 4), size=64)
     with pytest.raises(InputError, match="different networks"):
-        explain_pair(faces[0], other, weighting="apc", alpha=0.3)
+        explain_pair(faces[0], other, MatchOptions(0.3, "apc"))
     with pytest.raises(InputError, match=r"alpha is 1\.5"):
-        explain_pair(faces[0], faces[1], weighting="apc", alpha=1.5)
+        explain_pair(faces[0], faces[1], MatchOptions(1.5, "apc"))
     with pytest.raises(InputError, match="no weighting 'x'"):
-        explain_pair(faces[0], faces[1], weighting="x", alpha=0.5)
+        explain_pair(faces[0], faces[1], MatchOptions(0.5, "x"))
     with pytest.raises(InputError, match="no finite flow"):
         explained(flow=np.full((16, 16), np.nan), status=Status.INVALID)

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -18,7 +19,7 @@ from faceflow.arrays import UInt8
 from faceflow.errors import InputError
 from faceflow.explain import Explanation, PageRow, html_page
 from faceflow.features import Grid
-from faceflow.transport import Status
+from faceflow.matching.transport import Status
 
 Make = Callable[..., Explanation]
 HOSTILE = [
@@ -68,6 +69,26 @@ class Page(HTMLParser):
 
 def crop(seed: int = 0, shape: tuple[int, int] = (64, 64)) -> UInt8:
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def test_the_columns_of_the_table_add_up_to_the_score(explained: Make) -> None:
+    plain = explained((4, 4))
+    mixed = replace(plain, visible_cosine=0.6, visible_share=0.3, score=0.0)
+    mixed = replace(mixed, score=sum(term.part for term in mixed.terms))
+    for rows in ([plain], [mixed, plain], [plain, mixed]):
+        html = html_page(crop(), [PageRow("Ada", row, 1, 1) for row in rows])
+        table = html[html.index("<tbody>") : html.index("</tbody>")].split("<tr>")[1:]
+        heads = re.findall(r'<th scope="col"[^>]*>([^<]*)', html)
+        visible = any(row.visible_cosine is not None for row in rows)
+        assert ("Visible cosine" in heads) is visible
+        for row, line in zip(rows, table, strict=True):
+            assert f">{row.score:.3f}<" in line
+            assert line.count("<td") + line.count("<th") == len(heads)
+            parts = [float(part) for part in re.findall(r"adds (-?[\d.]+)", line)]
+            assert len(parts) == len(row.terms)
+            assert sum(parts) == pytest.approx(row.score, abs=0.0005 * (len(parts) + 1))
+            for term in row.terms:
+                assert f"{term.value:.3f} <span" in line
 
 
 def scripts(html: str) -> list[str]:
@@ -246,3 +267,22 @@ def test_two_faces_without_ranks(explained: Make) -> None:
     assert "rank" not in page.text.lower().replace("re-rank", "")
     assert "Two faces compared" in page.text
     assert [len(page.all(tag)) for tag in ("tr", "td")] == [2, 3]
+
+
+def test_the_columns_of_the_table_account_for_the_score(explained: Make) -> None:
+    """With the cosine of what both faces show, which counts by default, and without."""
+    plain = explained()
+    mixed = replace(
+        plain,
+        visible=0.5,
+        visible_share=0.4,
+        score=0.3 * plain.emd + 0.7 * (0.6 * plain.cosine + 0.4 * 0.5),
+    )
+    for explanation, columns in ((plain, 2), (mixed, 3)):
+        html = html_page(crop(), [PageRow("Ada", explanation, 1, 1)])
+        heads, row = html.split("<thead>")[1].split("</table>")[0].split("<tbody>")
+        shares = [float(share) for share in re.findall(r"&times; ([\d.]+)<", heads)]
+        score, *values = [float(n) for n in re.findall(r'number(?: strong)?">(-?\d\.\d+)<', row)]
+        assert len(shares) == len(values) == columns
+        total = sum(share * value for share, value in zip(shares, values, strict=True))
+        assert score == pytest.approx(total, abs=0.01)

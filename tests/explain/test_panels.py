@@ -9,8 +9,8 @@ from PIL import Image
 from faceflow.arrays import UInt8
 from faceflow.errors import InputError
 from faceflow.explain import contribution_heatmap, rebuild, weight_heatmap
-from faceflow.explain.colour import contribution_colours, weight_colours
-from faceflow.explain.panels import DIMMEST, DIMMING, draw_grid, face_size, place_map
+from faceflow.explain.drawing.colour import contribution_colours, weight_colours
+from faceflow.explain.drawing.panels import DIMMEST, DIMMING, draw_grid, face_size, place_map
 from faceflow.features import Grid
 
 Coloured = Callable[..., UInt8]

@@ -12,12 +12,12 @@ from PIL import Image
 from faceflow.arrays import UInt8
 from faceflow.errors import InputError
 from faceflow.explain import Caption, Explanation, flow_picture
-from faceflow.explain.lettering import Lettering
-from faceflow.explain.panels import DIMMEST, DIMMING
-from faceflow.explain.picture import FACE_HEIGHT, GAP, MARGIN
-from faceflow.explain.rows import strongest
+from faceflow.explain.drawing.lettering import Lettering
+from faceflow.explain.drawing.panels import DIMMEST, DIMMING
+from faceflow.explain.drawing.picture import FACE_HEIGHT, GAP, MARGIN
+from faceflow.explain.drawing.rows import strongest
 from faceflow.features import Grid
-from faceflow.transport import Status
+from faceflow.matching.transport import Status
 
 Make = Callable[..., Explanation]
 Coloured = Callable[..., UInt8]
@@ -124,7 +124,7 @@ def test_words_are_cut_and_wrapped_to_their_width() -> None:
 
 
 def test_letters_no_font_has_lose_their_accents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faceflow.explain.lettering.WIDER_FONTS", ())
+    monkeypatch.setattr("faceflow.explain.drawing.lettering.WIDER_FONTS", ())
     assert Lettering(1.0).width("Zoë", 20) == Lettering(1.0).width("Zoe", 20)
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from faceflow.errors import InputError
-from faceflow.explain import WeightedPair, weight_sheet
-from faceflow.explain.panels import weight_heatmap
+from faceflow.explain import WeightedPair
+from faceflow.explain.drawing import weight_sheet
+from faceflow.explain.drawing.panels import weight_heatmap
 from faceflow.features import FaceFeatures
-from faceflow.weighting import weigh
+from faceflow.matching.weighting import weigh
 
 Make = Callable[..., FaceFeatures]
 
@@ -35,7 +36,7 @@ def test_each_map_is_there_on_the_scale_of_its_pair(pair: WeightedPair) -> None:
         u, v = (w[0] for w in weigh(name, pair.query, pair.gallery))
         top = float(max(u.max(), v.max()))
         for crop, w in ((pair.query_crop, u), (pair.gallery_crop, v)):
-            from faceflow.explain.panels import resize
+            from faceflow.explain.drawing.panels import resize
 
             heat = np.asarray(weight_heatmap(resize(crop, (side, side)), w, (8, 8), top=top))
             windows = np.lib.stride_tricks.sliding_window_view(sheet[..., 0], (side, side))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
 
 WORKERS = Path(__file__).parent / "workers"
@@ -22,7 +22,8 @@ WORKERS = Path(__file__).parent / "workers"
 @pytest.fixture
 def make_features(random_features: Callable[..., FaceFeatures]) -> Callable[..., FaceFeatures]:
     def make(n: int, seed: int = 0) -> FaceFeatures:
-        return random_features(n, seed=seed, grid=(4, 4), channels=16, size=32)
+        made = random_features(n, seed=seed, grid=(4, 4), channels=16, size=32)
+        return made.as_from(features_digest("d1" * 32))
 
     return make
 

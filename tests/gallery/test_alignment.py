@@ -10,7 +10,7 @@ import pytest
 
 from faceflow.errors import GalleryMismatchError, InputError
 from faceflow.gallery import Gallery
-from faceflow.gallery.rows import seal_header, unseal_header
+from faceflow.gallery.stores.sqlite.rows import seal_header, unseal_header
 
 
 def test_it_is_remembered_through_export(tmp_path: Path, create: Callable[..., Gallery]) -> None:

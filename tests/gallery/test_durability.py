@@ -130,7 +130,7 @@ def test_full_by_sqlites_own_limit(
 ) -> None:
     items = enrolments(200)
     gallery.enroll(items[:20])
-    connection = gallery._store._session._connection  # type: ignore[attr-defined]
+    connection = gallery._store._writer._connection  # type: ignore[attr-defined]
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages + 40}")
     with pytest.raises(GalleryError, match=r"cannot grow. the disk is full. free some space"):

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceflow.arrays import unit
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.gallery.identity import make_header
-from faceflow.gallery.layout import closing_pad, local_bytes, minimum_local, page_size
 from faceflow.gallery.records import FaceRecord
-from faceflow.gallery.sqlite_store import SqliteStore
-from faceflow.gallery.store import StoredFace
+from faceflow.gallery.stores.sqlite.layout import closing_pad, local_bytes, minimum_local, page_size
+from faceflow.gallery.stores.sqlite.store import SqliteStore
+from faceflow.gallery.stores.store import StoredFace
 
 Make = Callable[..., list[Enrolment]]
 
@@ -139,7 +140,7 @@ def test_nothing_stays_behind_after_many_changes(tmp_path: Path) -> None:
     SqliteStore.create(path, header)
     store = SqliteStore(path)
     # What is looked for is what is in the files, not whether a power cut would keep it.
-    store._session._connection.execute("PRAGMA synchronous = OFF")
+    store._writer._connection.execute("PRAGMA synchronous = OFF")
     alive: dict[int, StoredFace] = {}
     gone: list[StoredFace] = []
     for turn in range(3):
@@ -157,7 +158,7 @@ def test_nothing_stays_behind_after_many_changes(tmp_path: Path) -> None:
                     score=1.0,
                     created=datetime.now(UTC),
                 )
-                vector = numbers.standard_normal(4).astype(np.float32)
+                vector = unit(numbers.standard_normal(4).astype(np.float32))
                 picture = numbers.bytes(rng.randrange(100, 1500))
                 faces.append(StoredFace(record, vector, numbers.bytes(24), picture))
             for face, added in zip(faces, store.add(faces), strict=True):
@@ -167,8 +168,9 @@ def test_nothing_stays_behind_after_many_changes(tmp_path: Path) -> None:
         for start in range(0, len(leaving), 100):
             assert store.remove_faces(leaving[start : start + 100]).erased
         gone += [alive.pop(face_id) for face_id in leaving]
-    assert store.face_ids().tolist() == sorted(alive)
-    store.check()
+    with store.snapshot() as view:
+        assert view.face_ids().tolist() == sorted(alive)
+        view.check()
     store.close()
     pieces = Pieces(path)
     left = [
@@ -214,12 +216,11 @@ def test_a_reader_delays_the_erasing(
         gallery.enroll(items)
         gone = {"name": items[2].person.encode()}
         with Gallery.open(path, readonly=True) as reader:
-            with reader.snapshot():
+            with reader.snapshot() as view:
                 change = gallery.remove_person(items[2].person)
                 assert (change.faces, change.erased) == (1, False)
                 assert Pieces(path).hold(gone["name"])
-                assert len(reader) == 10
-            assert len(reader) == 9
+                assert (len(view), len(reader)) == (10, 9)
             # The next change erases what was left.
             gallery.enroll(enrolments(1, seed=3))
             assert_gone(path, gone)

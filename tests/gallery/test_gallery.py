@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import doctest
 import threading
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 import faceflow.gallery.gallery
-import faceflow.names
+import faceflow.gallery.person_names
 from faceflow.errors import GalleryError, GalleryMismatchError, InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Change, Enrolment, EnrolReport, Gallery, PersonInfo, SharedPhoto
@@ -28,7 +29,7 @@ def replace(item: Enrolment, **changes: object) -> Enrolment:
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    for module in (faceflow.gallery.gallery, faceflow.names):
+    for module in (faceflow.gallery.gallery, faceflow.gallery.person_names):
         result = doctest.testmod(module)
         assert result.attempted > 0
         assert result.failed == 0
@@ -412,19 +413,71 @@ def test_closing(gallery: Gallery, enrolments: Make) -> None:
 
 
 def test_a_snapshot_stays_as_it_was(gallery: Gallery, enrolments: Make) -> None:
+    items = enrolments(3)
+    gallery.enroll(items)
+    query = items[0].features
+    with (
+        Gallery.open(gallery.path, readonly=True) as reader,
+        Gallery.open(gallery.path, busy_seconds=0.05) as writer,
+    ):
+        for store in (writer, reader):
+            before = len(gallery)
+            with store.snapshot() as view:
+                writer.enroll(enrolments(2, seed=before))
+                writer.rename("Person 1", f"Person {before}1")
+                assert len(view) == before
+                with view.snapshot() as same:
+                    assert same is view
+                assert (view.search(query, k=50).face_ids > 0).sum() == before
+                assert f"Person {before}1" not in {who.name for who in view.people()}
+                # Also when others have searched since.
+                assert (store.search(query, k=50).face_ids > 0).sum() == before + 2
+                assert (view.search(query, k=50).face_ids > 0).sum() == before
+                writer.rename(f"Person {before}1", "Person 1")
+            assert len(store) == before + 2
+            with pytest.raises(GalleryError, match="the snapshot of people"):
+                len(view)
+
+
+def test_a_snapshot_keeps_faces_that_are_removed_meanwhile(
+    gallery: Gallery, enrolments: Make
+) -> None:
+    items = enrolments(12)
+    gallery.enroll(items)
+    with Gallery.open(gallery.path, busy_seconds=0.05) as remover, gallery.snapshot() as view:
+        before = [view.search(item.features, k=12).face_ids.tolist() for item in items]
+        with gallery.snapshot() as second:
+            assert not remover.remove_person("Person 2").erased
+            remover.enroll(enrolments(3, seed=1))
+            # The newest state first, so that the shared embeddings go ahead of the snapshot.
+            assert (gallery.search(items[0].features, k=20).face_ids > 0).sum() == 13
+            for item, found in zip(items, before, strict=True):
+                shortlist = second.search(item.features, k=12)
+                assert shortlist.face_ids.tolist() == found
+                assert shortlist.cosine[0, 0] == 1.0
+            removed = [record.face_id for record in second.faces("Person 2")]
+            assert second.person_of(removed) == ["Person 2"] * 2
+            assert second.features(removed).embedding.shape == (2, 32)
+        assert view.search(items[2].features, k=1).face_ids[0, 0] == removed[0]
+    gallery.check()
+
+
+def test_a_snapshot_outlives_its_gallery(gallery: Gallery, enrolments: Make) -> None:
     gallery.enroll(enrolments(3))
-    query = enrolments(1)[0].features
-    with Gallery.open(gallery.path, readonly=True) as reader:
-        with reader.snapshot():
-            assert len(reader) == 3
-            gallery.enroll(enrolments(2, seed=1))
-            with reader.snapshot():
-                assert len(reader) == 3
-            assert (reader.search(query, k=5).face_ids > 0).sum() == 3
-        assert (reader.search(query, k=5).face_ids > 0).sum() == 5
-    with gallery.snapshot(), pytest.raises(GalleryError, match="inside its snapshot"):
-        gallery.enroll(enrolments(1, seed=2))
-    assert gallery.enroll(enrolments(1, seed=2)).added == 1
+    with gallery.snapshot() as view:
+        gallery.close()
+        assert len(view) == 3
+    assert [p.name for p in gallery.path.parent.iterdir()] == ["people.faceflow"]
+    with pytest.raises(GalleryError, match="is closed"):
+        gallery.people()
+
+
+def test_more_snapshots_at_once_than_are_kept(gallery: Gallery, enrolments: Make) -> None:
+    gallery.enroll(enrolments(3))
+    with contextlib.ExitStack() as stack:
+        views = [stack.enter_context(gallery.snapshot()) for _ in range(20)]
+        assert [len(view) for view in views] == [3] * 20
+    assert gallery.remove_person("Person 1").erased
 
 
 def test_a_reader_does_not_write(gallery: Gallery, enrolments: Make) -> None:
@@ -452,9 +505,9 @@ def test_threads_share_a_gallery(gallery: Gallery, enrolments: Make) -> None:
     def search() -> None:
         try:
             while not done.is_set():
-                with gallery.snapshot():
-                    ids = gallery.search(items[0].features, k=10).face_ids[0]
-                    gallery.features(ids)
+                with gallery.snapshot() as view:
+                    ids = view.search(items[0].features, k=10).face_ids[0]
+                    view.features(ids)
                 gallery.search(items[1].features, k=10)
         except BaseException as error:
             errors.append(error)

@@ -14,7 +14,7 @@ import pytest
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery
-from faceflow.gallery.rows import seal_record, unseal_record
+from faceflow.gallery.stores.sqlite.rows import seal_record, unseal_record
 
 Make = Callable[..., FaceFeatures]
 SHARE = np.array([[0, 0.25, 0, 0.75] + [0] * 12], np.float32)
@@ -57,7 +57,7 @@ def test_records_without_them_are_those_of_older_galleries(
     sealed = seal_record(record, 1, 1)
     assert json.loads(sealed[:-4]).keys() == {"source", "content_hash", "box", "score", "created"}
     kept = replace(record, landmarks=((2, 1.0),))
-    from faceflow.gallery.rows import seal_name
+    from faceflow.gallery.stores.sqlite.rows import seal_name
 
     again = unseal_record(1, 1, seal_record(kept, 1, 1), "Ada", seal_name(1, "Ada"))
     assert again == kept

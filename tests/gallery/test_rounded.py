@@ -16,7 +16,7 @@ from faceflow.features import FaceFeatures
 from faceflow.gallery import Enrolment, Gallery, search
 from faceflow.gallery.rounded import RoundedEmbeddings
 from faceflow.gallery.search import exact_search
-from faceflow.transport import native
+from faceflow.matching.transport import native
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the compiled kernel is not built")
 LEVELS = native.info().available if native.available() else ()
@@ -160,7 +160,9 @@ def test_a_gallery_scans_as_it_grows_and_shrinks(
                 found = gallery.search(queries, k=5)
             assert scanned == [expected]
             scanned.clear()
-            ids, matrix = gallery._index.ids, gallery._index.matrix
+            with gallery.snapshot() as view:
+                ids = np.array([record.face_id for record in view.faces()])
+                matrix = view.features(ids).embedding
             plain = exact_search(queries.embedding, ids, matrix, 5)
             assert np.array_equal(found.face_ids, plain.face_ids)
             assert np.array_equal(found.cosine, plain.cosine)

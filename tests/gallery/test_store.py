@@ -14,7 +14,7 @@ from faceflow.arrays import Float32, Int64
 from faceflow.gallery import Enrolment, Gallery, PersonInfo
 from faceflow.gallery.identity import GalleryHeader
 from faceflow.gallery.records import Change, FaceRecord
-from faceflow.gallery.store import Added, Revision, Store, StoredFace, Vectors
+from faceflow.gallery.stores.store import Added, Revision, Store, StoredFace, StoreView, Vectors
 
 
 class MemoryStore:
@@ -108,8 +108,8 @@ class MemoryStore:
         return sum(len(f.payload) + f.embedding.nbytes for f in self._faces.values())
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[None]:
-        yield
+    def snapshot(self) -> Iterator[StoreView]:
+        yield self
 
     def check(self) -> None:
         return

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -338,6 +339,20 @@ def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
     assert_refused(tmp_path / "nowhere", tmp_path, "not an export")
     (tmp_path / "empty").mkdir()
     assert_refused(tmp_path / "empty", tmp_path, "not an export")
+
+
+@pytest.mark.parametrize("name", ["gallery.json", "faces-00000.json", "faces-00000.safetensors"])
+def test_a_pipe_in_an_export_is_refused_at_once(exported: Path, tmp_path: Path, name: str) -> None:
+    (exported / name).unlink()
+    os.mkfifo(exported / name)
+    assert_refused(exported, tmp_path, "it is a pipe")
+
+
+def test_a_manifest_nested_beyond_reading(exported: Path, tmp_path: Path) -> None:
+    text = (exported / "gallery.json").read_text()
+    deep = '{"a":' * 900 + "1" + "}" * 900
+    (exported / "gallery.json").write_text(text.replace('"alpha": 0.4', f'"alpha": {deep}'))
+    assert_refused(exported, tmp_path, "gallery.json")
 
 
 def assert_refused(folder: Path, tmp_path: Path, reason: str) -> None:

@@ -13,20 +13,17 @@ import pytest
 
 from faceflow import networks
 from faceflow.errors import WeightsError
-from faceflow.networks import FaceNetwork
-from faceflow.networks.arcface_graph import ARCFACE_RESNET18
-from faceflow.networks.cosface_graph import COSFACE_SPHERE20
-from faceflow.networks.facenet_graph import INCEPTION_RESNET_V1
-from faceflow.networks.graph_builder import Architecture, GraphBuilder
-from faceflow.networks.iresnet_graph import IRESNET50, IRESNET100
+from faceflow.networks import FaceNetwork, arcface, cosface, facenet, iresnet
+from faceflow.networks.architecture import Architecture
+from faceflow.networks.graph_builder import GraphBuilder
 from faceflow.weights.session import open_session
 
 ARCHITECTURES = {
-    "arcface": ("arcface_resnet18", ARCFACE_RESNET18),
-    "cosface": ("cosface_sphere20", COSFACE_SPHERE20),
-    "facenet": ("facenet_inception_resnet_v1", INCEPTION_RESNET_V1),
-    "iresnet50": ("iresnet50", IRESNET50),
-    "iresnet100": ("iresnet100", IRESNET100),
+    "arcface": ("arcface_resnet18", arcface.ARCHITECTURE),
+    "cosface": ("cosface_sphere20", cosface.ARCHITECTURE),
+    "facenet": ("facenet_inception_resnet_v1", facenet.ARCHITECTURE),
+    "iresnet50": ("iresnet50", iresnet.ARCHITECTURES["iresnet50"]),
+    "iresnet100": ("iresnet100", iresnet.ARCHITECTURES["iresnet100"]),
 }
 BATCH = {"iresnet50": 1, "iresnet100": 1}
 
@@ -140,18 +137,18 @@ def test_equal_tensors_give_equal_bytes(deterministic: SimpleNamespace) -> None:
 
 
 def test_tensors_that_do_not_fit() -> None:
-    shapes = COSFACE_SPHERE20.expected_shapes()
+    shapes = cosface.ARCHITECTURE.expected_shapes()
     tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     broken = tensors | {"fc.weight": np.zeros((512, 100), np.float32)}
     with pytest.raises(WeightsError, match=r"fc.weight \(512, 100\) instead of \(512, 21504\)"):
-        COSFACE_SPHERE20.build(broken)
+        cosface.ARCHITECTURE.build(broken)
     broken = tensors | {"layer4.0.bias": np.full(512, np.nan, np.float32)}
     with pytest.raises(WeightsError, match=r"layer4\.0\.bias holds NaN"):
-        COSFACE_SPHERE20.build(broken)
+        cosface.ARCHITECTURE.build(broken)
 
 
 def test_a_negative_variance(deterministic: SimpleNamespace) -> None:
-    tensors = deterministic.fill(ARCFACE_RESNET18.expected_shapes())
+    tensors = deterministic.fill(arcface.ARCHITECTURE.expected_shapes())
     tensors["layer2.0.bn1.running_var"][3] = -0.5
     with pytest.raises(WeightsError, match=r"layer2\.0\.conv1\.weight .* negative variance"):
-        ARCFACE_RESNET18.build(tensors)
+        arcface.ARCHITECTURE.build(tensors)

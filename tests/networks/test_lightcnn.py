@@ -11,7 +11,7 @@ import pytest
 
 from faceflow.errors import WeightsError
 from faceflow.networks import FaceNetwork, spec
-from faceflow.networks.lightcnn_graph import build_lightcnn_v4, expected_shapes
+from faceflow.networks.lightcnn import ARCHITECTURE
 from faceflow.weights import Tensors
 
 SPEC = spec("lightcnn-v4")
@@ -38,21 +38,25 @@ def assert_golden(network: FaceNetwork, golden: Path, name: str) -> None:
 
 
 def zeros() -> Tensors:
-    return {name: np.zeros(shape, np.float32) for name, shape in expected_shapes().items()}
+    return {
+        name: np.zeros(shape, np.float32) for name, shape in ARCHITECTURE.expected_shapes().items()
+    }
 
 
 def test_layers_are_those_of_the_reference(golden: Path) -> None:
     reference = json.loads((golden / "networks.json").read_text())["lightcnn_v4"]
-    shapes = expected_shapes()
+    shapes = ARCHITECTURE.expected_shapes()
     assert {name: list(shape) for name, shape in shapes.items()} == reference["keys"]
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == reference["parameters"]
 
 
 def test_deterministic_weights(golden: Path) -> None:
     fill = runpy.run_path(str(golden / "deterministic_weights.py"))["fill"]
-    tensors = {name: fill(name, shape, False) for name, shape in expected_shapes().items()}
-    content = build_lightcnn_v4(tensors)
-    assert build_lightcnn_v4(tensors) == content, "equal tensors give equal bytes"
+    tensors = {
+        name: fill(name, shape, False) for name, shape in ARCHITECTURE.expected_shapes().items()
+    }
+    content = ARCHITECTURE.build(tensors)
+    assert ARCHITECTURE.build(tensors) == content, "equal tensors give equal bytes"
     network = FaceNetwork(SPEC, lambda: content)
     assert_golden(network, golden, "lightcnn_v4")
     weight, bias = network.last_layer
@@ -83,7 +87,7 @@ def test_tensors_that_do_not_fit() -> None:
     tensors["fc.weight"] = tensors["fc.weight"][:, :100]
     tensors["extra"] = tensors.pop("conv5.filter.bias")
     with pytest.raises(WeightsError) as caught:
-        build_lightcnn_v4(tensors)
+        ARCHITECTURE.build(tensors)
     for part in (
         "1 missing: conv5.filter.bias (256,)",
         "1 unexpected: extra (256,)",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from faceflow import networks
-from faceflow.alignment import TEMPLATES
+from faceflow import models, networks
 from faceflow.errors import InputError, WeightsError
-from faceflow.weighting import WEIGHTINGS
-from faceflow.weights import WheelFile
+from faceflow.faces.alignment import TEMPLATES
+from faceflow.matching import covers
+from faceflow.matching.weighting import WEIGHTINGS
+from faceflow.weights import OnnxFile, TrainedHere, WheelFile
 
 
 def test_default_network_comes_first() -> None:
@@ -100,3 +106,87 @@ def test_no_digest_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         _ = networks.spec("arcface-layer3").digest
     with pytest.raises(WeightsError, match="models pull facenet"):
         networks.load_network("facenet-paper")
+
+
+def _record(name: str, folder: Path, **source: object) -> None:
+    """A network of a user's as it lies in the cache, its graph left out."""
+    values = asdict(replace(networks.spec("lightcnn-v4"), name=name)) | {"source": source}
+    manifest = {"record": {"kind": "trained", "spec": values}}
+    (folder / "models" / name).mkdir(parents=True)
+    (folder / "models" / name / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture(scope="module")
+def opened() -> list[str]:
+    """Every file that Python opens from now on; an audit hook cannot be taken away again."""
+    seen: list[str] = []
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str):
+            seen.append(arguments[0])
+
+    sys.addaudithook(hook)
+    return seen
+
+
+def test_asking_for_one_network_opens_no_other(
+    opened: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On every query somebody asks for a network; that must not read the whole cache."""
+    monkeypatch.setenv("FACEFLOW_CACHE", str(tmp_path))
+    for name in ("one", "two", "three"):
+        _record(name, tmp_path, member_sha256="1" * 64, size=9, upstream="x", patches="")
+
+    for name in ("arcface", "facenet"):  # as if their checkpoints had been imported
+        (tmp_path / "models" / name).mkdir()
+        source = networks.spec(name).source
+        kept = json.dumps({"sources": {source.member: "1" * 64}})
+        (tmp_path / "models" / name / "manifest.json").write_text(kept)
+
+    def opens(call: Callable[[], object]) -> list[str]:
+        """The models whose files the call opened or tried to."""
+        opened.clear()
+        with suppress(WeightsError):  # there are no graphs
+            call()
+        return [path.parent.name for path in map(Path, opened) if path.is_relative_to(tmp_path)]
+
+    for asked in (networks.spec, networks.find, networks.defaults_for):
+        assert opens(partial(asked, "lightcnn-v4")) == []
+        assert opens(partial(asked, "two")) == ["two"]
+    assert opens(partial(networks.spec, "arcface-layer3")) == ["arcface"]
+    assert opens(partial(networks.defaults_for, "arcface-layer3")) == []
+    for asked in (networks.last_layer, networks.load_network, models.find):
+        assert set(opens(partial(asked, "two"))) == {"two"}
+        assert set(opens(partial(asked, "facenet-paper"))) == {"facenet"}
+    assert opens(partial(covers.load, "lightcnn-v4", "0" * 64)) == []
+    assert {"one", "two", "three"} <= set(opens(networks.available)), "the test can count"
+
+
+@pytest.mark.parametrize("name", ["../one", "one/../one", ".", "..", "", "One", "one\x00"])
+def test_no_name_leads_out_of_the_cache(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEFLOW_CACHE", str(tmp_path))
+    _record("one", tmp_path, member_sha256="1" * 64, size=9, upstream="x", patches="")
+    assert networks.find("one") is not None
+    assert networks.find(name) is None
+    with pytest.raises(InputError, match="there is no network"):
+        networks.spec(name)
+
+
+def test_records_of_earlier_releases_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gallery made with a network trained before must still find it, under the same digest."""
+    monkeypatch.setenv("FACEFLOW_CACHE", str(tmp_path))
+    folder = tmp_path / "models"
+    for name in ("masked", "mobile"):
+        kept = (Path(__file__).parent / f"record-{name}.json").read_bytes()
+        (folder / name).mkdir(parents=True)
+        (folder / name / "manifest.json").write_bytes(kept)
+    trained, imported = networks.spec("masked"), networks.spec("mobile")
+    assert isinstance(trained.source, TrainedHere)
+    assert trained.digest == "ce89462a41ffcc9961f08447f65f0d5e9c73278770271b0d08bfdac51b3a8cba"
+    assert isinstance(imported.source, OnnxFile)
+    assert imported.digest == "afb8b1c6aaea9e2c29ec69af5f2ffaa41c13415449e5a39209115fe640860a80"
+    assert networks.available()[-2:] == (trained, imported)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from drawn_people import identity, portrait
 from faceflow.arrays import Float64, UInt8
-from faceflow.synthetic import identity, portrait
 
 # Left eye, right eye, nose, left and right mouth corner of an upright frontal face.
 FRONTAL = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.62], [-0.39, 1.11], [0.39, 1.11]])

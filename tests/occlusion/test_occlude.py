@@ -21,7 +21,7 @@ KINDS = ("mask", "sunglasses", "hat", "scarf", "hand", "blob")  # one of each fa
 _HASH = """
 import hashlib
 from faceflow.occlusion import occlude
-from faceflow.synthetic import identity, portrait
+from drawn_people import identity, portrait
 shot = portrait(identity(3), 1)
 for name in ("mask", "sunglasses", "crop", "hand"):
     done = occlude(name, shot.image, shot.landmarks, 5)
@@ -30,7 +30,11 @@ for name in ("mask", "sunglasses", "crop", "hand"):
 
 
 def test_other_processes_give_the_same_result(photo: tuple[UInt8, Float64]) -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": "11"}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "11",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     there = subprocess.run(
         [sys.executable, "-c", _HASH], env=environment, capture_output=True, text=True, check=True
     )

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from drawn_people import identity, portrait, variation
 from faceflow.occlusion.pose import GENERIC, FacePose
-from faceflow.synthetic import identity, portrait, variation
 
 
 @pytest.mark.parametrize("yaw", [-40, 0, 25])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_what_was_not_committed_is_written_over(tmp_path: Path) -> None:
     one = cache(tmp_path)
     one.add([("x", array(1))])
-    with (tmp_path / "rows.bin").open("ab") as file:  # killed after writing, before the index
+    with (one.folder / "rows.bin").open("ab") as file:  # killed after writing, before the index
         file.write(array(7).tobytes()[:5])
     one.add([("y", array(2))])
     assert one.arrays()[:, 0, 0].tolist() == [1, 2]
@@ -55,21 +56,40 @@ def test_writers_take_turns(tmp_path: Path) -> None:
     }
 
 
-def test_another_kind_is_refused(tmp_path: Path) -> None:
-    cache(tmp_path)
-    with pytest.raises(FaceflowError, match="holds other data"):
-        cache(tmp_path, "b")
+def test_kinds_and_states_of_the_code_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache(tmp_path).add([("x", array(1))])
+    assert cache(tmp_path, "b").rows() == {}
+    assert ArrayCache(tmp_path, np.float16, (3, 2), identity="a").rows() == {}
+    assert cache(tmp_path).rows() == {"x": 0}
+    monkeypatch.setattr("faceflow.system.caches.source_digest", lambda module: f"new {module}")
+    assert cache(tmp_path).rows() == {}
 
 
-def test_damage_is_told(tmp_path: Path) -> None:
-    cache(tmp_path / "a").add([("x", array(1))])
-    (tmp_path / "a" / "rows.bin").write_bytes(b"1")
+@pytest.mark.parametrize(
+    ("name", "content"), [("rows.bin", b"1"), ("index.sqlite", b"not a database" * 100)]
+)
+def test_damage_is_reported_and_made_good(
+    tmp_path: Path, name: str, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = cache(tmp_path)
+    one.add([("x", array(1))])
+    (one.folder / name).write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        again = cache(tmp_path)
+    assert "damaged and made again" in caplog.text
+    assert again.rows() == {}
+    again.add([("x", array(2))])
+    assert again.arrays()[:, 0, 0].tolist() == [2]
+
+
+def test_what_cannot_be_made_good_is_told(tmp_path: Path) -> None:
+    one = cache(tmp_path / "a")
+    one.add([("x", array(1))])
+    (one.folder / "rows.bin").write_bytes(b"1")  # while it is in use
     with pytest.raises(FaceflowError, match=r"rows\.bin is missing or too short"):
-        cache(tmp_path / "a").arrays()
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "index.sqlite").write_bytes(b"not a database" * 100)
-    with pytest.raises(FaceflowError, match="cannot be used"):
-        cache(tmp_path / "b")
+        one.arrays()
     (tmp_path / "c").write_text("a file")
     with pytest.raises(FaceflowError, match="cannot be used"):
         cache(tmp_path / "c")

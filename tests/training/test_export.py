@@ -12,20 +12,21 @@ import numpy as np
 import onnx
 import pytest
 
-from faceflow import models, networks, patch_model
+from faceflow import models, networks
 from faceflow.errors import InputError, WeightsError
-from faceflow.matching import MatchOptions
+from faceflow.matching import covers
+from faceflow.matching.options import MatchOptions
 from faceflow.networks import (
     FaceNetwork,
     MatchDefaults,
-    imported,
+    described,
     lightcnn,
     load_network,
-    trained,
 )
-from faceflow.networks.lightcnn_graph import expected_shapes
 from faceflow.networks.spec import UNCALIBRATED
+from faceflow.system.caches import cache_dir
 from faceflow.training.export import (
+    keep,
     last_layer,
     read_tensors,
     require_free,
@@ -33,7 +34,7 @@ from faceflow.training.export import (
     save_head,
     save_network,
 )
-from faceflow.weights import OnnxFile, Status, cache_dir
+from faceflow.weights import OnnxFile, Status
 
 NAME = "lightcnn-v4-test"
 
@@ -61,8 +62,8 @@ def test_save_and_load(cache: Path, default_network: FaceNetwork) -> None:
     assert networks.available()[0].name == "lightcnn-v4"
     assert networks.available()[-1].name == NAME
     # The raw patches are the base's, so its covers are known; contributions are the new layer's.
-    seen = patch_model.load(NAME, spec.digest)
-    base = patch_model.load("lightcnn-v4", default_network.digest)
+    seen = covers.load(NAME, spec.digest)
+    base = covers.load("lightcnn-v4", default_network.digest)
     assert seen is not None
     assert base is not None
     np.testing.assert_array_equal(seen.cover.weight, base.cover.weight)
@@ -141,22 +142,25 @@ def test_a_layer_that_does_not_fit(cache: Path) -> None:
 def test_the_graph_is_its_own_also_where_the_base_runs_another_models(cache: Path) -> None:
     published = networks.graph("lightcnn-v4")
     base = replace(networks.spec("lightcnn-v4"), model="arcface")
-    trained.save(NAME, base, published, trained_on="nobody")
+    keep(NAME, base, published, trained_on="nobody")
     assert networks.spec(NAME).model_name == NAME
     assert networks.graph(NAME) == published
 
 
 def test_defaults_are_those_of_the_base_where_they_need_no_patch_model(cache: Path) -> None:
     graph, base = networks.graph("lightcnn-v4"), networks.spec("lightcnn-v4")
-    plain, seen = MatchDefaults(0.2, "apc", 50), MatchDefaults(0.2, "visible", 50, "projected", 0.4)
+    plain, seen = (
+        MatchDefaults(0.2, "apc", 50),
+        MatchDefaults(0.2, "uncovered", 50, "projected", 0.4),
+    )
     for given, expected in ((plain, plain), (seen, UNCALIBRATED)):
-        trained.save(NAME, replace(base, defaults=given), graph, trained_on="nobody")
+        keep(NAME, replace(base, defaults=given), graph, trained_on="nobody")
         assert networks.defaults_for(NAME) == expected
-    spec = trained.save(NAME, replace(base, defaults=seen), graph, trained_on="nobody")
-    assert patch_model.load(NAME, spec.digest) is None, "whole networks have patches of their own"
-    spec = trained.save(NAME, base, graph, trained_on="nobody", same_patches=True)
-    again = trained.save("again", spec, graph, trained_on="nobody", same_patches=True)
-    assert patch_model.load("again", again.digest) is not None
+    spec = keep(NAME, replace(base, defaults=seen), graph, trained_on="nobody")
+    assert covers.load(NAME, spec.digest) is None, "whole networks have patches of their own"
+    spec = keep(NAME, base, graph, trained_on="nobody", same_patches=True)
+    again = keep("again", spec, graph, trained_on="nobody", same_patches=True)
+    assert covers.load("again", again.digest) is not None
 
 
 def test_a_layer_that_nothing_computes_with_is_not_trained(cache: Path) -> None:
@@ -172,7 +176,7 @@ def test_a_layer_that_nothing_computes_with_is_not_trained(cache: Path) -> None:
                 node.input[n] = "other"
     source = OnnxFile("face.onnx", "0" * 64, 1, "nobody")
     spec = replace(networks.spec("lightcnn-v4"), name="mine", source=source)
-    imported.save(spec, model.SerializeToString())
+    described.save(spec, model.SerializeToString())
     networks.last_layer("mine")
     with pytest.raises(WeightsError, match="no last layer that can be trained alone"):
         last_layer("mine")
@@ -183,7 +187,7 @@ def test_an_imported_and_a_trained_network_of_one_name_replace_each_other(cache:
     source = OnnxFile("face.onnx", "0" * 64, 1, "nobody")
     spec = replace(networks.spec("lightcnn-v4"), name=NAME, source=source)
     first = save_head(NAME, "lightcnn-v4", *layer, trained_on="nobody")
-    imported.save(spec, graph)
+    described.save(spec, graph)
     assert networks.spec(NAME) == spec
     save_head(NAME, "lightcnn-v4", *layer, trained_on="nobody")
     assert networks.spec(NAME) == first
@@ -191,8 +195,8 @@ def test_an_imported_and_a_trained_network_of_one_name_replace_each_other(cache:
 
 
 def test_whole_network_there_and_back(cache: Path, default_network: FaceNetwork) -> None:
-    shapes = expected_shapes()
-    tensors = read_tensors("lightcnn-v4", shapes)
+    shapes = lightcnn.ARCHITECTURE.expected_shapes()
+    tensors = read_tensors("lightcnn-v4")
     assert {name: value.shape for name, value in tensors.items()} == shapes
     tensors["conv5.filter.weight"] = tensors["conv5.filter.weight"] * np.float32(1.5)
     spec = save_network(NAME, "lightcnn-v4", tensors, trained_on="nobody")
@@ -200,7 +204,7 @@ def test_whole_network_there_and_back(cache: Path, default_network: FaceNetwork)
     images = np.random.default_rng(0).random((1, 3, 128, 128), np.float32)
     found, published = (load_network(n, threads=1).run(images)[1] for n in (NAME, "lightcnn-v4"))
     assert np.abs(found - published).max() > 0.1  # the biases were not scaled
-    for key, value in read_tensors(NAME, shapes).items():
+    for key, value in read_tensors(NAME).items():
         np.testing.assert_allclose(value, tensors[key], rtol=1e-5, atol=1e-6)
     # Trained once more, the descendant still knows where it came from.
     again = save_network(f"{NAME}-2", NAME, tensors, trained_on="nobody")

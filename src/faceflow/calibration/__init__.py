@@ -5,11 +5,11 @@ from __future__ import annotations
 from faceflow.calibration.calibrating import COVERS, calibrate, conclude, impostors_needed
 from faceflow.calibration.evidence import Evidence, Setting, settings_grid
 from faceflow.calibration.keeping import forget, recall, remember
-from faceflow.calibration.result import Calibration, Origin, Rates, Stratum
+from faceflow.calibration.result import CalibrationResult, Origin, Rates, Stratum
 
 __all__ = [
     "COVERS",
-    "Calibration",
+    "CalibrationResult",
     "Evidence",
     "Origin",
     "Rates",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceflow import __version__, detection, networks, patch_model
+from faceflow import __version__, networks
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.arrays import Bools
 from faceflow.calibration.choice import INNER_FOLDS, LEAST_PEOPLE, OUTER_FOLDS, decide, judge
@@ -18,7 +18,7 @@ from faceflow.calibration.evidence import ALPHAS, SHORTLISTS, Evidence, settings
 from faceflow.calibration.keeping import remember
 from faceflow.calibration.leaks import Leaks, find_leaks
 from faceflow.calibration.material import CLEAN, Material, check_covers, gather
-from faceflow.calibration.result import Calibration, Origin, Stratum
+from faceflow.calibration.result import CalibrationResult, Origin, Stratum
 from faceflow.calibration.searches import (
     Searches,
     among_themselves,
@@ -28,11 +28,13 @@ from faceflow.calibration.searches import (
     transport_runs,
 )
 from faceflow.calibration.summing_up import own_choice, rates
-from faceflow.datasets import Photo, pair_by_name, pair_by_table, read
-from faceflow.datasets.edited import sources_of
 from faceflow.errors import InputError
-from faceflow.evaluation.near_duplicates import confirm
+from faceflow.evaluation.data import Photo, pair_by_name, pair_by_table, read
+from faceflow.evaluation.data.edited import sources_of
+from faceflow.evaluation.data.near_duplicates import confirm
+from faceflow.faces import detectors
 from faceflow.gallery import Gallery
+from faceflow.matching import covers as patch_model
 from faceflow.networks import defaults_for
 
 Progress = Callable[[int, int, str], None]
@@ -58,7 +60,7 @@ def calibrate(
     seed: int = 0,
     save: bool = True,
     progress: Progress | None = None,
-) -> Calibration:
+) -> CalibrationResult:
     """Choose how a gallery, or a network, should match, and measure what that gives.
 
     The choice and the numbers reported for it never come from the same people, and no photo is
@@ -76,7 +78,7 @@ def calibrate(
             :func:`faceflow.occlusion.alterations`.
         real: further strata: name -> folder, as ``photos``, of really covered faces.
         edited: further strata: name -> folder or CSV of copies of ``photos`` that another
-            program covered, see :mod:`faceflow.datasets.edited`.
+            program covered, see :mod:`faceflow.evaluation.data.edited`.
         weightings, alphas, ks: what to choose from; stage 1 alone always is. Weightings are
             for raw patches. Where the network's patch model is known, projected patches
             weighted by what both faces show are tried too.
@@ -105,7 +107,7 @@ def calibrate(
         alphas=alphas,
         ks=ks,
         unranked_k=defaults.k,
-        visible=() if model is None else (0.0, defaults.visible),
+        visible_shares=() if model is None else (0.0, defaults.visible_share),
     )
     runs = transport_runs(settings, model)  # a weighting that cannot be had must say so now
     clean = read("folder", photos).photos
@@ -174,7 +176,7 @@ def conclude(
     origin: Origin,
     *,
     unseen: Mapping[str, int] | None = None,
-) -> Calibration:
+) -> CalibrationResult:
     """Decide on all people, and judge decisions made the same way by other people.
 
     Raises:
@@ -203,7 +205,7 @@ def conclude(
                 (unseen or {}).get(name, 0),
             )
         )
-    return Calibration(
+    return CalibrationResult(
         setting=evidence.settings[decision.setting],
         threshold=decision.threshold,
         target=fpir,
@@ -266,7 +268,7 @@ def _network(gallery: Gallery | None, analyzer: FaceAnalyzer | None) -> tuple[st
 
 
 def _analyzer(name: str, gallery: Gallery | None) -> FaceAnalyzer:
-    aligned_by = detection.DEFAULT if gallery is None else gallery.header.alignment
+    aligned_by = detectors.DEFAULT if gallery is None else gallery.header.alignment
     return FaceAnalyzer(networks.load_network(name), alignment=aligned_by)
 
 

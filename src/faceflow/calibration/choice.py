@@ -19,8 +19,8 @@ import numpy as np
 
 from faceflow.arrays import Bools, Float64, Int64
 from faceflow.calibration.evidence import Evidence
-from faceflow.evaluation.significance import PairedTest, compare_people
-from faceflow.evaluation.verification import threshold_for
+from faceflow.evaluation.metrics.pairs import threshold_for
+from faceflow.evaluation.metrics.significance import PairedTest, compare_people
 
 OUTER_FOLDS = 5
 INNER_FOLDS = 4

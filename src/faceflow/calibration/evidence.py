@@ -14,8 +14,8 @@ import numpy as np
 from faceflow.arrays import Bools, Float64, Int64
 from faceflow.errors import InputError
 from faceflow.evaluation.ranking import Rankings
-from faceflow.matching import Patches
-from faceflow.similarity import check_alpha, cosine_term, mix
+from faceflow.matching.options import Calibration, Patches, check_alpha
+from faceflow.matching.score import combine
 
 Kind = tuple[Patches, str]
 """(patches, weighting): one transport run serves all settings of a kind."""
@@ -26,13 +26,19 @@ SHORTLISTS = (20, 50, 100)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What can be chosen: fields of :class:`faceflow.matching.MatchOptions`."""
+    """What can be chosen: fields of :class:`faceflow.matching.options.MatchOptions`."""
 
     alpha: float
     weighting: str
     k: int
     patches: Patches = "raw"
-    visible: float = 0.0
+    visible_share: float = 0.0
+
+    def with_threshold(self, threshold: float | None) -> Calibration:
+        """What a gallery keeps when this is chosen."""
+        return Calibration(
+            self.alpha, self.weighting, self.k, self.patches, self.visible_share, threshold
+        )
 
     @property
     def kind(self) -> Kind:
@@ -45,8 +51,8 @@ class Setting:
         said = [f"alpha {self.alpha:g}", self.weighting, f"k {self.k}"]
         if self.patches != "raw":
             said.append(f"{self.patches} patches")
-        if self.visible > 0:
-            said.append(f"visible {self.visible:g}")
+        if self.visible_share > 0:
+            said.append(f"visible share {self.visible_share:g}")
         return ", ".join(said)
 
 
@@ -107,7 +113,7 @@ def settings_grid(
     alphas: Sequence[float] = ALPHAS,
     ks: Sequence[int] = SHORTLISTS,
     unranked_k: int = 100,
-    visible: Sequence[float] = (),
+    visible_shares: Sequence[float] = (),
 ) -> tuple[Setting, ...]:
     """All settings, from the simplest on: stage 1 alone, then by k (the cost), then by alpha
     (how far from stage 1), then raw patches in the order weightings are given in before
@@ -118,7 +124,7 @@ def settings_grid(
         alphas: shares above 0.
         ks: lengths of the shortlist.
         unranked_k: the k that goes with alpha 0, where it only says how many faces are listed.
-        visible: shares of the visible faces' cosine to try with projected patches that are
+        visible_shares: shares of the visible faces' cosine to try with projected patches that are
             weighted by what both faces show; none leaves projected patches out.
 
     Raises:
@@ -134,7 +140,7 @@ def settings_grid(
     first = Setting(0.0, weightings[0], unranked_k)
     kinds: list[tuple[str, Patches, float]] = [
         *((weighting, "raw", 0.0) for weighting in dict.fromkeys(weightings)),
-        *(("visible", "projected", float(share)) for share in sorted(set(visible))),
+        *(("uncovered", "projected", float(share)) for share in sorted(set(visible_shares))),
     ]
     rest = (
         Setting(float(alpha), weighting, int(k), patches, share)
@@ -178,12 +184,14 @@ def collect(
             )
         # The gallery may hold fewer faces than k; then all of them were ranked.
         k = min(setting.k, ranking.faces.shape[1])
-        cosine, listed = ranking.cosine[:, :k], ranking.faces[:, :k] >= 0
-        score = cosine
-        if setting.visible:
-            score = cosine_term(cosine, ranking.visible[:, :k], setting.visible)
-        if setting.alpha:
-            score = mix(ranking.emd[:, :k], score, setting.alpha)
+        listed = ranking.faces[:, :k] >= 0
+        score = combine(
+            ranking.cosine[:, :k],
+            ranking.emd[:, :k],
+            ranking.visible_cosine[:, :k],
+            alpha=setting.alpha,
+            visible_share=setting.visible_share,
+        )
         if np.isnan(score[listed]).any():
             raise InputError(
                 f"the ranking of {setting.patches} patches with {setting.weighting!r} lacks the "

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from faceflow.calibration.result import Calibration
+from faceflow.calibration.result import CalibrationResult
 from faceflow.errors import GalleryMismatchError
 from faceflow.gallery import Gallery
+from faceflow.networks import current_names
 
 # What identify reads, and how it was made.
 _MATCH, _RECORD = "match", "calibration"
 
 
-def remember(gallery: Gallery, result: Calibration) -> None:
+def remember(gallery: Gallery, result: CalibrationResult) -> None:
     """Keep a result, in place of any before, in one transaction.
 
     Raises:
@@ -25,13 +26,13 @@ def remember(gallery: Gallery, result: Calibration) -> None:
             f"the gallery holds features of {gallery.header.describe()}",
             todo="calibrate with the gallery's own network",
         )
-    gallery.update_settings({_MATCH: result.match, _RECORD: result.record()})
+    gallery.update_settings({_MATCH: result.calibration.as_json(), _RECORD: result.record()})
 
 
 def recall(gallery: Gallery) -> dict[str, Any] | None:
-    """The record of the gallery's calibration (:meth:`Calibration.record`), or None."""
+    """The record of the gallery's calibration (:meth:`CalibrationResult.record`), or None."""
     record = gallery.settings.get(_RECORD)
-    return record if isinstance(record, dict) else None
+    return _renamed(record) if isinstance(record, dict) else None
 
 
 def forget(gallery: Gallery) -> bool:
@@ -43,3 +44,13 @@ def forget(gallery: Gallery) -> bool:
     known = bool({_MATCH, _RECORD} & gallery.settings.keys())
     gallery.update_settings({_MATCH: None, _RECORD: None})
     return known
+
+
+def _renamed(value: Any) -> Any:
+    """The record with its settings under the names of today, wherever they stand in it."""
+    if isinstance(value, list):
+        return [_renamed(one) for one in value]
+    if isinstance(value, dict):
+        inner = {name: _renamed(one) for name, one in value.items()}
+        return current_names(inner) if "weighting" in inner else inner
+    return value

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from faceflow.datasets import Photo
 from faceflow.errors import FaceflowError
-from faceflow.evaluation.near_duplicates import find_near_duplicates
+from faceflow.evaluation.data import Photo
+from faceflow.evaluation.data.near_duplicates import find_near_duplicates
+from faceflow.faces.images import content_hash
 from faceflow.gallery import FaceRecord, Gallery
-from faceflow.images import content_hash
 
 Link = tuple[str, str]
 

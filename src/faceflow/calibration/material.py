@@ -10,11 +10,11 @@ import numpy as np
 
 from faceflow.analyzer import Face, FaceAnalyzer
 from faceflow.arrays import Float64, UInt8
-from faceflow.datasets import LeftOut, Photo
 from faceflow.errors import FaceflowError, InputError, NoFaceError
+from faceflow.evaluation.data import LeftOut, Photo
+from faceflow.faces.images import load_image
 from faceflow.features import FaceFeatures
 from faceflow.gallery.thumbnail import thumbnail
-from faceflow.images import load_image
 from faceflow.occlusion import alter
 from faceflow.occlusion.alterations import check_alterations
 

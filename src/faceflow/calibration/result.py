@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from faceflow.calibration.evidence import Setting
-from faceflow.evaluation.significance import Interval, PairedTest
+from faceflow.evaluation.metrics.significance import Interval, PairedTest
+from faceflow.matching.options import Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,11 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class CalibrationResult:
     """What to set, and what to expect of it.
 
     Attributes:
-        setting: alpha, weighting, k, patches and visible for all strata.
+        setting: alpha, weighting, k, patches and visible_share for all strata.
         threshold: the least score that counts as identified; None when none was asked.
         target: the FPIR it was set for; None likewise.
         helps: whether stage 2 beat stage 1 on people apart from the choice; if not, alpha is 0.
@@ -130,16 +131,9 @@ class Calibration:
     origin: Origin
 
     @property
-    def match(self) -> dict[str, Any]:
-        """The gallery's ``match`` setting, which ``identify`` reads."""
-        match: dict[str, Any] = {
-            "alpha": self.setting.alpha,
-            "weighting": self.setting.weighting,
-            "k": self.setting.k,
-            "patches": self.setting.patches,
-            "visible": self.setting.visible,
-        }
-        return match if self.threshold is None else match | {"threshold": self.threshold}
+    def calibration(self) -> Calibration:
+        """What the gallery keeps, and ``identify`` starts from."""
+        return self.setting.with_threshold(self.threshold)
 
     @property
     def verdict(self) -> str:
@@ -156,7 +150,11 @@ class Calibration:
 
     def record(self) -> dict[str, Any]:
         """Everything as JSON values."""
-        return {"match": self.match, "helps": self.helps, "verdict": self.verdict} | {
+        return {
+            "match": self.calibration.as_json(),
+            "helps": self.helps,
+            "verdict": self.verdict,
+        } | {
             field.name: _plain(getattr(self, field.name))
             for field in dataclasses.fields(self)
             if field.name not in ("setting", "threshold", "helps")

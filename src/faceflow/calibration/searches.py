@@ -13,14 +13,15 @@ from faceflow.arrays import Bools, Float32, Int64
 from faceflow.calibration.evidence import Evidence, Kind, Setting, collect
 from faceflow.calibration.leaks import Leaks, enrolled_photos
 from faceflow.calibration.material import CLEAN, Material
-from faceflow.datasets import Photo
 from faceflow.errors import InputError
-from faceflow.evaluation.protocols import Protocol, no_leak
-from faceflow.evaluation.ranking import Features, rank
+from faceflow.evaluation.data import Photo
+from faceflow.evaluation.data.protocols import Protocol, no_leak
+from faceflow.evaluation.faces import Features
+from faceflow.evaluation.ranking import rank
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Gallery
-from faceflow.matching import MatchOptions
-from faceflow.patch_model import PatchModel
+from faceflow.matching.covers import PatchModel
+from faceflow.matching.options import MatchOptions
 
 Progress = Callable[[int, int], None]
 _FACES = 512  # enrolled faces decoded at a time
@@ -93,6 +94,11 @@ class EnrolledFeatures:
             for start in range(0, len(self._ids), _FACES)
         ]
         return np.concatenate(parts)
+
+    @property
+    def digest(self) -> str | None:
+        """What made the gallery's features."""
+        return self._gallery.features_digest
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -224,10 +230,11 @@ def transport_runs(
         patches, weighting = kind
         # Any share above 0 has a term computed; cosine, EMD and the visible faces' cosine are
         # kept apart.
-        share = max(setting.visible for setting in settings if setting.kind == kind)
+        share = max(setting.visible_share for setting in settings if setting.kind == kind)
         runs[kind] = MatchOptions(
-            1.0, weighting, longest, patches=patches, visible=share, model=model
+            1.0, weighting, longest, patches=patches, visible_share=share, model=model
         )
+        runs[kind].require_model()
     return runs
 
 

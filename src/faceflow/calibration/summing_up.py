@@ -9,7 +9,7 @@ from faceflow.calibration.choice import LEAST_PEOPLE, Judgement, decide
 from faceflow.calibration.evidence import Evidence, Setting
 from faceflow.calibration.result import Rates
 from faceflow.errors import InputError
-from faceflow.evaluation.significance import Interval, bootstrap, compare_people
+from faceflow.evaluation.metrics.significance import Interval, bootstrap, compare_people
 
 
 def rates(evidence: Evidence, judged: Judgement, where: Bools, *, threshold: bool) -> Rates:

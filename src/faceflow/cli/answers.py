@@ -12,8 +12,8 @@ from faceflow.errors import FaceflowError, NoFaceError
 
 if TYPE_CHECKING:
     from faceflow.analyzer import Face
-    from faceflow.identification import Matches, PersonMatch
-    from faceflow.reports import Report
+    from faceflow.explain.report import Report
+    from faceflow.matching.identification import Matches, PersonMatch
 
 _STYLES = {
     "identified": "bold green",
@@ -115,7 +115,7 @@ class Answer:
                 match.person,
                 number(match.score),
                 number(match.cosine),
-                number(match.visible),
+                number(match.visible_cosine),
                 number(match.emd),
                 f"{match.stage1_rank} -> {match.rank}",
             )
@@ -129,7 +129,7 @@ def _match(match: PersonMatch) -> dict[str, Any]:
         "score": match.score,
         "cosine": match.cosine,
         "emd": match.emd,
-        "visible": match.visible,
+        "visible_cosine": match.visible_cosine,
         "stage1_rank": match.stage1_rank,
         "rank": match.rank,
         "face_id": match.face_id,

@@ -15,6 +15,7 @@ from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
 from faceflow.cli.enrolling import enroll
 from faceflow.cli.failures import translated
+from faceflow.cli.groups import flattened
 from faceflow.cli.identifying import identify
 from faceflow.cli.occluding import occlude
 from faceflow.cli.pairs import explain, verify
@@ -87,8 +88,8 @@ for _name, _command in (
 ):
     evaluate_app.command(_name)(translated(_command))
 app.add_typer(models_app, name="models", rich_help_panel=_SETUP)
-train_app.command("head")(translated(training.head))
-train_app.command("network")(translated(training.network))
+train_app.command("head")(translated(flattened(training.head)))
+train_app.command("network")(translated(flattened(training.network)))
 app.add_typer(train_app, name="train", rich_help_panel=_SETUP)
 app.add_typer(evaluate_app, name="evaluate", rich_help_panel=_SETUP)
 
@@ -106,7 +107,4 @@ def _options(
         typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    # Names with unpaired surrogates (broken file names) must not break the output.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    return

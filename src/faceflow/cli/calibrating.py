@@ -15,7 +15,7 @@ from faceflow.cli.output import plural, print_json, print_line, print_table, pro
 from faceflow.errors import InputError
 
 if TYPE_CHECKING:
-    from faceflow.calibration import Calibration
+    from faceflow.calibration import CalibrationResult
     from faceflow.gallery import Gallery
 
 _CHOICE = "What is calibrated"
@@ -152,8 +152,7 @@ def calibrate(
         print_json(record)
         return
     _show(record)
-    match = ", ".join(f"{name} {_short(value)}" for name, value in result.match.items())
-    print_line(f"set: {match}")
+    print_line(_set(record))
     if place is not None and save:
         say(f"kept in {place}, where 'faceflow identify' finds it")
     elif place is None:
@@ -168,7 +167,7 @@ def _run(
     threads: int | None,
     offline: bool,
     options: Mapping[str, Any],
-) -> Calibration:
+) -> CalibrationResult:
     from faceflow.calibration import calibrate as run
 
     name = network if gallery is None else gallery.header.network_name
@@ -196,8 +195,7 @@ def _look(place: Path, report: Path | None, *, drop: bool) -> None:
         print_json(record)
         return
     _show(record)
-    match = ", ".join(f"{name} {_short(value)}" for name, value in record["match"].items())
-    print_line(f"set: {match}")
+    print_line(_set(record))
     then = record["origin"]["enrolled_faces"]
     if faces != then:
         say(
@@ -262,6 +260,11 @@ def _show(record: Mapping[str, Any]) -> None:
         )
 
 
+def _set(record: Mapping[str, Any]) -> str:
+    """What was chosen, in one line."""
+    return "set: " + ", ".join(f"{name} {_short(one)}" for name, one in record["match"].items())
+
+
 def _row(name: str, rates: Mapping[str, Any], stratum: Mapping[str, Any] | None) -> list[str]:
     own = "-"
     if stratum is not None and stratum["own"] is not None:
@@ -316,7 +319,7 @@ def _strata(given: Sequence[str], option: str) -> dict[str, Path]:
 def _write(report: Path | None, record: Mapping[str, Any]) -> None:
     if report is None:
         return
-    from faceflow.weights.cache import atomic_write
+    from faceflow.system.files import atomic_write
 
     with atomic_write(report) as file:
         file.write((json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode())

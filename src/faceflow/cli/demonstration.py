@@ -28,7 +28,8 @@ def demo(
     photos: Annotated[
         Path | None,
         typer.Argument(
-            help="A folder with one folder of photos per person (default: draw people).",
+            help="A folder with one folder of photos per person (default: pictures of drawn "
+            "people that come with faceflow).",
             metavar="[PHOTOS]",
         ),
     ] = None,
@@ -38,8 +39,6 @@ def demo(
     max_queries: Annotated[
         int, typer.Option("--max-queries", min=1, help="Ask about at most this many photos.")
     ] = 24,
-    people: Annotated[int, typer.Option("--people", min=2, help="How many people to draw.")] = 14,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Draw other people.")] = 0,
     network: Network = None,
     threads: Threads = None,
     offline: Offline = False,
@@ -47,23 +46,21 @@ def demo(
 ) -> None:
     """Run the whole job: enroll people, cover other photos of them, identify, show why.
 
-    Without PHOTOS the people are drawn by faceflow; they are not real. With PHOTOS, the last
-    photo of everyone with at least two is held out and covered.
+    Without PHOTOS the people are drawn and not real; their pictures come with faceflow. With
+    PHOTOS, the last photo of everyone with at least two is held out and covered.
     """
     from faceflow.demo import run_demo
     from faceflow.demo.results import to_json
 
     analyzer = load_analyzer(network, offline=offline, threads=threads)
     if photos is None:
-        say("the people of this demo are drawn by faceflow from random numbers, not real")
+        say("the people of this demo are drawn, not real")
     with progress("demo") as advance:
         result = run_demo(
             photos,
             output=output,
             analyzer=analyzer,
-            people=people,
             max_queries=max_queries,
-            seed=seed,
             progress=lambda step, done, total: advance(done, total, step),
         )
     if as_json:
@@ -122,7 +119,7 @@ def _row(row: DemoRow) -> tuple[Cell, ...]:
         best.person if best is not None and known else "-",
         "-" if ranks is None else f"{ranks[0]} -> {ranks[1]}",
         number(best.cosine if best else None),
-        number(best.visible if best else None),
+        number(best.visible_cosine if best else None),
         number(best.emd if best else None),
         number(best.score if best else None),
         number(row.matches.threshold if row.matches else None),

@@ -23,7 +23,7 @@ from faceflow.cli.options import (
 from faceflow.cli.output import plural, print_json, print_line, progress, say
 
 if TYPE_CHECKING:
-    from faceflow.enrolment import EnrolmentReport
+    from faceflow.gallery.enrolment import EnrolmentReport
 
 _LISTED = 20  # skipped photos shown one by one; --json has them all
 
@@ -65,8 +65,8 @@ def enroll(
     can be run again after adding photos or after an interruption. Exits with 0 when at least
     one photo is in the gallery; photos left out are listed with the reason.
     """
-    from faceflow.enrolment import enroll_photos, list_photos
     from faceflow.gallery import Gallery
+    from faceflow.gallery.enrolment import enroll_photos, list_photos
 
     listing = list_photos(photos, person=person)
     if gallery.exists():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faceflow.cli.evaluate_bench import Title, open_bench
+from faceflow.cli.evaluate_bench import Asked, Photos, Title, open_bench
 from faceflow.cli.evaluate_bench import experiments as experiments_of
 from faceflow.cli.evaluate_options import (
     Cache,
@@ -32,8 +32,9 @@ from faceflow.cli.evaluate_options import (
     Weightings,
     Whole,
 )
-from faceflow.cli.options import Json, Offline, PatchKind, Threads, Visible
+from faceflow.cli.options import Json, Offline, PatchKind, Threads, VisibleShare
 from faceflow.cli.output import print_json, print_line, print_table, say
+from faceflow.cli.scoring import Scoring
 from faceflow.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def identification(
     weighting: Weightings = None,
     alpha: Share = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     protocol: Protocol = "no-leak",
     k: K = 100,
     grid: Grid = None,
@@ -71,25 +72,35 @@ def identification(
     from faceflow.evaluation.sweeps import identification_tables
 
     _check_outputs(output)
-    with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (
-        bench,
-        title,
-    ):
+    photos = Photos(
+        data=data,
+        data_option=data_option,
+        cache=cache,
+        face=face,
+        whole_image=whole_image,
+        offline=offline,
+        threads=threads,
+    )
+    with open_bench(photos) as (bench, title):
         experiments = experiments_of(
             bench,
-            query,
-            network,
-            weighting,
-            alpha,
-            patches,
-            visible,
-            protocol,
-            k,
-            grid,
-            epsilon,
-            people,
-            faces,
-            seed,
+            Asked(
+                Scoring(
+                    k=k,
+                    alpha=alpha,
+                    epsilon=epsilon,
+                    grid=grid,
+                    patches=patches,
+                    visible_share=visible_share,
+                ),
+                query=query,
+                network=network,
+                weighting=weighting,
+                protocol=protocol,
+                people=people,
+                faces=faces,
+                seed=seed,
+            ),
         )
         tables = identification_tables(bench, experiments)
         shown = []
@@ -106,7 +117,7 @@ def verification(
     weighting: Weightings = None,
     alpha: Share = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     grid: Grid = None,
     epsilon: Epsilon = 0.05,
     pairs: Pairs = None,
@@ -128,25 +139,33 @@ def verification(
     from faceflow.evaluation.verification_run import PAIRS
 
     _check_outputs(output)
-    with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (
-        bench,
-        title,
-    ):
+    photos = Photos(
+        data=data,
+        data_option=data_option,
+        cache=cache,
+        face=face,
+        whole_image=whole_image,
+        offline=offline,
+        threads=threads,
+    )
+    with open_bench(photos) as (bench, title):
         experiments = experiments_of(
             bench,
-            query,
-            network,
-            weighting,
-            alpha,
-            patches,
-            visible,
-            PAIRS,
-            100,
-            grid,
-            epsilon,
-            None,
-            None,
-            seed,
+            Asked(
+                Scoring(
+                    k=100,
+                    alpha=alpha,
+                    epsilon=epsilon,
+                    grid=grid,
+                    patches=patches,
+                    visible_share=visible_share,
+                ),
+                query=query,
+                network=network,
+                weighting=weighting,
+                protocol=PAIRS,
+                seed=seed,
+            ),
         )
         table = verification_table(bench, experiments, pairs)
     _answer(bench, title("Verification"), [table], output, as_json)
@@ -197,10 +216,16 @@ def table(
         pairs=pairs,
         seed=seed,
     )
-    with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (
-        bench,
-        title,
-    ):
+    photos = Photos(
+        data=data,
+        data_option=data_option,
+        cache=cache,
+        face=face,
+        whole_image=whole_image,
+        offline=offline,
+        threads=threads,
+    )
+    with open_bench(photos) as (bench, title):
         tables = paper_tables(bench, name, options)
     _answer(bench, title(f"Table {name}"), tables, output, as_json)
 
@@ -213,7 +238,7 @@ def ablation(
     weighting: Weightings = None,
     alpha: Share = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     protocol: Protocol = "no-leak",
     k: K = 100,
     people: People = None,
@@ -232,25 +257,30 @@ def ablation(
     from faceflow.evaluation.sweeps import ablation as vary
 
     _check_outputs(output)
-    with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (
-        bench,
-        title,
-    ):
+    photos = Photos(
+        data=data,
+        data_option=data_option,
+        cache=cache,
+        face=face,
+        whole_image=whole_image,
+        offline=offline,
+        threads=threads,
+    )
+    with open_bench(photos) as (bench, title):
         bases = experiments_of(
             bench,
-            query,
-            network,
-            weighting,
-            alpha,
-            patches,
-            visible,
-            protocol,
-            k,
-            None,
-            0.05,
-            people,
-            faces,
-            seed,
+            Asked(
+                Scoring(
+                    k=k, alpha=alpha, epsilon=0.05, patches=patches, visible_share=visible_share
+                ),
+                query=query,
+                network=network,
+                weighting=weighting,
+                protocol=protocol,
+                people=people,
+                faces=faces,
+                seed=seed,
+            ),
         )
         tables = [vary(bench, kind, base) for base in bases]
     _answer(bench, title(f"Ablation over {kind}"), tables, output, as_json)
@@ -268,7 +298,7 @@ def figure(
     weighting: Weightings = None,
     alpha: Share = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     protocol: Protocol = "no-leak",
     k: K = 100,
     count: Annotated[int, typer.Option("--count", min=1, help="People or queries shown.")] = 4,
@@ -290,7 +320,7 @@ def figure(
     """
     from faceflow.evaluation.figures import FIGURES, sweep_chart
     from faceflow.evaluation.figures import figure as draw
-    from faceflow.weights.cache import atomic_write
+    from faceflow.system.files import atomic_write
 
     if name not in FIGURES:
         raise InputError(f"there is no figure {name!r}", todo=f"choose one of {', '.join(FIGURES)}")
@@ -300,24 +330,30 @@ def figure(
     # The paper's way where nothing else is asked for.
     share = 0.7 if alpha is None else alpha
     weights, kind = weighting or ["apc"], patches or "raw"
-    seen = 0.0 if visible is None else visible
+    seen = 0.0 if visible_share is None else visible_share
     written: list[dict[str, Any]] = []
-    with open_bench(data, data_option, cache, face, whole_image, offline, threads) as (bench, _):
+    photos = Photos(
+        data=data,
+        data_option=data_option,
+        cache=cache,
+        face=face,
+        whole_image=whole_image,
+        offline=offline,
+        threads=threads,
+    )
+    with open_bench(photos) as (bench, _):
         asked = experiments_of(
             bench,
-            query,
-            network,
-            weights,
-            share,
-            kind,
-            seen,
-            protocol,
-            k,
-            None,
-            0.05,
-            people,
-            faces,
-            seed,
+            Asked(
+                Scoring(k=k, alpha=share, epsilon=0.05, patches=kind, visible_share=seen),
+                query=query,
+                network=network,
+                weighting=weights,
+                protocol=protocol,
+                people=people,
+                faces=faces,
+                seed=seed,
+            ),
         )
         if name == "S3":
             svg = sweep_chart(bench, asked)

@@ -27,13 +27,13 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
+from faceflow.cli.interrupts import INTERRUPTED, asked, end_at_once, raise_from_now_on
 from faceflow.cli.output import say
+from faceflow.cli.streams import BROKEN_PIPE, discard
 from faceflow.errors import FaceflowError
 
 OTHER = FaceflowError.exit_code
 BUG = 70
-INTERRUPTED = 130
-BROKEN_PIPE = 141
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,24 +48,37 @@ def translated(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            raise_from_now_on()
             answer = command(*args, **kwargs)
             # A reader that went away must show up here, not while Python shuts down.
             sys.stdout.flush()
-        except (typer.Exit, typer.Abort, typer.BadParameter):
-            raise
-        except KeyboardInterrupt:
-            say("interrupted; what was stored before is kept")
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            _discard_stdout()
-            raise typer.Exit(BROKEN_PIPE) from None
-        except Exception as error:
+        except BaseException as error:
+            end_at_once()
+            # An interrupted import or callback may come out as any error, or as none.
+            if asked() or isinstance(error, KeyboardInterrupt):
+                raise _interrupted() from None
+            if not isinstance(error, Exception) or isinstance(error, (*_PARSERS, BrokenPipeError)):
+                if isinstance(error, BrokenPipeError):
+                    discard(sys.stdout)
+                    raise typer.Exit(BROKEN_PIPE) from None
+                raise
             if os.environ.get("FACEFLOW_DEBUG", "") not in ("", "0"):
                 traceback.print_exc()
             raise typer.Exit(report(error)) from None
+        end_at_once()
+        if asked():
+            raise _interrupted()
         return answer
 
     return run
+
+
+_PARSERS = (typer.Exit, typer.Abort, typer.BadParameter)
+
+
+def _interrupted() -> typer.Exit:
+    say("interrupted; what was stored before is kept")
+    return typer.Exit(INTERRUPTED)
 
 
 def report(error: Exception) -> int:
@@ -127,10 +140,3 @@ def _where(error: Exception) -> str:
     if not frames:
         return "no place known"
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
-
-
-def _discard_stdout() -> None:
-    """Point stdout at nothing, or Python complains about the broken pipe when it exits."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

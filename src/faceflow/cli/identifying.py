@@ -26,7 +26,7 @@ from faceflow.cli.options import (
     Shortlist,
     Threads,
     Threshold,
-    Visible,
+    VisibleShare,
     Weighting,
     Whole,
     WholeImage,
@@ -38,13 +38,13 @@ from faceflow.cli.output import (
     progress,
     say,
 )
-from faceflow.cli.scoring import match_options
+from faceflow.cli.scoring import Scoring
 from faceflow.errors import FaceflowError, InputError
 
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
     from faceflow.gallery import Gallery
-    from faceflow.matching import MatchOptions
+    from faceflow.matching.options import MatchOptions
 
 _TOP = 5
 
@@ -72,7 +72,7 @@ def identify(
     epsilon: Epsilon = None,
     grid: PatchGrid = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     best_faces: Annotated[
         int,
         typer.Option(
@@ -116,19 +116,18 @@ def identify(
             name, alignment=opened.header.alignment, offline=offline, threads=threads
         )
         opened.require_network(analyzer.network)
-        calibrated = "threshold" in opened.settings.get("match", {})
-        options = match_options(
-            name,
-            opened.header.digest,
-            opened.settings.get("match"),
+        scoring = Scoring(
             k=k,
             alpha=alpha,
             weighting=weighting,
             epsilon=epsilon,
             grid=grid,
             patches=patches,
-            visible=visible,
+            visible_share=visible_share,
         )
+        calibration = opened.calibration
+        calibrated = calibration is not None and calibration.threshold is not None
+        options = opened.options(**scoring.changes())
         answers = _identify(
             sources,
             opened,
@@ -168,7 +167,7 @@ def identify(
 
 def _expand(photos: Sequence[Path]) -> Iterator[Path]:
     """Photos as they are, folders as the photos in them."""
-    from faceflow.images import iter_images
+    from faceflow.faces.images import iter_images
 
     for photo in photos:
         if not photo.is_dir():
@@ -194,9 +193,9 @@ def _identify(
     top: int,
 ) -> Iterator[list[Answer]]:
     """The answers of each photo in turn: one per face, or one failure."""
+    from faceflow.explain.report import write_report
     from faceflow.features import FaceFeatures
-    from faceflow.identification import identify as search
-    from faceflow.reports import write_report
+    from faceflow.matching.identification import identify as search
 
     taken: set[str] = set()
     for source, found in analyzer.analyze_many(sources, select=select, whole_image=whole_image):
@@ -206,7 +205,7 @@ def _identify(
         matches = search(
             FaceFeatures.concatenate([face.features for face in found]),
             gallery,
-            options=options,
+            options,
             threshold=threshold,
             best_faces=best_faces,
         )
@@ -235,9 +234,9 @@ def _label(source: Path, place: int, taken: set[str]) -> str:
 def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:
     rows = [row for answer in answers for row in answer.rows(top)]
     print_table(
-        ("query", "decision", "person", "score", "cosine", "visible", "EMD", "stage 1 -> 2"),
+        ("query", "decision", "person", "score", "cosine", "visible cosine", "EMD", "stage 1 -> 2"),
         rows,
-        right=("score", "cosine", "visible", "EMD"),
+        right=("score", "cosine", "visible cosine", "EMD"),
     )
     if any(answer.status == "ranked" for answer in answers):
         why = "no threshold was given"

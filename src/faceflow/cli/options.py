@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from faceflow.system.threads import MAX_THREADS
+
 DEFAULT_GALLERY = Path("people.faceflow")
 
 _SCORING = "Scoring"
@@ -42,7 +44,12 @@ Offline = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="CPU threads for the networks (default: all cores)."),
+    typer.Option(
+        "--threads",
+        min=1,
+        max=MAX_THREADS,
+        help="CPU threads for the networks (default: all cores).",
+    ),
 ]
 Network = Annotated[
     str | None,
@@ -87,7 +94,7 @@ Weighting = Annotated[
     str | None,
     typer.Option(
         "--weighting",
-        help="Patch weights: uniform, apc, sc, cc, lmk, norm or visible (default: what measured "
+        help="Patch weights: uniform, apc, sc, cc, lmk, norm or uncovered (default: what measured "
         "best).",
         metavar="NAME",
         rich_help_panel=_SCORING,
@@ -130,10 +137,10 @@ PatchKind = Annotated[
         rich_help_panel=_SCORING,
     ),
 ]
-Visible = Annotated[
+VisibleShare = Annotated[
     float | None,
     typer.Option(
-        "--visible",
+        "--visible-share",
         help="Share, 0 to 1, that the cosine of what both faces show has in the cosine "
         "(default: what measured best).",
         metavar="SHARE",

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from faceflow.gallery.person_names import showable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,13 +37,18 @@ def clean(text: object) -> str:
     Names of people and files come from anywhere; shown raw, an escape sequence in one could
     rewrite the user's screen.
     """
-    safe = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in safe)
+    return showable(str(text))
 
 
 def say(text: object, *, label: str = "", style: str = "") -> None:
     """A notice on stderr, one line, with a coloured label on a terminal."""
     line = clean(text)
+    # A full or vanished stderr must not change how the command ends.
+    with suppress(OSError):
+        _say(line, label, style)
+
+
+def _say(line: str, label: str, style: str) -> None:
     if sys.stderr.isatty():
         from rich.text import Text
 
@@ -65,12 +73,22 @@ def print_line(text: object = "") -> None:
 
 def print_json(value: Any, *, line: bool = False) -> None:
     """A JSON document; with ``line`` on one line, flushed, so that streams can be followed."""
-    sys.stdout.write(
-        json.dumps(_finite(value), ensure_ascii=False, indent=None if line else 2, allow_nan=False)
-        + "\n"
+    text = json.dumps(
+        _finite(value), ensure_ascii=False, indent=None if line else 2, allow_nan=False
     )
+    sys.stdout.write(_UNPRINTABLE.sub(_json_escape, text) + "\n")
     if line:
         sys.stdout.flush()
+
+
+# What json leaves as it is and a terminal obeys: DEL, C1 controls, marks that turn text around.
+# Half a surrogate pair is there as it is in names that are not Unicode, and becomes its escape.
+_UNPRINTABLE = re.compile("[^\n -~]")
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    character = found[0]
+    return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
 def _finite(value: Any) -> Any:

@@ -23,13 +23,13 @@ from faceflow.cli.options import (
     PatchKind,
     Threads,
     Threshold,
-    Visible,
+    VisibleShare,
     Weighting,
     Whole,
     WholeImage,
 )
 from faceflow.cli.output import number, print_json, print_line, print_table, say
-from faceflow.cli.scoring import match_options
+from faceflow.cli.scoring import Scoring
 
 if TYPE_CHECKING:
     from faceflow.analyzer import Face, FaceAnalyzer
@@ -46,7 +46,7 @@ def verify(
     epsilon: Epsilon = None,
     grid: PatchGrid = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
@@ -59,19 +59,19 @@ def verify(
 
     Exits with 0 whatever the answer is.
     """
-    from faceflow.verification import verify as compare
+    from faceflow.matching.options import options_for
+    from faceflow.matching.verification import verify as compare
 
     analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
-    options = match_options(
-        analyzer.network.spec.name,
-        analyzer.network.digest,
+    scoring = Scoring(
         alpha=alpha,
         weighting=weighting,
         epsilon=epsilon,
         grid=grid,
         patches=patches,
-        visible=visible,
+        visible_share=visible_share,
     )
+    options = options_for(analyzer.digest, **scoring.changes())
     first, second = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
     answer = compare(first.features, second.features, options, threshold=threshold)
     if as_json:
@@ -84,7 +84,7 @@ def verify(
                 "score": answer.score,
                 "cosine": answer.cosine,
                 "emd": answer.emd,
-                "visible": answer.visible,
+                "visible_cosine": answer.visible_cosine,
                 "alpha": options.alpha,
                 "weighting": options.weighting,
                 "network": analyzer.network.spec.name,
@@ -93,17 +93,17 @@ def verify(
         return
     decision = {True: ("same person", "bold green"), False: ("not the same", "bold yellow")}
     print_table(
-        ("decision", "score", "cosine", "visible", "EMD"),
+        ("decision", "score", "cosine", "visible cosine", "EMD"),
         [
             (
                 ("-", "") if answer.same is None else decision[answer.same],
                 number(answer.score),
                 number(answer.cosine),
-                number(answer.visible),
+                number(answer.visible_cosine),
                 number(answer.emd),
             )
         ],
-        right=("score", "cosine", "visible", "EMD"),
+        right=("score", "cosine", "visible cosine", "EMD"),
     )
     if answer.same is None:
         say("no threshold was given, so nothing is decided (--threshold)")
@@ -138,7 +138,7 @@ def explain(
     epsilon: Epsilon = None,
     grid: PatchGrid = None,
     patches: PatchKind = None,
-    visible: Visible = None,
+    visible_share: VisibleShare = None,
     face: OneFaceChoice = "largest",
     whole_image: Whole = "never",
     network: Network = None,
@@ -155,14 +155,16 @@ def explain(
         Caption,
         PageRow,
         WeightedPair,
-        explain_match,
+        explain_pair,
         flow_picture,
         html_page,
         to_json,
         weight_sheet,
     )
-    from faceflow.explain.picture import Part
-    from faceflow.weights import atomic_write
+    from faceflow.explain.drawing.picture import Part
+    from faceflow.matching.options import options_for
+    from faceflow.matching.score import prepare
+    from faceflow.system.files import atomic_write
 
     targets = output or ([] if as_json or weights else [Path("explanation.png")])
     if weights is not None and weights.suffix.lower() != ".png":
@@ -173,18 +175,17 @@ def explain(
                 f"{target} must end in .png, .html or .json", param_hint="--output"
             )
     analyzer = load_analyzer(network, alignment=alignment, offline=offline, threads=threads)
-    options = match_options(
-        analyzer.network.spec.name,
-        analyzer.network.digest,
+    scoring = Scoring(
         alpha=alpha,
         weighting=weighting,
         epsilon=epsilon,
         grid=grid,
         patches=patches,
-        visible=visible,
+        visible_share=visible_share,
     )
+    options = options_for(analyzer.digest, **scoring.changes())
     query, other = (_one_face(analyzer, photo, face, whole_image) for photo in (a, b))
-    found = explain_match(query.features, other.features, options)
+    found = explain_pair(query.features, other.features, options)
     for target in targets:
         kind = target.suffix.lower()
         parts: tuple[Part, ...] = ("weights", "lines") if lines else ("weights",)
@@ -209,30 +210,34 @@ def explain(
         plain = replace(
             options,
             patches="raw",
-            visible=0.0,
-            weighting="uniform" if options.model is None else "visible",
+            visible_share=0.0,
+            weighting="uniform" if options.model is None else "uncovered",
         )
-        left, right = (plain.prepare(face.features) for face in (query, other))
-        pair = WeightedPair(f"{a.name}, {b.name}", query.crop, left, other.crop, right)
+        left, right = (prepare(face.features, plain, flow=True) for face in (query, other))
+        assert left.patches is not None
+        assert right.patches is not None
+        pair = WeightedPair(
+            f"{a.name}, {b.name}", query.crop, left.patches, other.crop, right.patches
+        )
         with atomic_write(weights) as file:
             weight_sheet([pair]).save(file, "PNG")
     if as_json:
         print_json({"a": str(a), "b": str(b)} | to_json(found), line=True)
         return
     print_table(
-        ("score", "cosine", "visible", "EMD", "alpha", "weights", "stays in place"),
+        ("score", "cosine", "visible cosine", "EMD", "alpha", "weights", "stays in place"),
         [
             (
                 number(found.score),
                 number(found.cosine),
-                number(found.visible),
+                number(found.visible_cosine),
                 number(found.emd),
                 number(found.alpha, 2),
                 found.weighting,
                 f"{100 * found.nearby_mass:.0f}%",
             )
         ],
-        right=("score", "cosine", "visible", "EMD", "alpha", "stays in place"),
+        right=("score", "cosine", "visible cosine", "EMD", "alpha", "stays in place"),
     )
     for target in [*targets, *([] if weights is None else [weights])]:
         print_line(f"written: {target}")

@@ -185,7 +185,7 @@ def _confirm(question: str) -> None:
 
 def _erased(erased: bool) -> str:
     if erased:
-        return "the data is gone from the file"
+        return "the data is gone from the file; exports and copies made before still hold it"
     return (
         "another program is reading the gallery, so a copy stays in its log until that program "
         "is done; it is wiped at the next change or opening"

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from faceflow.cli.options import parse_grid
 
 if TYPE_CHECKING:
-    from faceflow.matching import MatchOptions, Patches
+    from faceflow.matching.options import Changes, Patches
 
 
-def match_options(
-    network: str,
-    digest: str,
-    calibrated: dict[str, Any] | None = None,
-    *,
-    k: int | None = None,
-    alpha: float | None = None,
-    weighting: str | None = None,
-    epsilon: float | None = None,
-    grid: str | None = None,
-    patches: Patches | None = None,
-    visible: float | None = None,
-) -> MatchOptions:
-    """Fill what the options leave open from a calibration, then from the network."""
-    from faceflow import patch_model
-    from faceflow.matching import MatchOptions
-    from faceflow.networks import defaults_for
-    from faceflow.transport import Sinkhorn
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """The options of the panel "Scoring" as they were typed; None for what was left open."""
 
-    return MatchOptions.resolve(
-        defaults_for(network),
-        calibrated,
-        alpha=alpha,
-        weighting=weighting,
-        k=k,
-        grid=parse_grid(grid),
-        solver=None if epsilon is None else Sinkhorn(epsilon=epsilon),
-        patches=patches,
-        visible=visible,
-        model=patch_model.load(network, digest),
-    )
+    k: int | None = None
+    alpha: float | None = None
+    weighting: str | None = None
+    epsilon: float | None = None
+    grid: str | None = None
+    patches: Patches | None = None
+    visible_share: float | None = None
+
+    def changes(self) -> Changes:
+        """What ``gallery.options`` and :func:`faceflow.matching.options.options_for` take."""
+        from faceflow.matching.transport import Sinkhorn
+
+        return {
+            "k": self.k,
+            "alpha": self.alpha,
+            "weighting": self.weighting,
+            "grid": parse_grid(self.grid),
+            "solver": None if self.epsilon is None else Sinkhorn(epsilon=self.epsilon),
+            "patches": self.patches,
+            "visible_share": self.visible_share,
+        }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,7 @@ from faceflow.cli.options import Json, Network, Offline, OneFaceChoice, Threads
 from faceflow.cli.output import number, plural, print_json, print_line, print_table, progress, say
 
 if TYPE_CHECKING:
-    from faceflow.enrolment import Photo
+    from faceflow.gallery.enrolment import Photo
     from faceflow.networks import NetworkSpec
     from faceflow.training.head import HeadEpoch, TrainedHead
     from faceflow.training.network import NetworkEpoch, TrainedNetwork
@@ -30,52 +32,95 @@ Photos = Annotated[
     ),
 ]
 Name = Annotated[str, typer.Option("--name", help="What the new network is called.")]
-Recipe = Annotated[
-    Path | None,
-    typer.Option("--recipe", help="A TOML file with fields of the recipe.", metavar="FILE"),
+Run = Annotated[
+    Path,
+    typer.Option("--run", help="Folder of this run; one found there goes on.", metavar="FOLDER"),
 ]
-Covers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--cover",
-        help="A cover to train on, repeatable; without it mask and sunglasses.",
-        metavar="NAME",
-    ),
-]
+Copies = Annotated[int, typer.Option("--copies", min=1, help="Covered faces per photo and cover.")]
 Log = Annotated[
     Path | None, typer.Option("--log", help="Write a line per epoch.", metavar="FILE.csv")
 ]
-Folder = Annotated[
-    Path | None,
-    typer.Option(
-        "--features",
-        help="Where what is computed of the photos is kept; without it in the cache folder.",
-        metavar="FOLDER",
-    ),
-]
-Force = Annotated[
-    bool, typer.Option("--force", help="Replace a network of that name trained before.")
-]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What both commands are told: from which network, on which covers, how, with which face."""
+
+    network: Network = None
+    covers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cover",
+            help="A cover to train on, repeatable; without it mask and sunglasses.",
+            metavar="NAME",
+        ),
+    ] = None
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--recipe", help="A TOML file with fields of the recipe.", metavar="FILE"),
+    ] = None
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most.")] = None
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything random.")] = None
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            "--features",
+            help="Where what is computed of the photos is kept; without it in the cache folder.",
+            metavar="FOLDER",
+        ),
+    ] = None
+    face: OneFaceChoice = "largest"
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a network of that name trained before.")
+    ] = False
+
+    def folder(self, base: NetworkSpec, kind: str) -> Path:
+        """Where what is computed of the photos is kept."""
+        from faceflow.system.caches import cache_dir
+
+        named = f"{base.name}-{base.digest[:12]}-{self.face}{kind}"
+        return self.features or cache_dir() / "training" / named
+
+
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """How PyTorch computes."""
+
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option("--freeze", help="A part not to train, repeatable.", metavar="PART"),
+    ] = None
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="float32, bfloat16 or float16.")
+    ] = None
+    accumulate: Annotated[
+        int | None, typer.Option("--accumulate", min=1, help="Parts a batch is computed in.")
+    ] = None
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.")] = "auto"
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that load photos ahead.")
+    ] = 0
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard's files into the run too.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What this machine lends and how it answers."""
+
+    threads: Threads = None
+    offline: Offline = False
+    as_json: Json = False
 
 
 def head(
     photos: Photos,
     name: Name,
-    network: Network = None,
-    covers: Covers = None,
-    copies: Annotated[
-        int, typer.Option("--copies", min=1, help="Covered faces per photo and cover.")
-    ] = 1,
-    recipe: Recipe = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything random.")] = None,
+    training: Training,
+    here: Here,
+    copies: Copies = 1,
     log: Log = None,
-    features: Folder = None,
-    face: OneFaceChoice = "largest",
-    force: Force = False,
-    threads: Threads = None,
-    offline: Offline = False,
-    as_json: Json = False,
 ) -> None:
     """Train the last layer alone: minutes on a laptop, PyTorch not needed.
 
@@ -84,32 +129,26 @@ def head(
     on, decide when to stop. The result is a network of its own: enroll people anew with it
     (--network NAME).
     """
-    from faceflow import networks
-    from faceflow.enrolment import list_photos
-    from faceflow.training.export import last_layer, require_free, save_head
+    from faceflow.training.export import last_layer, save_head
     from faceflow.training.head import as_values, train_head
     from faceflow.training.log import CsvLog
     from faceflow.training.recipe import HeadRecipe, read_recipe
-    from faceflow.training.samples import check_covers, collect_samples
+    from faceflow.training.samples import collect_samples
 
-    how = read_recipe(HeadRecipe, recipe, epochs=epochs, seed=seed)
-    base = networks.spec(network or networks.DEFAULT)
-    require_free(name, replace=force)
-    chosen = covers or ["mask", "sunglasses"]
-    check_covers(chosen)
-    listing = list_photos(photos)
-    _require_people(listing.photos)
-    ensure_models(base.model_name, offline=offline)
+    how = read_recipe(HeadRecipe, training.recipe, epochs=training.epochs, seed=training.seed)
+    covers = training.covers or ["mask", "sunglasses"]
+    base, listed = _begin(photos, name, training, covers)
+    ensure_models(base.model_name, offline=here.offline)
     layer = last_layer(base.name)
-    analyzer = load_analyzer(base.name, offline=offline, threads=threads)
+    analyzer = load_analyzer(base.name, offline=here.offline, threads=here.threads)
     with progress("looking at the photos") as advance:
         samples, left_out = collect_samples(
-            listing.photos,
+            listed,
             analyzer,
-            features or _default_folder(base, face),
-            covers=chosen,
+            training.folder(base, ""),
+            covers=covers,
             copies=copies,
-            select=face,
+            select=training.face,
             progress=advance,
         )
     _tell(left_out)
@@ -118,54 +157,22 @@ def head(
     def told(epoch: HeadEpoch) -> None:
         if write is not None:
             write(as_values(epoch))
-        if not as_json:
+        if not here.as_json:
             say(_line(epoch))
 
     result = train_head(samples, *layer, how, progress=told)
-    if not result.best:
-        _say_nothing_better()
-    trained_on = f"{plural(result.faces, 'face')} of {result.people} people"
+    trained_on = _end(result)
     spec = save_head(name, base.name, result.weight, result.bias, trained_on=trained_on)
-    _show(result, spec, left_out, as_json)
+    _show(result, spec, left_out, here.as_json)
 
 
 def network(
     photos: Photos,
     name: Name,
-    run: Annotated[
-        Path,
-        typer.Option(
-            "--run", help="Folder of this run; one found there goes on.", metavar="FOLDER"
-        ),
-    ],
-    network: Network = None,
-    covers: Covers = None,
-    recipe: Recipe = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of everything random.")] = None,
-    freeze: Annotated[
-        list[str] | None,
-        typer.Option("--freeze", help="A part not to train, repeatable.", metavar="PART"),
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option("--precision", help="float32, bfloat16 or float16.")
-    ] = None,
-    accumulate: Annotated[
-        int | None, typer.Option("--accumulate", min=1, help="Parts a batch is computed in.")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.")] = "auto",
-    workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes that load photos ahead.")
-    ] = 0,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write TensorBoard's files into the run too.")
-    ] = False,
-    features: Folder = None,
-    face: OneFaceChoice = "largest",
-    force: Force = False,
-    threads: Threads = None,
-    offline: Offline = False,
-    as_json: Json = False,
+    run: Run,
+    training: Training,
+    computing: Computing,
+    here: Here,
 ) -> None:
     """Train a whole network with PyTorch (extra: train); a GPU's work for more than a trial.
 
@@ -173,56 +180,49 @@ def network(
     are shown. An interrupted run goes on when the same command is given again. For several GPUs:
     torchrun --nproc-per-node N -m faceflow train network ...
     """
-    from faceflow import networks
-    from faceflow.enrolment import list_photos
     from faceflow.networks.torch import build
-    from faceflow.training.export import read_tensors, require_free, root_of, save_network
-    from faceflow.training.recipe import NetworkRecipe, read_recipe
-    from faceflow.training.samples import check_covers
+    from faceflow.training.export import read_tensors, root_of, save_network
+    from faceflow.training.recipe import NetworkRecipe, RunOptions, read_recipe
 
     how = read_recipe(
         NetworkRecipe,
-        recipe,
-        epochs=epochs,
-        seed=seed,
-        covers=covers,
-        freeze=freeze,
-        precision=precision,
-        accumulate=accumulate,
+        training.recipe,
+        epochs=training.epochs,
+        seed=training.seed,
+        covers=training.covers,
+        freeze=computing.freeze,
+        precision=computing.precision,
+        accumulate=computing.accumulate,
     )
-    base = networks.spec(network or networks.DEFAULT)
-    require_free(name, replace=force)
-    check_covers(how.covers)
-    listing = list_photos(photos)
-    _require_people(listing.photos)
+    options = RunOptions(workers=computing.workers, tensorboard=computing.tensorboard)
+    base, listed = _begin(photos, name, training, how.covers)
     model = build(root_of(base))
 
     import torch
 
-    from faceflow.training.crops import collect_crops
+    from faceflow.training.aligned_crops import collect_crops
     from faceflow.training.network import train_network
     from faceflow.training.processes import joined
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    ensure_models(base.model_name, offline=offline)
-    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    tensors = read_tensors(base.name, shapes)
+    if here.threads is not None:
+        torch.set_num_threads(here.threads)
+    ensure_models(base.model_name, offline=here.offline)
+    tensors = read_tensors(base.name)
     model.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in tensors.items()})
-    with joined(device) as me:
-        analyzer = load_analyzer(base.name, offline=offline, threads=threads)
+    with joined(computing.device) as me:
+        analyzer = load_analyzer(base.name, offline=here.offline, threads=here.threads)
         with progress("looking at the photos") as advance:
             crops, left_out = collect_crops(
-                listing.photos,
+                listed,
                 base,
                 analyzer.detector,
-                features or _default_folder(base, f"{face}-crops"),
-                select=face,
+                training.folder(base, "-crops"),
+                select=training.face,
                 progress=advance,
             )
 
         def told(epoch: NetworkEpoch) -> None:
-            if not as_json:
+            if not here.as_json:
                 say(_line(epoch))
 
         if me.rank == 0:
@@ -233,25 +233,45 @@ def network(
                 model,
                 run,
                 how,
+                options=options,
                 among=me,
-                workers=workers,
-                tensorboard=tensorboard,
                 progress=lambda step, _: advance(step, None),
                 told=told,
             )
         if me.rank:
             return
-    if not result.best:
-        _say_nothing_better()
-    trained_on = f"{plural(result.faces, 'face')} of {result.people} people"
+    trained_on = _end(result)
     spec = save_network(name, base.name, result.tensors, trained_on=trained_on)
-    _show(result, spec, left_out, as_json)
+    _show(result, spec, left_out, here.as_json)
 
 
-def _default_folder(base: NetworkSpec, face: str) -> Path:
-    from faceflow.weights import cache_dir
+def _begin(
+    photos: list[Path], name: str, training: Training, covers: Sequence[str]
+) -> tuple[NetworkSpec, tuple[Photo, ...]]:
+    """The network to start from and the photos, all checked before anything is computed."""
+    from faceflow import networks
+    from faceflow.gallery.enrolment import list_photos
+    from faceflow.training.export import require_free
+    from faceflow.training.samples import check_covers
 
-    return cache_dir() / "training" / f"{base.name}-{base.digest[:12]}-{face}"
+    base = networks.spec(training.network or networks.DEFAULT)
+    require_free(name, replace=training.force)
+    check_covers(covers)
+    listed = list_photos(photos).photos
+    _require_people(listed)
+    return base, listed
+
+
+def _end(result: TrainedHead | TrainedNetwork) -> str:
+    """What the new network was trained on; says so where the training changed nothing."""
+    if not result.best:
+        say(
+            "no epoch was better than the start on the people set apart; the new network equals "
+            "the one it was trained from",
+            label="note",
+            style="yellow",
+        )
+    return f"{plural(result.faces, 'face')} of {result.people} people"
 
 
 def _require_people(photos: tuple[Photo, ...]) -> None:
@@ -269,15 +289,6 @@ def _require_people(photos: tuple[Photo, ...]) -> None:
             "photos or more are needed, some to train with and some to judge by",
             todo="give more photos; hundreds of people are a sensible beginning",
         )
-
-
-def _say_nothing_better() -> None:
-    say(
-        "no epoch was better than the start on the people set apart; the new network equals the "
-        "one it was trained from",
-        label="note",
-        style="yellow",
-    )
 
 
 def _tell(left_out: tuple[LeftOut, ...]) -> None:

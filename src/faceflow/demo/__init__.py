@@ -2,5 +2,6 @@
 
 from faceflow.demo.results import DemoResult, DemoRow
 from faceflow.demo.run import run_demo
+from faceflow.demo.shipped import PEOPLE, PHOTOS, QUERIES
 
-__all__ = ["DemoResult", "DemoRow", "run_demo"]
+__all__ = ["PEOPLE", "PHOTOS", "QUERIES", "DemoResult", "DemoRow", "run_demo"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +13,33 @@ from PIL import Image
 
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.arrays import Float64, UInt8
-from faceflow.enrolment import Listing, Photo, list_photos
+from faceflow.demo.shipped import PEOPLE, QUERIES, shown_in
 from faceflow.errors import InputError, NoFaceError
-from faceflow.images import load_image
+from faceflow.faces.images import load_image
+from faceflow.gallery.enrolment import Listing, Photo, list_photos
 from faceflow.occlusion import occlude, random_crop
-from faceflow.synthetic import NOTICE, write_people
 
 COVERS = ("mask", "sunglasses", "crop")
-_EXIF_DESCRIPTION = 0x010E
 # Half a side of the square around a face, in sides of the face: what a covered photo shows,
 # and what a random crop is cut from.
 _SHOWN, _CROPPED = 1.6, 0.85
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A photo to ask about.
+
+    Attributes:
+        photo: the photo, and whom it really shows.
+        cover: what covers the face.
+        enrolled: whether that person is enrolled.
+        covered: whether the photo is covered already; if not, the demo covers it.
+    """
+
+    photo: Photo
+    cover: str
+    enrolled: bool = True
+    covered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +48,39 @@ class Material:
 
     Attributes:
         listing: the photos to enroll, with those that belong to nobody.
-        held_out: photos of enrolled people that are covered and asked about, not enrolled.
-        strangers: photos of people who are not enrolled at all, to be covered and asked about.
+        queries: other photos, to be asked about.
     """
 
     listing: Listing
-    held_out: tuple[Photo, ...]
-    strangers: tuple[Photo, ...] = ()
+    queries: tuple[Query, ...]
 
 
-def draw_material(folder: Path, *, people: int, strangers: int, seed: int) -> Material:
-    """Draw made-up people: three photos of each, and one of people to be left out."""
-    write_people(folder / "people", people=people, photos_each=3, seed=seed)
-    apart: tuple[Photo, ...] = ()
-    if strangers:
-        write_people(
-            folder / "strangers", people=strangers, photos_each=1, seed=seed + people, first_photo=2
-        )
-        apart = list_photos([folder / "strangers"]).photos
-    material = split_photos(folder / "people")
-    return Material(material.listing, material.held_out, apart)
+def shipped_photos(folder: Path, *, people: int, strangers: int) -> Material:
+    """Copy the shipped pictures of so many people, and queries of them and of strangers.
+
+    They are copied so that what the demo leaves behind is whole: its photos can be enrolled
+    and asked about again from the command line.
+    """
+    enrolled = sorted(path.name for path in PEOPLE.iterdir())[:people]
+    known = {path.name for path in PEOPLE.iterdir()}
+    for name in enrolled:
+        shutil.copytree(PEOPLE / name, folder / "people" / name)
+    queries = sorted(QUERIES.glob("*.jpg"))
+    asked = [path for path in queries if shown_in(path)[0] in enrolled]
+    asked += [path for path in queries if shown_in(path)[0] not in known][:strangers]
+    (folder / "queries").mkdir()
+    found = []
+    for path in asked:
+        person, cover = shown_in(path)
+        copy = Path(shutil.copy(path, folder / "queries"))
+        found.append(Query(Photo(copy, person), cover, person in known, covered=True))
+    return Material(list_photos([folder / "people"]), tuple(found))
 
 
 def split_photos(folder: Path) -> Material:
     """Hold out the last photo of everyone with two or more; all other photos are enrolled.
+
+    The photos held out are the queries, to be covered by each cover in turn.
 
     Raises:
         InputError: no photos, or nobody has two.
@@ -71,7 +97,10 @@ def split_photos(folder: Path) -> Material:
             todo="add a second photo of some people",
         )
     kept = tuple(photo for photo in listing.photos if photo not in set(held_out))
-    return Material(Listing(kept, listing.skipped), held_out)
+    queries = tuple(
+        Query(photo, COVERS[place % len(COVERS)]) for place, photo in enumerate(held_out)
+    )
+    return Material(Listing(kept, listing.skipped), queries)
 
 
 def cover_photo(photo: Photo, cover: str, analyzer: FaceAnalyzer, *, seed: int) -> UInt8:
@@ -108,11 +137,8 @@ def _around(image: UInt8, box: Float64, reach: float) -> tuple[UInt8, Float64]:
     return part, low.astype(np.float64)
 
 
-def as_jpeg(image: UInt8, *, synthetic: bool) -> bytes:
-    """JPEG bytes; a drawn face says so in its metadata."""
-    exif = Image.Exif()
-    if synthetic:
-        exif[_EXIF_DESCRIPTION] = NOTICE
+def as_jpeg(image: UInt8) -> bytes:
+    """The image as the bytes of a JPEG file."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=95, exif=exif)
+    Image.fromarray(image).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()

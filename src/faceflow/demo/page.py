@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
-
 from faceflow import __version__
 from faceflow.demo.results import DemoResult, DemoRow
+from faceflow.pages import printable, template
 
 
 def demo_page(result: DemoResult) -> str:
@@ -20,7 +17,7 @@ def demo_page(result: DemoResult) -> str:
     Every text is escaped; the page runs no script.
     """
     by_cosine, by_score, asked = result.first
-    return _template().render(
+    return template("faceflow.demo", "page.html.j2").render(
         synthetic=result.synthetic,
         people=result.people,
         faces=result.faces,
@@ -32,7 +29,7 @@ def demo_page(result: DemoResult) -> str:
         thresholds=result.thresholds,
         alpha=result.options.alpha,
         weighting=result.options.weighting,
-        photos=_clean(str(result.photos)),
+        photos=printable(str(result.photos)),
         rows=[_row(row, result.output) for row in result.rows],
         version=__version__,
     )
@@ -41,38 +38,27 @@ def demo_page(result: DemoResult) -> str:
 def _row(row: DemoRow, output: Path) -> dict[str, Any]:
     best, ranks = row.best, row.ranks
     return {
-        "query": _clean(row.query),
-        "person": _clean(row.person),
+        "query": printable(row.query),
+        "person": printable(row.person),
         "enrolled": row.enrolled,
         "cover": row.cover,
         "status": row.status,
         "right": row.right,
-        "best": "" if best is None else _clean(best.person),
+        "best": "" if best is None else printable(best.person),
         "score": "" if best is None else f"{best.score:.3f}",
         "cosine": "" if best is None else f"{best.cosine:.3f}",
-        "visible": "" if best is None or best.visible is None else f"{best.visible:.3f}",
+        "visible_cosine": ""
+        if best is None or best.visible_cosine is None
+        else f"{best.visible_cosine:.3f}",
         "emd": "" if best is None or best.emd is None else f"{best.emd:.3f}",
         "ranks": "" if ranks is None else f"{ranks[0]} \N{RIGHTWARDS ARROW} {ranks[1]}",
         "covered": _link(row.covered, output),
         "picture": _link(row.report.picture if row.report else None, output),
         "page": _link(row.report.page if row.report else None, output),
-        "error": "" if row.error is None else _clean(str(row.error)),
+        "error": "" if row.error is None else printable(str(row.error)),
     }
 
 
 def _link(path: Path | None, output: Path) -> str:
     """A file's address relative to the page."""
     return "" if path is None else quote(path.relative_to(output).as_posix())
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-@cache
-def _template() -> jinja2.Template:
-    source = (resources.files("faceflow.demo") / "page.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(source)

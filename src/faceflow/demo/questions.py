@@ -12,15 +12,15 @@ import numpy as np
 
 from faceflow.analyzer import Face, FaceAnalyzer
 from faceflow.arrays import UInt8
-from faceflow.demo.material import COVERS, as_jpeg, cover_photo
+from faceflow.demo.material import COVERS, Query, as_jpeg, cover_photo
 from faceflow.demo.results import DemoRow
-from faceflow.enrolment import Photo
 from faceflow.errors import FaceflowError, ImageError, NoFaceError
+from faceflow.explain.report import file_name, write_report
 from faceflow.gallery import Gallery
-from faceflow.identification import Matches, identify
-from faceflow.matching import MatchOptions
-from faceflow.reports import file_name, write_report
-from faceflow.weights import atomic_write
+from faceflow.gallery.enrolment import Photo
+from faceflow.matching.identification import Matches, identify
+from faceflow.matching.options import MatchOptions
+from faceflow.system.files import atomic_write
 
 Tell = Callable[[int, int], None]
 """Called with (photos done, photos in all)."""
@@ -41,14 +41,11 @@ class Asker:
         gallery: Gallery,
         analyzer: FaceAnalyzer,
         options: MatchOptions,
-        *,
-        synthetic: bool,
     ) -> None:
         self._place = place
         self._gallery = gallery
         self._analyzer = analyzer
         self._options = options
-        self._synthetic = synthetic
 
     def thresholds(self, photos: Sequence[Photo], tell: Tell) -> dict[str, float]:
         """Cover -> the score that about one in ten covered photos reaches for somebody else.
@@ -84,12 +81,12 @@ class Asker:
         }
 
     def ask(
-        self, asked: Sequence[tuple[Photo, str, bool]], thresholds: dict[str, float], tell: Tell
+        self, asked: Sequence[Query], thresholds: dict[str, float], tell: Tell
     ) -> list[DemoRow]:
-        """Cover the photos, save them, identify them and write the reasons.
+        """Cover the photos that are not yet, save them, identify them and write the reasons.
 
         Args:
-            asked: (photo, cover, whether its person is enrolled).
+            asked: the queries.
             thresholds: from :meth:`thresholds`.
             tell: told (done, all).
         """
@@ -97,17 +94,15 @@ class Asker:
         taken: list[int] = []
 
         def saved() -> Iterator[Path]:
-            for place, (photo, cover, enrolled) in enumerate(asked):
-                query = _query_name(photo, cover, {row.query for row in rows.values()})
-                row = DemoRow(query, photo.path, None, cover, photo.person, enrolled)
+            for place, query in enumerate(asked):
+                name = _query_name(query, {row.query for row in rows.values()})
+                photo, cover = query.photo, query.cover
+                row = DemoRow(name, photo.path, None, cover, photo.person, query.enrolled)
                 try:
-                    image = cover_photo(photo, cover, self._analyzer, seed=_QUERY_SEED)
+                    file_path = photo.path if query.covered else self._cover(query, name)
                 except (ImageError, NoFaceError) as error:
                     rows[place] = replace(row, error=error)
                     continue
-                file_path = self._place / "queries" / f"{query}.jpg"
-                with atomic_write(file_path) as file:
-                    file.write(as_jpeg(image, synthetic=self._synthetic))
                 rows[place] = replace(row, covered=file_path)
                 taken.append(place)
                 yield file_path
@@ -120,6 +115,14 @@ class Asker:
             tell(count, len(asked))
         tell(len(asked), len(asked))
         return [rows[place] for place in sorted(rows)]
+
+    def _cover(self, query: Query, name: str) -> Path:
+        """Cover a photo and save it."""
+        image = cover_photo(query.photo, query.cover, self._analyzer, seed=_QUERY_SEED)
+        file_path = self._place / "queries" / f"{name}.jpg"
+        with atomic_write(file_path) as file:
+            file.write(as_jpeg(image))
+        return file_path
 
     def _answered(
         self, row: DemoRow, found: list[Face] | FaceflowError, threshold: float | None
@@ -137,11 +140,13 @@ class Asker:
         return identify(face.features, self._gallery, options=self._options, threshold=threshold)[0]
 
 
-def _query_name(photo: Photo, cover: str, taken: set[str]) -> str:
+def _query_name(query: Query, taken: set[str]) -> str:
     """The photo's own name, with the person's where that does not hold it; not a taken one."""
-    stem = photo.path.stem
-    text = stem if stem.startswith(photo.person) else f"{photo.person} {stem}"
-    name = f"{file_name(text)}-{cover}"
+    stem, person = query.photo.path.stem, query.photo.person
+    if query.covered:
+        return stem
+    text = stem if stem.startswith(person) else f"{person} {stem}"
+    name = f"{file_name(text)}-{query.cover}"
     # Some file systems take upper and lower case for the same.
     folded = {other.casefold() for other in taken}
     names = (name if n == 1 else f"{name}-{n}" for n in itertools.count(1))

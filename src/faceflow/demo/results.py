@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faceflow.enrolment import EnrolmentReport
 from faceflow.errors import FaceflowError
-from faceflow.identification import Matches, PersonMatch
-from faceflow.matching import MatchOptions
-from faceflow.reports import Report
+from faceflow.explain.report import Report
+from faceflow.gallery.enrolment import EnrolmentReport
+from faceflow.matching.identification import Matches, PersonMatch
+from faceflow.matching.options import MatchOptions
 
 FORMAT = "faceflow-demo/1"
 
@@ -21,7 +21,7 @@ class DemoRow:
 
     Attributes:
         query: name of the query, which its files carry too.
-        photo: the photo that was covered.
+        photo: the photo that was covered, or came covered.
         covered: the covered photo; None when no face was found to cover.
         cover: name of the occlusion.
         person: whom the photo really shows.
@@ -158,7 +158,7 @@ def _row(row: DemoRow) -> dict[str, Any]:
         "person": None if best is None else best.person,
         "score": None if best is None else best.score,
         "cosine": None if best is None else best.cosine,
-        "visible": None if best is None else best.visible,
+        "visible_cosine": None if best is None else best.visible_cosine,
         "emd": None if best is None else best.emd,
         "threshold": row.matches.threshold if row.matches else None,
         "stage1_rank": None if ranks is None else ranks[0],

@@ -9,23 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faceflow import patch_model
 from faceflow.analyzer import FaceAnalyzer
-from faceflow.demo.material import COVERS, Material, draw_material, split_photos
+from faceflow.demo.material import shipped_photos, split_photos
 from faceflow.demo.page import demo_page
 from faceflow.demo.questions import Asker, Tell
 from faceflow.demo.results import FORMAT, DemoResult, to_json
-from faceflow.enrolment import Photo, enroll_photos
 from faceflow.errors import InputError
 from faceflow.gallery import Gallery
-from faceflow.matching import MatchOptions
-from faceflow.weights import atomic_write
+from faceflow.gallery.enrolment import enroll_photos
+from faceflow.system.files import atomic_write
 
 Progress = Callable[[str, int, int], None]
 """Called with (step, done, total)."""
 
 GALLERY, PAGE, NOTE = "people.faceflow", "index.html", "demo.json"
-_FOLDERS = ("people", "strangers", "queries", "flows")
+_FOLDERS = ("people", "queries", "flows")
 
 
 def run_demo(
@@ -33,27 +31,26 @@ def run_demo(
     *,
     output: str | Path = "demo-output",
     analyzer: FaceAnalyzer | None = None,
-    people: int = 14,
+    people: int = 12,
     strangers: int = 4,
     max_queries: int = 24,
-    seed: int = 0,
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Enroll people, cover other photos of them, identify these, and write down why.
+    """Enroll people, identify covered photos of them, and write down why.
 
-    Everyone's last photo is held out, covered (mask, sunglasses or a random crop, in turn) and
-    asked about; all other photos are enrolled. For each cover a threshold is set on covered
-    *enrolled* photos, such that about one in ten would pass for somebody else.
+    Of a folder of photos, everyone's last one is held out, covered (mask, sunglasses or a
+    random crop, in turn) and asked about; all others are enrolled. Without one, the pictures
+    that come with faceflow serve (:mod:`faceflow.demo.shipped`). For each cover a threshold is
+    set on covered *enrolled* photos, such that about one in ten would pass for somebody else.
 
     Args:
-        photos: a folder with one folder of photos per person; None draws people, who are not
-            real, and some strangers who are not enrolled.
+        photos: a folder with one folder of photos per person; None takes the shipped pictures
+            of people, who are not real, and of some strangers who are not enrolled.
         output: gets the gallery, covered photos, flow pictures and pages; made when missing,
             and emptied first if it is from an earlier demo.
         analyzer: default: the default network and detector.
-        people, strangers: how many to draw.
+        people, strangers: how many of those who come with faceflow; there are 12 and 4.
         max_queries: at most this many queries; the rest is counted in ``left_out``.
-        seed: of the drawn people.
         progress: told about each step.
 
     Raises:
@@ -73,7 +70,7 @@ def run_demo(
     network = analyzer.network
     _make_room(place)
     with steps.timed("photos"):
-        material = given or draw_material(place, people=people, strangers=strangers, seed=seed)
+        material = given or shipped_photos(place, people=people, strangers=strangers)
     with Gallery.open_or_create(place / GALLERY, network) as gallery:
         with steps.timed("enroll"):
             enrolment = enroll_photos(
@@ -82,13 +79,11 @@ def run_demo(
                 analyzer,
                 progress=steps.of("enrolling"),
             )
-        options = MatchOptions.resolve(
-            network.spec.defaults, model=patch_model.load(network.spec.name, network.digest)
-        )
-        asker = Asker(place, gallery, analyzer, options, synthetic=given is None)
+        options = gallery.options()
+        asker = Asker(place, gallery, analyzer, options)
         with steps.timed("thresholds"):
             thresholds = asker.thresholds(material.listing.photos, steps.of("setting thresholds"))
-        asked = _in_turn(material)
+        asked = material.queries
         with steps.timed("identify"):
             rows = asker.ask(asked[:max_queries], thresholds, steps.of("identifying"))
         stats = gallery.stats()
@@ -112,17 +107,6 @@ def run_demo(
     with atomic_write(place / NOTE) as file:
         file.write(json.dumps(to_json(result), indent=1).encode("ascii"))
     return result
-
-
-def _in_turn(material: Material) -> list[tuple[Photo, str, bool]]:
-    """(photo, cover, enrolled) of every query, the covers in turn, strangers last."""
-    known = [(photo, True) for photo in material.held_out]
-    apart = [(photo, False) for photo in material.strangers]
-    covers = [COVERS[i % len(COVERS)] for i in range(len(known) + len(apart))]
-    return [
-        (photo, cover, enrolled)
-        for (photo, enrolled), cover in zip(known + apart, covers, strict=True)
-    ]
 
 
 def _make_room(place: Path) -> None:

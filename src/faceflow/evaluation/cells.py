@@ -16,7 +16,7 @@ from faceflow.evaluation.experiment import (
 from faceflow.evaluation.extraction import CLEAN
 from faceflow.evaluation.identification_run import identification
 from faceflow.evaluation.laboratory import Laboratory
-from faceflow.evaluation.significance import Interval
+from faceflow.evaluation.metrics.significance import Interval
 from faceflow.evaluation.verification_run import verification
 
 RETRIEVAL = ("P@1", "RP", "MAP@R")

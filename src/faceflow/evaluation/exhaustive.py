@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from faceflow.arrays import Float64, Int64
-from faceflow.evaluation.mates import MateRanks
-from faceflow.evaluation.protocols import Protocol
-from faceflow.evaluation.ranking import Features
+from faceflow.errors import InputError
+from faceflow.evaluation.data.protocols import Protocol
+from faceflow.evaluation.faces import Features
+from faceflow.evaluation.metrics.mates import MateRanks
 from faceflow.evaluation.ranking_cache import Block, BlockCache
-from faceflow.gallery_ranking import emd_over_gallery
-from faceflow.matching import MatchOptions
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import prepare, rerank
+from faceflow.matching.transport import RefinedSinkhorn, Status
 
 # Queries of one block, and gallery faces read for them at a time (34 MB as float32).
 _QUERIES = 16
@@ -47,7 +49,18 @@ def rank_by_emd(
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EmdRanks:
-    """Rank a protocol's gallery by EMD alone; arguments as for :func:`ranking.rank`."""
+    """Rank a protocol's gallery by EMD alone; arguments as for :func:`ranking.rank`.
+
+    Raises:
+        InputError: as for :func:`ranking.rank`, or the solver refines the best of each call,
+            so that a score would depend on how the gallery is cut into blocks.
+    """
+    if isinstance(options.solver, RefinedSinkhorn):
+        raise InputError(
+            "a gallery cannot be ranked with a refining solver",
+            why="it refines the best of each call, so scores would depend on the blocks",
+            todo="use Sinkhorn with one dtype",
+        )
     depth = max(options.k, int(protocol.relevant.max()))
     store = None if cache is None else BlockCache(cache, gallery, protocol, options)
     blocks: list[Block] = []
@@ -83,41 +96,43 @@ def _block(
     options: MatchOptions,
     depth: int,
 ) -> Block:
-    asked = [options.prepare(queries[protocol.queries[n : n + 1]]) for n in chosen]
+    emd_alone = replace(options, alpha=1.0, visible_share=0.0)
+    asked = [prepare(queries[protocol.queries[n : n + 1]], emd_alone) for n in chosen]
     best: list[list[tuple[Int64, Float64]]] = [[] for _ in chosen]
     unconverged = 0
     for start in range(0, len(protocol.gallery), _FACES):
         rows = protocol.gallery[start : start + _FACES]
-        faces = options.prepare(gallery[rows])
+        faces = prepare(gallery[rows], emd_alone)
         for n, query in enumerate(asked):
             keep = np.flatnonzero(~np.isin(rows, protocol.excluded_rows(int(chosen[n]))))
             if not len(keep):
                 continue
-            one = emd_over_gallery(
-                query,
-                [(rows[keep], faces[keep])],
-                k=depth,
-                weighting=options.weighting,
-                solver=options.solver,
-            )
-            best[n].append((one.face_ids, one.similarity))
-            unconverged += one.unconverged
+            found = rerank(query, faces[keep], emd_alone)
+            assert found.plan is not None
+            best[n].append(_best(rows[keep], found.score, depth))
+            unconverged += int((found.plan.status == Status.MAX_ITERATIONS).sum())
     ids = np.full((len(chosen), depth), -1, dtype=np.int64)
     similarity = np.full((len(chosen), depth), np.nan)
     ranks: list[Int64] = []
     for n, parts in enumerate(best):
         some = np.concatenate([np.empty(0, dtype=np.int64), *(part[0] for part in parts)])
         scores = np.concatenate([np.empty(0), *(part[1] for part in parts)])
-        order = np.lexsort((some, -scores))[:depth]
-        ids[n, : len(order)], similarity[n, : len(order)] = some[order], scores[order]
+        some, scores = _best(some, scores, depth)
+        ids[n, : len(some)], similarity[n, : len(some)] = some, scores
         mates = protocol.mate_rows(int(chosen[n]))
         ranks.append(np.flatnonzero(np.isin(ids[n], mates)) + 1)
     return Block(
         faces=ids,
         cosine=np.full(ids.shape, np.nan),
         emd=similarity,
-        visible=np.full(ids.shape, np.nan),
+        visible_cosine=np.full(ids.shape, np.nan),
         found=np.array([len(some) for some in ranks], dtype=np.int64),
         ranks=np.concatenate([*ranks, np.empty(0, dtype=np.int64)]),
         unconverged=unconverged,
     )
+
+
+def _best(rows: Int64, similarity: Float64, depth: int) -> tuple[Int64, Float64]:
+    """The most similar faces, best first, ties by row: no answer depends on the blocks."""
+    order = np.lexsort((rows, -similarity))[:depth]  # NaN comes last
+    return rows[order], similarity[order]

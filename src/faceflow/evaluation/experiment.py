@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from faceflow.errors import FaceflowError
-from faceflow.evaluation.open_set import IdentificationPoint
-from faceflow.evaluation.significance import Interval, PairedTest
-from faceflow.matching import MatchOptions, Patches
-from faceflow.patch_model import PatchModel
-from faceflow.transport import Sinkhorn
+from faceflow.evaluation.metrics.open_set import IdentificationPoint
+from faceflow.evaluation.metrics.significance import Interval, PairedTest
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.transport import Sinkhorn
 
 Curve = tuple[tuple[float, ...], tuple[float, ...]]
 """x and y of a curve's points."""
@@ -37,8 +36,8 @@ class Experiment:
         query: a condition the data set marks photos with ("masked"), or one of
             ``extraction.covers()``; "adversarial" with talfw.
         network: name of the face network.
-        weighting, alpha, k, grid, epsilon, max_iterations: as in ``MatchOptions`` and
-            ``Sinkhorn``; so are patches and visible, which are the paper's way by default.
+        options: how faces are compared. The network's patch model need not be in it, the
+            laboratory adds it.
         protocol: a name of ``protocols.PROTOCOLS``; "pairs" for verification.
         emd_first: rank the whole gallery by EMD instead of re-ranking k (paper Table S1).
         alignment: the landmarks that faces are aligned by.
@@ -52,63 +51,39 @@ class Experiment:
     dataset: str
     query: str
     network: str
-    weighting: str
-    alpha: float
+    options: MatchOptions
     protocol: str = "no-leak"
-    k: int = 100
-    grid: tuple[int, int] | None = None
-    epsilon: float = 0.05
-    max_iterations: int = 1000
     emd_first: bool = False
     alignment: str = "mtcnn"
     several: bool = False
     people: int | None = None
     faces: int | None = None
     seed: int = 0
-    patches: Patches = "raw"
-    visible: float = 0.0
-
-    @property
-    def needs_model(self) -> bool:
-        """Whether :meth:`options` needs a patch model."""
-        return self.patches == "projected" or self.visible > 0 or self.weighting == "visible"
-
-    def options(self, model: PatchModel | None = None) -> MatchOptions:
-        """How faces are compared, with the network's patch model where one is needed.
-
-        Raises:
-            InputError: an option is unknown or out of range, or the patch model is missing.
-        """
-        return MatchOptions(
-            alpha=1.0 if self.emd_first else self.alpha,
-            weighting=self.weighting,
-            k=self.k,
-            grid=self.grid,
-            solver=Sinkhorn(epsilon=self.epsilon, max_iterations=self.max_iterations),
-            patches=self.patches,
-            visible=self.visible,
-            model=model,
-        )
 
     @property
     def method(self) -> str:
         """Weighting, alpha, and what else is not as usual, in a few words."""
-        words = [self.weighting, f"alpha {self.alpha:g}"]
-        if self.patches != "raw":
-            words.append(self.patches)
-        if self.visible > 0:
-            words.append(f"visible {self.visible:g}")
-        if self.k != 100:
-            words.append(f"k {self.k}")
-        if self.grid is not None:
-            words.append(f"{self.grid[0]}x{self.grid[1]}")
-        if self.epsilon != 0.05:
-            words.append(f"epsilon {self.epsilon:g}")
+        asked = self.options
+        words = [asked.weighting, f"alpha {asked.alpha:g}"]
+        if asked.patches != "raw":
+            words.append(asked.patches)
+        if asked.visible_share > 0:
+            words.append(f"visible share {asked.visible_share:g}")
+        if asked.k != 100:
+            words.append(f"k {asked.k}")
+        if asked.grid is not None:
+            words.append(f"{asked.grid[0]}x{asked.grid[1]}")
+        if isinstance(asked.solver, Sinkhorn) and asked.solver.epsilon != Sinkhorn().epsilon:
+            words.append(f"epsilon {asked.solver.epsilon:g}")
         return ", ".join(words)
 
     def with_(self, **changes: object) -> Experiment:
         """A copy with some fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
+
+    def compared(self, **changes: object) -> Experiment:
+        """A copy with some of its options changed."""
+        return replace(self, options=replace(self.options, **changes))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

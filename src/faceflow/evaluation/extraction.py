@@ -12,11 +12,11 @@ import numpy as np
 from faceflow import __version__
 from faceflow.analyzer import Face, FaceAnalyzer, WholeImage
 from faceflow.arrays import UInt8
-from faceflow.datasets import Photo
-from faceflow.detection import Detection
 from faceflow.errors import InputError, NoFaceError
+from faceflow.evaluation.data import Photo
+from faceflow.faces.detectors import Detection
+from faceflow.faces.images import load_image
 from faceflow.features import FaceFeatures
-from faceflow.images import load_image
 from faceflow.occlusion import occlude, occlusions, random_crop
 
 CLEAN = "clean"
@@ -75,6 +75,11 @@ class Extractor:
         }
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def features_digest(self) -> str:
+        """What made the features, see :attr:`faceflow.features.FaceFeatures.digest`."""
+        return self.analyzer.digest
+
     def __call__(self, photo: Photo) -> FaceFeatures:
         """Features of one face.
 
@@ -85,7 +90,7 @@ class Extractor:
         face = self._face(photo)
         if self.cover != ALIGNED_CROP:
             return face.features
-        return self.analyzer.network.embed(self._cut(face)[None])
+        return self.analyzer.embed(self._cut(face)[None])
 
     def crop(self, photo: Photo) -> UInt8:
         """(H, W, 3) the aligned face as the network sees it.

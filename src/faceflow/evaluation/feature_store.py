@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +23,16 @@ from typing import Protocol
 
 import numpy as np
 
+from faceflow import analyzer, networks, occlusion
 from faceflow.arrays import Bools, Float32, Int64
-from faceflow.datasets import LeftOut, Photo
 from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
+from faceflow.evaluation.data import LeftOut, Photo
+from faceflow.faces import alignment, detectors, images, landmarks
+from faceflow.faces.images import content_hash
 from faceflow.features import FaceFeatures, Grid
+from faceflow.gallery import codec as codecs
 from faceflow.gallery.codec import Int8Codec
-from faceflow.images import content_hash
+from faceflow.system.caches import new_key
 
 Progress = Callable[[int, int], None]
 """Called with (photos done, photos in all)."""
@@ -38,6 +43,10 @@ CREATE TABLE IF NOT EXISTS photos (
     hash BLOB PRIMARY KEY, failure TEXT NOT NULL, embedding BLOB NOT NULL, payload BLOB NOT NULL
 );
 """
+_log = logging.getLogger(__name__)
+
+# What features are made by: another release with other code here does not read what this one kept.
+_CODE = (alignment, analyzer, codecs, detectors, images, landmarks, networks, occlusion)
 # Photos added in one transaction: what a kill can cost.
 _BATCH = 32
 # Keys of one query; SQLite's default limit is far higher.
@@ -50,6 +59,11 @@ class Extract(Protocol):
     @property
     def digest(self) -> str:
         """Names everything the features depend on besides the photo."""
+        ...
+
+    @property
+    def features_digest(self) -> str:
+        """What made the features, see :attr:`FaceFeatures.digest`."""
         ...
 
     def __call__(self, photo: Photo) -> FaceFeatures:
@@ -76,12 +90,14 @@ class PhotoFeatures:
         found: (N,) which of the photos asked for have one.
         failures: the others, and why.
         embedding: (M, D) float32, in memory.
+        digest: what made the features.
     """
 
     photos: tuple[Photo, ...]
     found: Bools
     failures: tuple[LeftOut, ...]
     embedding: Float32
+    digest: str
     _path: Path
     _keys: tuple[bytes, ...]
     _shape: Shape | None
@@ -113,7 +129,12 @@ class PhotoFeatures:
         parts = codec.unpack([payloads[key] for key in keys])
         patches, norms = codec.expand(parts)
         return FaceFeatures(
-            self.embedding[chosen], patches, norms, parts["pooled"], self._shape.grid
+            self.embedding[chosen],
+            patches,
+            norms,
+            parts["pooled"],
+            self._shape.grid,
+            digest=self.digest,
         )
 
 
@@ -129,8 +150,10 @@ class FeatureStore:
         self.folder = folder
 
     def path(self, extract: Extract) -> Path:
-        """The file of one recipe."""
-        return self.folder / f"features-{extract.digest[:24]}.sqlite"
+        """The file of one recipe, made with the code as it is now."""
+        key = new_key("features 2", *_CODE)
+        key.update(extract.digest.encode())
+        return self.folder / f"features-{key.hexdigest()[:24]}.sqlite"
 
     def features(
         self, photos: Sequence[Photo], extract: Extract, *, progress: Progress | None = None
@@ -143,10 +166,12 @@ class FeatureStore:
             progress: called after each photo.
 
         Raises:
-            FaceflowError: the store is damaged or cannot be written; and what ``extract`` raises
-                besides NoFaceError and ImageError.
+            FaceflowError: the store cannot be read or written (a file that is no database any
+                more is reported and made again); and what ``extract`` raises besides NoFaceError
+                and ImageError.
         """
         path = self.path(extract)
+        _remove_damaged(path)
         with _opened(path) as file:
             file.executescript(_TABLES)
             keys, failures = self._complete(file, photos, extract, progress)
@@ -168,6 +193,7 @@ class FeatureStore:
             found=found,
             failures=tuple(failures),
             embedding=np.stack(embeddings) if embeddings else np.empty((0, size), np.float32),
+            digest=extract.features_digest,
             _path=path,
             _keys=tuple(keys[n] for n in rows),
             _shape=shape,
@@ -274,6 +300,24 @@ def _answers(
 
 def _parts(keys: list[bytes]) -> Iterator[list[bytes]]:
     return (keys[start : start + _KEYS] for start in range(0, len(keys), _KEYS))
+
+
+def _remove_damaged(path: Path) -> None:
+    """Make room for a new file where this one is no database any more.
+
+    A run that has it open meanwhile loses what it adds, and no more.
+    """
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as file:
+            file.execute("SELECT hash FROM photos LIMIT 1").fetchone()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return  # a table that is not there yet, a lock: whoever opens it next says so
+        _log.warning("The features in %s are damaged and computed again: %s", path, error)
+        for end in ("", "-wal", "-shm"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -19,18 +19,18 @@ import numpy as np
 from PIL import Image
 
 from faceflow.arrays import Int64, UInt8
-from faceflow.datasets import Photo
 from faceflow.errors import FaceflowError, InputError
 from faceflow.evaluation.cells import Bench
+from faceflow.evaluation.data import Photo
 from faceflow.evaluation.experiment import Experiment
 from faceflow.evaluation.extraction import CLEAN
 from faceflow.evaluation.identification_run import Prepared, prepare, require_methods
 from faceflow.evaluation.laboratory import Laboratory
 from faceflow.evaluation.ranking import Rankings, rank
 from faceflow.evaluation.report.plots import Series, chart
-from faceflow.explain import Caption, explain_match, flow_picture, weight_heatmap
+from faceflow.explain import Caption, explain_pair, flow_picture, weight_heatmap
+from faceflow.matching.weighting import NEED_LANDMARKS, weigh
 from faceflow.occlusion import contact_sheet
-from faceflow.weighting import NEED_LANDMARKS, weigh
 
 FIGURES = ("S1", "S2", "S3", "S4", "S5")
 """What :func:`figure` draws; S3 is a chart, the others are pictures."""
@@ -86,7 +86,7 @@ def figure(lab: Laboratory, name: str, experiment: Experiment, *, count: int = 4
         raise InputError(
             f"there is no picture {name!r}", todo=f"choose one of {', '.join(FIGURES)}"
         )
-    if experiment.alpha <= 0:
+    if experiment.options.alpha <= 0:
         raise InputError("with alpha 0 no EMD is computed, so there is nothing to show")
     ready = prepare(lab, experiment)
     ranking = rank(
@@ -128,7 +128,7 @@ def sweep_chart(bench: Bench, experiments: Sequence[Experiment]) -> str:
             failures.append(made)
             continue
         result = made[1]
-        name = f"{one.dataset}, {one.query}, {one.network}, {one.weighting}"
+        name = f"{one.dataset}, {one.query}, {one.network}, {one.options.weighting}"
         shares = [100 * point.p_at_1 for point in result.sweep]
         series.append(Series(name, [p.alpha for p in result.sweep], shares, n, n // 8, True))
     if not series:
@@ -192,7 +192,7 @@ def _mated(ranked: _Ranked) -> list[int]:
 def _changed(ranked: _Ranked) -> tuple[list[int], list[int]]:
     """Queries whose first face stage 2 put right, and those it put wrong."""
     first = ranked.ranking.mate[:, 0]
-    best = ranked.ranking.order(ranked.experiment.alpha)[:, 0]
+    best = ranked.ranking.order(ranked.experiment.options.alpha)[:, 0]
     second = ranked.ranking.mate[np.arange(len(best)), best]
     won = np.flatnonzero(second & ~first)
     lost = np.flatnonzero(first & ~second)
@@ -203,10 +203,10 @@ def _retrieval(ranked: _Ranked, chosen: Sequence[int]) -> Drawn:
     """Fig. S2: two lines a query, the best by cosine above the best after the EMD."""
     images: list[UInt8] = []
     labels: list[str] = []
-    score = ranked.ranking.scores(ranked.experiment.alpha)
+    score = ranked.ranking.scores(ranked.experiment.options.alpha)
     for n in chosen:
         crop = ranked.query_crop(n)
-        order = ranked.ranking.order(ranked.experiment.alpha)[n]
+        order = ranked.ranking.order(ranked.experiment.options.alpha)[n]
         stages: tuple[tuple[str, Int64], ...] = (
             ("stage 1", np.arange(len(order))),
             ("stage 2", order),
@@ -236,11 +236,11 @@ def _flow(ranked: _Ranked, n: int, *, own: bool) -> Drawn:
     """Fig. S4 and S5: the flow to the best face after the EMD."""
     experiment = ranked.experiment
     options = ranked.lab.options(experiment)
-    order = ranked.ranking.order(experiment.alpha)[n]
+    order = ranked.ranking.order(experiment.options.alpha)[n]
     place = int(order[0])
     row = int(ranked.ranking.faces[n, place])
     query, gallery = ranked.ready.queries[np.array([n])], ranked.ready.gallery[np.array([row])]
-    explanation = explain_match(query, gallery, options)
+    explanation = explain_pair(query, gallery, options)
     person = ranked.ready.gallery.photos[row].person
     asked = ranked.ready.queries.photos[n].person
     caption = Caption(person, "the right person" if own else f"wrong: it is {asked}", place + 1, 1)
@@ -255,7 +255,9 @@ def retrieval_examples(
 ) -> list[Drawn]:
     """Figure S2 for each experiment: what ``--pictures`` adds to a page."""
     return [
-        replace(drawn, caption=f"{one.dataset}, {one.query}, {one.weighting}: {drawn.caption}")
+        replace(
+            drawn, caption=f"{one.dataset}, {one.query}, {one.options.weighting}: {drawn.caption}"
+        )
         for one in experiments
         for drawn in figure(lab, "S2", one, count=count)
     ]

@@ -12,9 +12,9 @@ from typing import TypeVar
 import numpy as np
 
 from faceflow.arrays import Bools, Float64, Int64
-from faceflow.datasets import Photo
 from faceflow.errors import InputError
-from faceflow.evaluation import open_set
+from faceflow.evaluation.data import Photo
+from faceflow.evaluation.data.protocols import PROTOCOLS, Protocol
 from faceflow.evaluation.exhaustive import rank_by_emd
 from faceflow.evaluation.experiment import (
     ALPHAS,
@@ -31,8 +31,10 @@ from faceflow.evaluation.experiment import (
 from faceflow.evaluation.feature_store import PhotoFeatures
 from faceflow.evaluation.laboratory import Laboratory
 from faceflow.evaluation.material import Material, material, several_only, subset
-from faceflow.evaluation.mates import MateRanks
-from faceflow.evaluation.metrics import (
+from faceflow.evaluation.metrics import open_set
+from faceflow.evaluation.metrics.mates import MateRanks
+from faceflow.evaluation.metrics.open_set import IdentificationPoint, Searches
+from faceflow.evaluation.metrics.retrieval import (
     ceiling,
     cmc,
     map_at_r,
@@ -40,17 +42,15 @@ from faceflow.evaluation.metrics import (
     r_precision,
     recall_at,
 )
-from faceflow.evaluation.open_set import IdentificationPoint, Searches
-from faceflow.evaluation.protocols import PROTOCOLS, Protocol
-from faceflow.evaluation.ranking import Rankings, rank
-from faceflow.evaluation.significance import (
+from faceflow.evaluation.metrics.significance import (
     Interval,
     bootstrap,
     bootstrap_of,
     compare,
     compare_people,
 )
-from faceflow.weighting import NEED_LANDMARKS, WEIGHTINGS
+from faceflow.evaluation.ranking import Rankings, rank
+from faceflow.matching.weighting import NEED_LANDMARKS
 
 CMC_DEPTH = 50
 _CURVE_POINTS = 200
@@ -110,13 +110,13 @@ def identification(lab: Laboratory, experiment: Experiment) -> IdentificationRes
         )
         second, pairs, unconverged = whole.ranks.select(mated), whole.pairs, whole.unconverged
     else:
-        second = ranking.stage2(experiment.alpha).select(mated)
+        second = ranking.stage2(options.alpha).select(mated)
     hits, better = precision_at_1(first), precision_at_1(second)
     searches: tuple[Searches, ...] = ()
     if experiment.protocol == "open-set":
         searches = (
             replace(ranking, visible_share=0.0).searches(protocol.mated, 0.0),
-            ranking.searches(protocol.mated, experiment.alpha),
+            ranking.searches(protocol.mated, options.alpha),
         )
     return IdentificationResult(
         experiment=experiment,
@@ -144,15 +144,11 @@ def identification(lab: Laboratory, experiment: Experiment) -> IdentificationRes
 
 def require_methods(experiment: Experiment) -> None:
     """Raise NotHereError for a weighting that cannot be had here."""
-    if experiment.weighting in NEED_LANDMARKS:
+    weighting = experiment.options.weighting
+    if weighting in NEED_LANDMARKS:
         raise NotHereError(
-            f"the weighting {experiment.weighting} is not measured here",
+            f"the weighting {weighting} is not measured here",
             why="it needs landmarks, and the features that are kept for measuring hold none",
-        )
-    if experiment.weighting not in WEIGHTINGS:
-        raise NotHereError(
-            f"the weighting {experiment.weighting} is not here",
-            why=f"this faceflow has {', '.join(WEIGHTINGS)}",
         )
 
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faceflow import datasets, detection, networks, patch_model
+from faceflow import networks
 from faceflow.analyzer import FaceAnalyzer, WholeImage
-from faceflow.datasets import Dataset, Photo
-from faceflow.evaluation.duplicate_cache import cached_near_duplicates
+from faceflow.evaluation import data as datasets
+from faceflow.evaluation.data import Dataset, Photo
+from faceflow.evaluation.data.duplicate_cache import cached_near_duplicates
+from faceflow.evaluation.data.near_duplicates import NearDuplicates
 from faceflow.evaluation.experiment import Experiment, NotHereError
 from faceflow.evaluation.extraction import CLEAN, Extractor, OneFace
 from faceflow.evaluation.feature_store import FeatureStore, PhotoFeatures
-from faceflow.evaluation.near_duplicates import NearDuplicates
-from faceflow.matching import MatchOptions
+from faceflow.faces import detectors
+from faceflow.matching import covers
+from faceflow.matching.options import MatchOptions
 
 Progress = Callable[[str, int, int], None]
 """Called with (step, done, total)."""
 
-DETECTED = detection.DEFAULT
+DETECTED = detectors.DEFAULT
 """Alignment by the detector's own five points."""
 
 
@@ -41,7 +44,7 @@ def load_analyzer(network: str, alignment: str) -> FaceAnalyzer:
         WeightsError: weights are missing; the message says how to get them.
     """
     require_known(network, alignment)
-    return FaceAnalyzer(networks.load_network(network), detection.load_detector(alignment))
+    return FaceAnalyzer(networks.load_network(network), detectors.load_detector(alignment))
 
 
 def require_known(network: str, alignment: str) -> None:
@@ -53,7 +56,7 @@ def require_known(network: str, alignment: str) -> None:
             why=f"this faceflow knows the networks {', '.join(known)}",
             todo=f"get its checkpoint and run: faceflow models import {network} FILE",
         )
-    detection.check_alignment(alignment)
+    detectors.check_alignment(alignment)
     if alignment != DETECTED and not _installed("face_alignment"):
         raise NotHereError(
             f"alignment by {alignment} landmarks is not here",
@@ -138,12 +141,18 @@ class Laboratory:
         """How an experiment compares faces, with its network's patch model where it needs one.
 
         Raises:
-            FaceflowError: as :meth:`analyzer` and :meth:`Experiment.options`.
+            FaceflowError: as :meth:`analyzer`.
+            InputError: a patch model is needed, and none is known of the network.
         """
-        if not experiment.needs_model:
-            return experiment.options()
-        network = self.analyzer(experiment.network, experiment.alignment).network
-        return experiment.options(patch_model.load(experiment.network, network.digest))
+        options = experiment.options
+        if experiment.emd_first:
+            options = replace(options, alpha=1.0)
+        if options.needs_model:
+            network = self.analyzer(experiment.network, experiment.alignment).network
+            model = covers.load(experiment.network, network.digest)
+            options = replace(options, model=model)
+            options.require_model()
+        return options
 
     def extractor(self, experiment: Experiment, cover: str) -> Extractor:
         """How photos of an experiment become features."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from faceflow.datasets import Dataset, Photo
 from faceflow.errors import InputError
+from faceflow.evaluation.data import Dataset, Photo
+from faceflow.evaluation.data.protocols import one_mate
 from faceflow.evaluation.extraction import CLEAN, covers
-from faceflow.evaluation.protocols import one_mate
 
 # Conditions whose photos are enrolled where a data set marks its photos.
 _PLAIN = ("neutral", "frontal")

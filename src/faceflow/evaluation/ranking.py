@@ -1,4 +1,4 @@
-"""Two-stage rankings of whole query sets, as :func:`faceflow.identification.identify` makes them.
+"""Two-stage rankings of whole query sets, as identification makes them.
 
 Stage 1 orders every enrolled face by cosine, stage 2 re-orders the top k by
 ``alpha * emd + (1 - alpha) * cosine``; the rest keep stage 1's order. What is kept per query is
@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol as Interface
 
 import numpy as np
 
 from faceflow.arrays import Bools, Float32, Float64, Int64
 from faceflow.errors import InputError
-from faceflow.evaluation.mates import NEVER, MateRanks
-from faceflow.evaluation.open_set import Searches
-from faceflow.evaluation.protocols import Protocol
+from faceflow.evaluation.data.protocols import Protocol
+from faceflow.evaluation.faces import Features
+from faceflow.evaluation.metrics.mates import NEVER, MateRanks
+from faceflow.evaluation.metrics.open_set import Searches
 from faceflow.evaluation.ranking_cache import Block, BlockCache
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, require_same_digest
 from faceflow.gallery.search import exact_search
-from faceflow.matching import MatchOptions
-from faceflow.similarity import check_alpha, cosine_term, emd_similarity, mix
-from faceflow.transport import Status
+from faceflow.matching.options import MatchOptions, check_alpha
+from faceflow.matching.score import combine, prepare, rerank
+from faceflow.matching.transport import Status
 
 Progress = Callable[[int, int], None]
 """Called with (queries done, queries in all)."""
@@ -41,21 +41,6 @@ _FACES = 16_384
 _NEAR = 1e-12
 
 
-class Features(Interface):
-    """Features of many faces: a :class:`FaceFeatures`, or a store that reads them on demand."""
-
-    @property
-    def embedding(self) -> Float32:
-        """(N, D) all embeddings."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Int64) -> FaceFeatures:
-        """Features of the faces in these rows."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Rankings:
     """The rankings of Q queries.
@@ -64,18 +49,18 @@ class Rankings:
         faces: (Q, k) gallery rows of stage 1's best, best first; -1 where there are fewer.
         cosine: (Q, k) stage 1's score; NaN where ``faces`` is -1.
         emd: (Q, k) EMD similarity; NaN where it was not computed.
-        visible: (Q, k) cosine of the visible faces; NaN where it was not computed.
+        visible_cosine: (Q, k) cosine of the visible faces; NaN where it was not computed.
         mate: (Q, k) whether the face is the query's person.
         stage1: ranks of all mates in stage 1's whole ranking.
         alpha: share of the EMD in stage 2's score, unless a method is given another.
-        visible_share: share of ``visible`` in the cosine term of stage 2's score.
+        visible_share: share of ``visible_cosine`` in the cosine term of stage 2's score.
         unconverged: pairs whose transport stopped at the iteration cap.
     """
 
     faces: Int64
     cosine: Float64
     emd: Float64
-    visible: Float64
+    visible_cosine: Float64
     mate: Bools
     stage1: MateRanks
     alpha: float
@@ -102,10 +87,13 @@ class Rankings:
                 why="they were made with alpha 0",
                 todo="rank again with alpha above 0",
             )
-        base = self.cosine
-        if self.visible_share > 0:
-            base = cosine_term(base, self.visible, self.visible_share)
-        score = base if share == 0 else mix(self.emd, base, share)
+        score = combine(
+            self.cosine,
+            self.emd,
+            self.visible_cosine,
+            alpha=share,
+            visible_share=self.visible_share,
+        )
         return np.where(listed & ~np.isnan(score), score, -np.inf)
 
     def order(self, alpha: float | None = None) -> Int64:
@@ -173,6 +161,7 @@ def rank(
     Raises:
         InputError: features and protocol do not belong together, or ``cache`` is given with a
             solver that has no name (no dataclass).
+        GalleryMismatchError: queries and gallery come from different networks or alignments.
     """
     _check(queries, gallery, protocol)
     enrolled = gallery.embedding
@@ -211,6 +200,7 @@ def _check(queries: Features, gallery: Features, protocol: Protocol) -> None:
             )
     if queries.embedding.shape[1] != gallery.embedding.shape[1]:
         raise InputError("queries and gallery come from different networks")
+    require_same_digest(queries.digest, gallery.digest, ("the queries", "the gallery"))
 
 
 def _together(blocks: list[Block], protocol: Protocol, options: MatchOptions) -> Rankings:
@@ -222,7 +212,7 @@ def _together(blocks: list[Block], protocol: Protocol, options: MatchOptions) ->
         faces=faces,
         cosine=np.concatenate([block.cosine for block in blocks]),
         emd=np.concatenate([block.emd for block in blocks]),
-        visible=np.concatenate([block.visible for block in blocks]),
+        visible_cosine=np.concatenate([block.visible_cosine for block in blocks]),
         mate=mate & (faces >= 0),
         stage1=MateRanks(
             np.concatenate([[0], np.cumsum(lengths)]),
@@ -231,7 +221,7 @@ def _together(blocks: list[Block], protocol: Protocol, options: MatchOptions) ->
         ),
         alpha=options.alpha,
         unconverged=sum(block.unconverged for block in blocks),
-        visible_share=options.visible,
+        visible_share=options.visible_share,
     )
 
 
@@ -247,29 +237,26 @@ def _block(
     excluded = [protocol.excluded_rows(int(n)).tolist() for n in chosen]
     shortlist = exact_search(queries.embedding, protocol.gallery, enrolled, options.k, excluded)
     emd = np.full(shortlist.cosine.shape, np.nan)
-    visible = np.full(shortlist.cosine.shape, np.nan)
+    visible_cosine = np.full(shortlist.cosine.shape, np.nan)
     unconverged = 0
-    if options.alpha > 0 or options.visible > 0:
-        prepared = options.prepare(queries)
+    if not options.stage1_alone:
+        prepared = prepare(queries, options)
         for n in range(len(chosen)):
             rows = shortlist.face_ids[n][shortlist.face_ids[n] >= 0]
             if not len(rows):
                 continue
-            query, faces = prepared[n], options.prepare(gallery[rows])
-            shown = options.visible_cosine(query, faces)
-            if shown is not None:
-                visible[n, : len(rows)] = shown
-            if options.alpha == 0:
-                continue
-            plan = emd_similarity(query, faces, weighting=options.weighting, solver=options.solver)
-            emd[n, : len(rows)] = plan.similarity
-            unconverged += int((plan.status == Status.MAX_ITERATIONS).sum())
+            found = rerank(prepared[n], gallery[rows], options)
+            if found.visible_cosine is not None:
+                visible_cosine[n, : len(rows)] = found.visible_cosine
+            if found.emd is not None and found.plan is not None:
+                emd[n, : len(rows)] = found.emd
+                unconverged += int((found.plan.status == Status.MAX_ITERATIONS).sum())
     ranks = _mate_ranks(queries.embedding, enrolled, protocol, chosen, shortlist.face_ids)
     return Block(
         faces=shortlist.face_ids,
         cosine=shortlist.cosine,
         emd=emd,
-        visible=visible,
+        visible_cosine=visible_cosine,
         found=np.array([len(some) for some in ranks], dtype=np.int64),
         ranks=np.concatenate([*ranks, np.empty(0, dtype=np.int64)]),
         unconverged=unconverged,

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import logging
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from faceflow import __version__
 from faceflow.arrays import Float64, Int64
 from faceflow.errors import InputError
-from faceflow.evaluation.protocols import Protocol
+from faceflow.evaluation.data.protocols import Protocol
+from faceflow.evaluation.faces import Features
 from faceflow.features import FaceFeatures
-from faceflow.matching import MatchOptions
-from faceflow.transport import Sinkhorn
-from faceflow.weights.cache import atomic_write
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.score import prepare
+from faceflow.matching.transport import Sinkhorn
+from faceflow.system.caches import KeyedFolder, new_key
 
-if TYPE_CHECKING:
-    from faceflow.evaluation.ranking import Features
-
-_FORMAT = "ranking block 2"
+_FORMAT = "ranking block 3"
 _FACES = 1024
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +31,7 @@ class Block:
         faces: (B, k) gallery rows, -1 where there are fewer.
         cosine: (B, k).
         emd: (B, k), NaN where not computed.
-        visible: (B, k) cosine of the visible faces, NaN where not computed.
+        visible_cosine: (B, k) cosine of the visible faces, NaN where not computed.
         found: (B,) mates of each query.
         ranks: (sum of found,) their ranks in stage 1.
         unconverged: pairs whose transport hit the iteration cap.
@@ -46,7 +40,7 @@ class Block:
     faces: Int64
     cosine: Float64
     emd: Float64
-    visible: Float64
+    visible_cosine: Float64
     found: Int64
     ranks: Int64
     unconverged: int
@@ -62,10 +56,11 @@ class BlockCache:
     def __init__(
         self, folder: Path, gallery: Features, protocol: Protocol, options: MatchOptions
     ) -> None:
-        self._folder = folder
+        self._kept = KeyedFolder(folder, ".npz", _read, _write)
         self._protocol = protocol
         described = _describe(options, gallery[protocol.gallery[:1]])
-        common = hashlib.sha256(f"{_FORMAT} {__version__} {described}".encode())
+        common = new_key(_FORMAT)
+        common.update(described.encode())
         _update(common, protocol.gallery, protocol.gallery_people)
         for start in range(0, len(protocol.gallery), _FACES):
             _update_features(common, gallery[protocol.gallery[start : start + _FACES]])
@@ -78,31 +73,27 @@ class BlockCache:
         _update(digest, self._protocol.query_people[chosen])
         for n in chosen:
             _update(digest, self._protocol.excluded_rows(int(n)))
-        return digest.hexdigest()
+        return str(digest.hexdigest())
 
     def load(self, key: str) -> Block | None:
         """The block of that key, or None. A damaged file is reported and counts as none."""
-        path = self._path(key)
-        if not path.exists():
-            return None
-        try:
-            # Opened here, because np.load leaves a file it cannot read open.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return Block(**{**arrays, "unconverged": int(arrays["unconverged"])})
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            _log.warning("The cached block %s is damaged and is computed again: %s", path, error)
-            return None
+        return self._kept.load(key)
 
     def save(self, key: str, block: Block) -> None:
         """Keep a block; it appears whole or not at all."""
-        with atomic_write(self._path(key)) as file:
-            arrays: dict[str, Any] = {
-                field.name: getattr(block, field.name) for field in dataclasses.fields(block)
-            }
-            np.savez(file, **arrays)
+        self._kept.save(key, block)
 
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.npz"
+
+def _read(file: BinaryIO) -> Block:
+    with np.load(file, allow_pickle=False) as arrays:
+        return Block(**{**arrays, "unconverged": int(arrays["unconverged"])})
+
+
+def _write(file: BinaryIO, block: Block) -> None:
+    arrays: dict[str, Any] = {
+        field.name: getattr(block, field.name) for field in dataclasses.fields(block)
+    }
+    np.savez(file, **arrays)
 
 
 def _describe(options: MatchOptions, example: FaceFeatures) -> str:
@@ -121,13 +112,16 @@ def _describe(options: MatchOptions, example: FaceFeatures) -> str:
         )
     fields = dataclasses.asdict(solver)
     if isinstance(solver, Sinkhorn):
-        _, patches, channels = options.prepare(example).patches.shape
+        # As transport will have them: what a solver's backend takes depends on the sizes.
+        shown = prepare(example, options, flow=True).patches
+        assert shown is not None
+        _, patches, channels = shown.patches.shape
         # "auto" depends on the machine, and backends round differently; threads do not matter.
         fields["backend"] = solver.backend_for(patches, patches, channels)
         del fields["threads"]
     name = f"{type(solver).__module__}.{type(solver).__qualname__}"
     solved = "with EMD" if options.alpha > 0 else "without EMD"
-    seen = "with visible" if options.visible > 0 else "without visible"
+    seen = "with visible" if options.visible_share > 0 else "without visible"
     model = options.model.digest if options.model is not None and options.needs_model else None
     method = (options.k, solved, options.weighting, options.grid, options.patches, seen, model)
     return repr((*method, name, fields))

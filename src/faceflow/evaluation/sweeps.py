@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from faceflow.errors import FaceflowError, InputError
 from faceflow.evaluation.cells import (
@@ -22,6 +24,7 @@ from faceflow.evaluation.experiment import (
     Table,
     VerificationResult,
 )
+from faceflow.matching.transport import Sinkhorn
 
 ABLATIONS = ("k", "grid", "epsilon", "iterations")
 """What :func:`ablation` can vary."""
@@ -145,14 +148,14 @@ def ablation(bench: Bench, kind: str, base: Experiment) -> Table:
     """
     if kind not in ABLATIONS:
         raise InputError(f"there is no ablation {kind!r}", todo=f"choose {', '.join(ABLATIONS)}")
-    if kind == "grid" and (base.patches != "raw" or base.visible > 0):
+    if kind == "grid" and (base.options.patches != "raw" or base.options.visible_share > 0):
         # Contributions to the embedding are known on the network's own grid alone.
-        base = base.with_(patches="raw", visible=0.0)
+        base = base.compared(patches="raw", visible_share=0.0)
     varied = [
-        *((f"k {k}", base.with_(k=k)) for k in _KS if kind == "k"),
-        *((f"{h}x{w}", base.with_(grid=(h, w))) for h, w in _GRIDS if kind == "grid"),
-        *((f"{e:g}", base.with_(epsilon=e)) for e in _EPSILONS if kind == "epsilon"),
-        *((f"{n}", base.with_(max_iterations=n)) for n in _ITERATIONS if kind == "iterations"),
+        *((f"k {k}", base.compared(k=k)) for k in _KS if kind == "k"),
+        *((f"{h}x{w}", base.compared(grid=(h, w))) for h, w in _GRIDS if kind == "grid"),
+        *((f"{e:g}", _solved(base, epsilon=e)) for e in _EPSILONS if kind == "epsilon"),
+        *((f"{n}", _solved(base, max_iterations=n)) for n in _ITERATIONS if kind == "iterations"),
     ]
     rows = []
     for label, one in varied:
@@ -179,9 +182,17 @@ def ablation(bench: Bench, kind: str, base: Experiment) -> Table:
     )
 
 
+def _solved(base: Experiment, **changes: Any) -> Experiment:
+    """The experiment with another setting of its Sinkhorn solver."""
+    solver = base.options.solver
+    if not isinstance(solver, Sinkhorn):
+        raise InputError(f"{type(solver).__name__} has no {next(iter(changes))} to vary")
+    return base.compared(solver=replace(solver, **changes))
+
+
 def _no_alpha(experiment: Experiment) -> str:
     """The method where every alpha is shown."""
-    return experiment.method.replace(f", alpha {experiment.alpha:g}", "")
+    return experiment.method.replace(f", alpha {experiment.options.alpha:g}", "")
 
 
 def _counted(result: IdentificationResult, stage: int) -> dict[str, Number]:

@@ -11,6 +11,7 @@ from faceflow.evaluation.cells import RETRIEVAL, Bench, photo_notes, reason, ret
 from faceflow.evaluation.experiment import Experiment, Row, Table
 from faceflow.evaluation.paper import NOTES, SOURCE, PaperRow, paper_table
 from faceflow.evaluation.verification_run import PAIRS
+from faceflow.matching.options import MatchOptions
 
 PAPER_ALPHA = 0.7
 """Share of the EMD in the paper's out-of-distribution tables."""
@@ -147,10 +148,8 @@ def experiment_of(
         dataset=row.dataset.lower(),
         query=_QUERIES.get(row.query, row.query),
         network=network,
-        weighting=word.lower(),
-        alpha=options.alpha,
+        options=MatchOptions(options.alpha, word.lower(), options.k),
         protocol=protocol,
-        k=options.k,
         emd_first=emd_first,
         alignment=alignment,
         several=row.table == "S1",
@@ -174,7 +173,7 @@ def _verification_table(bench: Bench, rows: Sequence[PaperRow], options: TableOp
     ]
     for network in options.networks:
         experiment = Experiment(
-            "mlfw", "clean", network, "apc", options.alpha, PAIRS, seed=options.seed
+            "mlfw", "clean", network, MatchOptions(options.alpha, "apc"), PAIRS, seed=options.seed
         )
         made = bench.verify(experiment, options.pairs)
         for stage, method in ((1, "cosine"), (2, "two-stage distance")):

@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from faceflow.arrays import Bools, Float64, Int64
-from faceflow.datasets import Pair
 from faceflow.errors import InputError
+from faceflow.evaluation.data import Pair
 from faceflow.evaluation.experiment import (
     ALPHAS,
     FARS,
@@ -21,10 +21,10 @@ from faceflow.evaluation.extraction import CLEAN
 from faceflow.evaluation.feature_store import PhotoFeatures
 from faceflow.evaluation.identification_run import require_methods, thin
 from faceflow.evaluation.laboratory import Laboratory
-from faceflow.evaluation.significance import compare
-from faceflow.evaluation.verification import auc, eer, fold_accuracy, roc, tar_at_far
-from faceflow.similarity import emd_similarity, mix
-from faceflow.transport import Status
+from faceflow.evaluation.metrics.pairs import auc, eer, fold_accuracy, roc, tar_at_far
+from faceflow.evaluation.metrics.significance import compare
+from faceflow.matching.score import combine, rerank
+from faceflow.matching.transport import Status
 
 PAIRS = "pairs"
 """The ``protocol`` of verification experiments."""
@@ -71,34 +71,30 @@ def verification(
     a, b = _places(left, first), _places(right, second)
     rows = [(a[pair.a], b[pair.b]) for pair in asked]
     found = np.array([i >= 0 and j >= 0 for i, j in rows])
-    cosine, emd, base = (np.full(len(rows), MISSED) for _ in range(3))
+    cosine, emd, shown = (np.full(len(rows), MISSED) for _ in range(3))
     unconverged = 0
     start = time.perf_counter()
     tell = lab.step("pairs")
     for n, (i, j) in enumerate(rows):
         if found[n]:
-            cosine[n] = float(
-                first.embedding[i].astype(np.float64) @ second.embedding[j].astype(np.float64)
-            )
-            base[n] = cosine[n]
-            if options.alpha > 0 or options.visible > 0:
-                one = options.prepare(first[np.array([i])])
-                other = options.prepare(second[np.array([j])])
-                shown = options.visible_cosine(one, other)
-                if shown is not None:
-                    base[n] = (1 - options.visible) * cosine[n] + options.visible * shown[0]
-                if options.alpha > 0:
-                    plan = emd_similarity(
-                        one, other, weighting=options.weighting, solver=options.solver
-                    )
-                    emd[n] = plan.similarity[0]
-                    unconverged += int((plan.status == Status.MAX_ITERATIONS).sum())
+            pair = rerank(first[np.array([i])], second[np.array([j])], options)
+            cosine[n] = pair.cosine[0]
+            if pair.visible_cosine is not None:
+                shown[n] = pair.visible_cosine[0]
+            if pair.emd is not None and pair.plan is not None:
+                emd[n] = pair.emd[0]
+                unconverged += int((pair.plan.status == Status.MAX_ITERATIONS).sum())
         if (n + 1) % 100 == 0 or n + 1 == len(rows):
             tell(n + 1, len(rows))
     seconds = time.perf_counter() - start
     same = np.array([pair.same for pair in asked])
     folds = np.array([pair.fold for pair in asked])
-    score = mix(emd, base, options.alpha)
+
+    def scores(alpha: float) -> Float64:
+        mixed = combine(cosine, emd, shown, alpha=alpha, visible_share=options.visible_share)
+        return np.where(found, mixed, MISSED)
+
+    score = scores(options.alpha)
     used = sorted({*left, *right})
     links = {frozenset(link) for link in lab.duplicates([dataset.photos[n] for n in used]).links}
     sources = [photo.source_id for photo in dataset.photos]
@@ -121,8 +117,8 @@ def verification(
         sweep=tuple(
             PairSweep(
                 alpha,
-                fold_accuracy(mix(emd, base, alpha), same, folds).mean,
-                eer(mix(emd, base, alpha), same),
+                fold_accuracy(scores(alpha), same, folds).mean,
+                eer(scores(alpha), same),
             )
             for alpha in (ALPHAS if options.alpha > 0 else (0.0,))
         ),

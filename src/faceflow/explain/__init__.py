@@ -2,16 +2,16 @@
 
 Example:
     >>> from faceflow.explain import explain_pair, flow_picture, to_json  # doctest: +SKIP
-    >>> explanation = explain_pair(query, match, weighting="apc", alpha=0.3)  # doctest: +SKIP
+    >>> explanation = explain_pair(query, match)  # doctest: +SKIP
     >>> flow_picture(query_crop, match_crop, explanation).save("flow.png")  # doctest: +SKIP
 """
 
 from faceflow.explain.as_json import to_json
-from faceflow.explain.explanation import Explanation, Term, explain_match, explain_pair
+from faceflow.explain.drawing.panels import contribution_heatmap, rebuild, weight_heatmap
+from faceflow.explain.drawing.picture import Part, flow_picture
+from faceflow.explain.drawing.weight_sheet import WeightedPair, weight_sheet
+from faceflow.explain.explanation import Explanation, Term, explain_pair
 from faceflow.explain.page import PageRow, html_page
-from faceflow.explain.panels import contribution_heatmap, rebuild, weight_heatmap
-from faceflow.explain.picture import Part, flow_picture
-from faceflow.explain.weight_sheet import WeightedPair, weight_sheet
 from faceflow.explain.words import Caption
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "Term",
     "WeightedPair",
     "contribution_heatmap",
-    "explain_match",
     "explain_pair",
     "flow_picture",
     "html_page",

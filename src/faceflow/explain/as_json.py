@@ -7,7 +7,7 @@ from typing import Any
 from faceflow.arrays import Float64
 from faceflow.explain.explanation import Explanation
 
-SCHEMA = "faceflow.explanation/1"
+SCHEMA = "faceflow.explanation/2"
 
 # Contributions of a 16x16 grid rounded so still add up to the EMD similarity within 1.3e-10.
 _SUMMED_DIGITS = 12
@@ -21,12 +21,12 @@ def to_json(explanation: Explanation, *, matrices: bool = True) -> dict[str, Any
     Keys (lists have one entry per patch, row by row over the grid; the query comes first):
 
     ==========================  ===========================================================
-    ``schema``                  "faceflow.explanation/1"; the number changes with the keys
+    ``schema``                  "faceflow.explanation/2"; the number changes with the keys
     ``grid``                    [rows, columns]
     ``score, emd, cosine``      the score and the two similarities it is made of
     ``alpha``                   share of ``emd`` in ``score``
     ``parts``                   what each similarity adds: {"emd": alpha * emd, "cosine": ...}
-    ``visible``                 cosine of what both faces show; null where it does not count
+    ``visible_cosine``          cosine of what both faces show; null where it does not count
     ``patches``                 what was transported: "raw" or "projected"
     ``weighting``               rule behind the weights
     ``solver``                  {"name": ..., its options}
@@ -51,7 +51,9 @@ def to_json(explanation: Explanation, *, matrices: bool = True) -> dict[str, Any
         "cosine": _round(explanation.cosine),
         "alpha": explanation.alpha,
         "parts": {term.key: _round(term.part) for term in explanation.terms},
-        "visible": None if explanation.visible is None else _round(explanation.visible),
+        "visible_cosine": None
+        if explanation.visible_cosine is None
+        else _round(explanation.visible_cosine),
         "patches": explanation.patches,
         "weighting": explanation.weighting,
         "solver": dict(explanation.solver),

@@ -19,11 +19,11 @@ import numpy as np
 from faceflow.arrays import Bools, Float64, Floats, Int64
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
-from faceflow.matching import MatchOptions
-from faceflow.similarity import cosine_term, mix
-from faceflow.transport import Sinkhorn, Solver, Status
-from faceflow.transport.problem import patch_cosine
-from faceflow.weighting import weigh
+from faceflow.matching.options import MatchOptions, options_for
+from faceflow.matching.score import prepare, rerank
+from faceflow.matching.transport import Sinkhorn, Solver, Status
+from faceflow.matching.transport.problem import patch_cosine
+from faceflow.matching.weighting import weigh
 
 # Numbers closer together than this share of the largest count as one: stretching rounding
 # noise over the whole range of brightness would show a pattern that is not there. Weights
@@ -36,7 +36,7 @@ class Term:
     """One term of the score.
 
     Attributes:
-        key: "emd", "visible" or "cosine".
+        key: "emd", "visible_cosine" or "cosine".
         name: in words.
         share: what it is multiplied with.
         value: the similarity itself.
@@ -85,7 +85,7 @@ class Explanation:
         iterations: Sinkhorn iterations spent.
         marginal_error: L1 distance of the flow's row sums from ``u``.
         solver: the solver's name and options, e.g. ``{"name": "Sinkhorn", "epsilon": 0.05}``.
-        visible: cosine of what both faces show, or None where it does not count.
+        visible_cosine: cosine of what both faces show, or None where it does not count.
         visible_share: its share in the cosine term.
         patches: what was transported, "raw" or "projected" patches.
     """
@@ -108,7 +108,7 @@ class Explanation:
     iterations: int
     marginal_error: float
     solver: Mapping[str, str | int | float | bool]
-    visible: float | None = None
+    visible_cosine: float | None = None
     visible_share: float = 0.0
     patches: str = "raw"
 
@@ -116,11 +116,16 @@ class Explanation:
     def terms(self) -> tuple[Term, ...]:
         """What the score is made of; the parts add up to it."""
         rest = 1 - self.alpha
-        if self.visible is None:
+        if self.visible_cosine is None:
             whole: tuple[Term, ...] = (Term("cosine", "cosine", rest, self.cosine),)
         else:
             whole = (
-                Term("visible", "visible cosine", rest * self.visible_share, self.visible),
+                Term(
+                    "visible_cosine",
+                    "visible cosine",
+                    rest * self.visible_share,
+                    self.visible_cosine,
+                ),
                 Term("cosine", "cosine", rest * (1 - self.visible_share), self.cosine),
             )
         return (Term("emd", "EMD similarity", self.alpha, self.emd), *whole)
@@ -137,119 +142,75 @@ class Explanation:
 
 
 def explain_pair(
-    query: FaceFeatures,
-    gallery: FaceFeatures,
-    *,
-    weighting: str,
-    alpha: float,
-    solver: Solver | None = None,
-    visible: float | None = None,
-    visible_share: float = 0.0,
-    patches: str = "raw",
+    query: FaceFeatures, gallery_face: FaceFeatures, options: MatchOptions | None = None
 ) -> Explanation:
     """Compare two faces as stage 2 does and keep every number.
 
     Args:
-        query: features of one face.
-        gallery: features of one face from the same network, on the same grid (pool both with
-            ``regrid`` first to explain a match on a coarser grid).
-        weighting: a name from :data:`faceflow.weighting.WEIGHTINGS`.
-        alpha: share of the EMD similarity in the score, 0 to 1. The transport is explained
-            for 0 too, though it does not count then.
-        solver: how to solve; default :class:`faceflow.transport.Sinkhorn`. A Sinkhorn solver
-            runs on its NumPy backend here, whatever it names: in float64 the flow accounts
-            for every digit, and a single pair needs no speed.
-        visible: cosine of what both faces show, where it counts for the score, and
-        visible_share: its share in the cosine term; :func:`explain_match` knows both.
-        patches: what the patches are, "raw" or "projected"; said, not checked.
+        query: features of one face, as the network gave them.
+        gallery_face: features of one face from the same network.
+        options: how they were compared, or are to be; None takes what measured best for the
+            features' network. The transport is explained for an alpha of 0 too, though it does
+            not count then. A Sinkhorn solver runs on its NumPy backend here, whatever it names:
+            in float64 the flow accounts for every digit, and a single pair needs no speed.
 
     Returns:
-        The explanation. Its ``emd`` is the sum of its contributions, exactly: the number
-        :func:`faceflow.similarity.emd_similarity` gives on the NumPy backend. The native one
-        agrees within its float32 rounding (2e-6).
+        The explanation. Every number is that of :func:`faceflow.matching.score.rerank` with the
+        NumPy backend, to the last bit, and ``emd`` is the sum of its contributions, exactly. With
+        the native backend ``emd`` and ``score`` agree within its float32 rounding (2e-6).
 
     Raises:
-        InputError: more than one face on a side, faces of two networks or grids, an unknown
-            weighting, alpha out of range, or a solver that returns no finite flow.
+        InputError: more than one face on a side, faces of two networks or grids, or a solver
+            that returns no finite flow.
     """
-    if len(query) != 1 or len(gallery) != 1:
+    if len(query) != 1 or len(gallery_face) != 1:
         raise InputError(
-            f"an explanation is for one face on each side, got {len(query)} and {len(gallery)}",
+            f"an explanation is for one face on each side, got {len(query)} and "
+            f"{len(gallery_face)}",
             todo="pick one with features[i]",
         )
-    if query.grid != gallery.grid:
-        raise InputError(
-            f"the query's grid is {query.grid}, the gallery's {gallery.grid}",
-            todo="bring both to one grid with regrid()",
-        )
-    if query.embedding.shape != gallery.embedding.shape:
-        raise InputError("the two faces come from different networks")
-    cosine = np.dot(query.embedding[0].astype(np.float64), gallery.embedding[0].astype(np.float64))
-    solve = _accountable(solver if solver is not None else Sinkhorn())
-    u, v = weigh(weighting, query, gallery)
-    plan = solve(query.patches[0], gallery.patches, u, v, flow=True)
-    cosines = patch_cosine(query.patches[0], gallery.patches)[0]
+    chosen = options_for(query.digest) if options is None else options
+    chosen = replace(chosen, solver=_accountable(chosen.solver))
+    first, second = (prepare(face, chosen, flow=True) for face in (query, gallery_face))
+    found = rerank(first, second, chosen, flow=True)
+    plan, one, other = found.plan, first.patches, second.patches
+    assert plan is not None
+    assert one is not None
+    assert other is not None
     if plan.flow is None or not np.isfinite(plan.flow).all():
         raise InputError(
-            f"the solver {type(solve).__name__} returned no finite flow",
+            f"the solver {type(chosen.solver).__name__} returned no finite flow",
             why=f"it reports {Status(int(plan.status[0])).name}",
         )
-
-    whole = np.array([cosine])
-    if visible is not None:
-        whole = cosine_term(whole, np.array([visible]), visible_share)
+    u, v = weigh(chosen.weighting, one, other)
+    cosines = patch_cosine(one.patches[0], other.patches)[0]
     flow = np.asarray(plan.flow[0], dtype=np.float64)
     moved = flow * cosines
-    # The order in which the solver sums (faceflow.transport.numpy_sinkhorn): patches first.
+    # The order in which the solver sums (transport.numpy_sinkhorn): patches first.
     contributions = moved.sum(axis=1)
-    emd = float(contributions.sum())
+    shown = found.visible_cosine
     return Explanation(
         flow=flow,
         cosines=cosines,
         u=_shares(u[0]),
         v=_shares(v[0]),
-        grid=query.grid,
+        grid=one.grid,
         query_contributions=contributions,
         gallery_contributions=moved.sum(axis=0),
         best_match=best_match(flow),
         brightness=brightness(flow),
-        emd=emd,
-        cosine=float(cosine),
-        score=float(mix(np.array([emd]), whole, alpha)[0]),
-        alpha=float(alpha),
-        weighting=weighting,
+        emd=float(contributions.sum()),
+        cosine=float(found.cosine[0]),
+        score=float(found.score[0]),
+        alpha=float(chosen.alpha),
+        weighting=chosen.weighting,
         status=Status(int(plan.status[0])),
         iterations=int(plan.iterations[0]),
         marginal_error=float(plan.marginal_error[0]),
-        solver=_describe(solve),
-        visible=visible,
-        visible_share=visible_share if visible is not None else 0.0,
-        patches=patches,
-    )
-
-
-def explain_match(query: FaceFeatures, gallery: FaceFeatures, options: MatchOptions) -> Explanation:
-    """Explain two faces compared with the options of an identification or verification.
-
-    Args:
-        query: features of one face, as the network gave them.
-        gallery: features of one face from the same network.
-        options: how they were compared.
-
-    Raises:
-        InputError: as :func:`explain_pair`.
-    """
-    first, second = options.prepare(query), options.prepare(gallery)
-    shown = options.visible_cosine(first, second) if len(query) == len(gallery) == 1 else None
-    return explain_pair(
-        first,
-        second,
-        weighting=options.weighting,
-        alpha=options.alpha,
-        solver=options.solver,
-        visible=None if shown is None else float(shown[0]),
-        visible_share=options.visible,
-        patches=options.patches,
+        solver=_describe(chosen.solver),
+        visible_cosine=None if shown is None else float(shown[0]),
+        visible_share=chosen.visible_share,
+        patches=chosen.patches,
     )
 
 

@@ -12,20 +12,16 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
 from faceflow import __version__
 from faceflow.arrays import UInt8
-from faceflow.explain.explanation import Explanation
-from faceflow.explain.heat import heat_note, heat_row
-from faceflow.explain.panels import (
+from faceflow.explain.drawing.heat import heat_note, heat_row
+from faceflow.explain.drawing.panels import (
     blank_face,
     check_crop,
     draw_grid,
@@ -34,6 +30,7 @@ from faceflow.explain.panels import (
     rebuild,
     resize,
 )
+from faceflow.explain.explanation import Explanation
 from faceflow.explain.words import (
     NOT_PROOF,
     Caption,
@@ -43,10 +40,11 @@ from faceflow.explain.words import (
     ranks,
     settings_line,
 )
+from faceflow.pages import asset, printable, template
 
 FACE_HEIGHT, FACE_WIDTH = 256, 320  # pixels; the page shows faces at most this large
 THUMBNAIL = 88
-_JOINERS = "\u200c\u200d"
+_HERE = "faceflow.explain"
 _FLOW_UNIT = 1e6  # flows go to the script as whole millionths of the mass
 
 
@@ -99,17 +97,17 @@ def html_page(
         InputError: a crop is not (H, W, 3) uint8.
     """
     check_crop("query", query_crop)
-    style, script = _asset("page.css"), _asset("page.js")
-    page = _environment().get_template("page.html.j2")
-    return page.render(
+    style, script = asset(_HERE, "templates/page.css"), asset(_HERE, "templates/page.js")
+    return template(_HERE, "templates/page.html.j2").render(
         policy=_policy(style, script),
         style=Markup(style),
         script=Markup(script),
-        query=_clean(query),
-        decision=_clean(decision),
+        query=printable(query),
+        decision=printable(decision),
         thumbnail=_jpeg(_shrunk(query_crop)),
         settings=_settings(rows, threshold, network, k),
         ranked=any(row.rank is not None for row in rows),
+        columns=_columns(rows),
         matches=[_match(query_crop, row, place) for place, row in enumerate(rows, start=1)],
         not_proof=NOT_PROOF,
         version=__version__,
@@ -136,29 +134,33 @@ def _settings(
             ("transport", first.solver["name"]),
             *((name.replace("_", " "), value) for name, value in options),
         ]
-    return [(name, _clean(str(value))) for name, value in found if value not in ("", None)]
+    return [(name, printable(str(value))) for name, value in found if value not in ("", None)]
 
 
 def _match(query_crop: UInt8, row: PageRow, place: int) -> dict[str, Any]:
     """Everything the template shows of one match."""
     explanation = row.explanation
-    caption = Caption(_clean(row.person), stage1_rank=row.stage1_rank, rank=row.rank)
+    caption = Caption(printable(row.person), stage1_rank=row.stage1_rank, rank=row.rank)
     return {
         "place": place,
         "person": caption.person,
-        "source": _clean(row.source),
+        "source": printable(row.source),
         "rank": row.rank,
         "stage1_rank": row.stage1_rank,
         "ranks": ranks(caption),
         "score": number(explanation.score),
-        "emd": number(explanation.emd),
-        "cosine": number(explanation.cosine),
         "terms": _terms(explanation),
         **_pictures(query_crop, row, caption),
         "settings_line": settings_line(explanation),
         "moved": moved(explanation),
         "data": _data(explanation),
     }
+
+
+def _columns(rows: Sequence[PageRow]) -> dict[str, str]:
+    """Key and name of every term that counts in a match: with them the table's rows add up."""
+    longest = max((row.explanation.terms for row in rows), key=len, default=())
+    return {term.key: term.name for term in longest}
 
 
 def _terms(explanation: Explanation) -> list[dict[str, str]]:
@@ -271,15 +273,6 @@ def _png(colours: UInt8) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _clean(text: str) -> str:
-    """Text without what has no shape: control and direction marks, halves of characters.
-
-    Some could not be written as UTF-8 or would turn the words around them; the joiners that
-    several scripts need stay.
-    """
-    return "".join(c if c.isprintable() or c in _JOINERS else "\ufffd" for c in text)
-
-
 def _policy(style: str, script: str) -> str:
     """A content security policy that allows this style and this script and nothing else."""
     hashes = [
@@ -289,21 +282,4 @@ def _policy(style: str, script: str) -> str:
     return (
         f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; "
         f"script-src 'sha256-{hashes[1]}'; base-uri 'none'; form-action 'none'"
-    )
-
-
-@cache
-def _asset(name: str) -> str:
-    folder = resources.files("faceflow.explain") / "templates"
-    return (folder / name).read_text(encoding="utf-8")
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )

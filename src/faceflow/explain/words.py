@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from faceflow.explain.explanation import Explanation
 from faceflow.features import Grid
-from faceflow.transport import Status
+from faceflow.matching.transport import Status
 
 NOT_PROOF = (
     "A flow shows which patches were matched with which. It is not proof of identity, and the "

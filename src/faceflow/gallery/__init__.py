@@ -3,6 +3,8 @@
 from faceflow.gallery.codec import CODECS, QuantisedPatches
 from faceflow.gallery.gallery import Gallery
 from faceflow.gallery.identity import GalleryHeader, NetworkLike
+from faceflow.gallery.person_names import person_name
+from faceflow.gallery.reading import GalleryView, ReadableGallery
 from faceflow.gallery.records import (
     Change,
     Enrolment,
@@ -11,10 +13,9 @@ from faceflow.gallery.records import (
     GalleryStats,
     PersonInfo,
     SharedPhoto,
-    Shortlist,
 )
-from faceflow.gallery.store import Store
-from faceflow.names import person_name
+from faceflow.gallery.stores.store import Store
+from faceflow.matching.shortlist import Shortlist
 
 __all__ = [
     "CODECS",
@@ -25,9 +26,11 @@ __all__ = [
     "Gallery",
     "GalleryHeader",
     "GalleryStats",
+    "GalleryView",
     "NetworkLike",
     "PersonInfo",
     "QuantisedPatches",
+    "ReadableGallery",
     "SharedPhoto",
     "Shortlist",
     "Store",

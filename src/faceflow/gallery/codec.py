@@ -24,6 +24,8 @@ from faceflow.arrays import Float32, Int8, require_finite
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures, Grid
 
+_RESTORE = "restore a copy, or import a former export"
+
 Parts = Mapping[str, NDArray[Any]]
 """A payload's fields, each with the face axis first."""
 
@@ -108,7 +110,7 @@ class PatchCodec(ABC):
             raise GalleryError(
                 f"the stored patches are not {self.payload_size} bytes a face",
                 why="the gallery is damaged or was written by another program",
-                todo="restore a copy, or import a former export",
+                todo=_RESTORE,
             )
         n = len(payloads)
         rows = np.frombuffer(b"".join(payloads), dtype=np.uint8).reshape(n, self.payload_size)
@@ -121,6 +123,16 @@ class PatchCodec(ABC):
             values = raw.view(field.dtype).astype(native, copy=False)
             parts[field.name] = values.reshape(n, *field.shape)
             start += field.size
+        try:
+            for field in self.fields:
+                if field.dtype == "<f4":
+                    require_finite(field.name, parts[field.name])
+            self.require_valid(parts)
+        except InputError as error:
+            # A right checksum says only that somebody computed it.
+            raise GalleryError(
+                "the stored patches are not what this codec writes", why=str(error), todo=_RESTORE
+            ) from error
         return parts
 
 

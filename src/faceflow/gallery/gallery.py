@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from faceflow.errors import GalleryMismatchError, InputError
-from faceflow.features import Grid
-from faceflow.gallery.enrolling import prepare
-from faceflow.gallery.identity import DEFAULT_ALIGNMENT, NetworkLike, make_header
-from faceflow.gallery.reading import ReadableGallery
-from faceflow.gallery.records import Change, Enrolment, EnrolReport, SharedPhoto
-from faceflow.gallery.sqlite_store import SqliteStore
+from faceflow.features import DEFAULT_ALIGNMENT, Grid
+from faceflow.gallery.identity import NetworkLike, make_header
+from faceflow.gallery.person_names import person_name
+from faceflow.gallery.preparing import prepare
+from faceflow.gallery.reading import GalleryView, ReadableGallery
+from faceflow.gallery.records import Change, Enrolment, EnrolReport, GalleryStats, SharedPhoto
+from faceflow.gallery.search import EmbeddingIndex
+from faceflow.gallery.stores.sqlite.store import SqliteStore
+from faceflow.gallery.stores.store import Store, StoreView
 from faceflow.gallery.transfer import export_gallery, import_gallery
-from faceflow.names import person_name
 
 
 class Gallery(ReadableGallery):
@@ -25,7 +30,8 @@ class Gallery(ReadableGallery):
     Durable: once :meth:`enroll` returns, its faces survive a kill of the process and a power
     cut; a batch is in the file as a whole or not at all. Other processes may read while one
     writes, and see new faces at their next search. A gallery object may be used from several
-    threads; after a fork, open it again.
+    threads; after a fork, open it again. Ask for several things of one state through
+    :meth:`snapshot`.
 
     Memory: the embeddings are loaded at the first search (n * D * 4 bytes) and kept; patches
     stay on disk and are fetched for a shortlist. Enrolling holds one batch.
@@ -41,6 +47,7 @@ class Gallery(ReadableGallery):
         >>> path = Path(tempfile.mkdtemp()) / "people.faceflow"
         >>> with Gallery.create(path, network_name="example", digest="00", embedding_size=16,
         ...                     grid=(4, 4), channels=8) as gallery:
+        ...     faces = faces.as_from(gallery.features_digest)
         ...     report = gallery.enroll([
         ...         Enrolment("Ada", "ada.jpg", "a" * 64, faces[0]),
         ...         Enrolment("Grace", "grace.jpg", "b" * 64, faces[1])])
@@ -50,6 +57,11 @@ class Gallery(ReadableGallery):
     """
 
     # Opening and closing
+
+    def __init__(self, store: Store) -> None:
+        """Wrap an open store; users call :meth:`create`, :meth:`open` or :meth:`open_or_create`."""
+        super().__init__(store.path, store.header, EmbeddingIndex(store.header.embedding_size))
+        self._store = store
 
     @classmethod
     def create(
@@ -164,6 +176,44 @@ class Gallery(ReadableGallery):
             raise
         return gallery
 
+    def close(self) -> None:
+        """Let go of the file; of what SQLite keeps beside it nothing is left.
+
+        Snapshots that other threads still hold stay valid until they end.
+        """
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Reading, see ReadableGallery
+
+    def _reading(self) -> AbstractContextManager[StoreView]:
+        return self._store.snapshot()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[GalleryView]:
+        """See :meth:`ReadableGallery.snapshot`."""
+        with self._store.snapshot() as store:
+            yield GalleryView(self._path, self._header, self._index, store)
+
+    def stats(self) -> GalleryStats:
+        """Size and origin."""
+        with self.snapshot() as view:
+            faces, people = len(view), len(view.people())
+        size = self._store.size_bytes()
+        return GalleryStats(
+            self.path, faces, people, size, size / faces if faces else 0.0, self._header
+        )
+
     # Changing
 
     def enroll(
@@ -190,10 +240,10 @@ class Gallery(ReadableGallery):
 
         Raises:
             InputError: a name, hash, box or features that cannot be kept.
-            GalleryMismatchError: features of other sizes than the gallery's.
+            GalleryMismatchError: features of another network or alignment than the gallery's.
             GalleryError: disk full, in use, read-only. The batches before are kept.
         """
-        if batch < 1:
+        if not 1 <= batch <= sys.maxsize:
             raise InputError(f"batch is {batch}", why="it must be at least 1")
         reports: list[EnrolReport] = []
         remaining = iter(items)

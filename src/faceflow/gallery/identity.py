@@ -7,10 +7,19 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from faceflow.errors import GalleryMismatchError, InputError
-from faceflow.features import FaceFeatures, Grid
+from faceflow.features import (
+    DEFAULT_ALIGNMENT,
+    FaceFeatures,
+    Grid,
+    features_digest,
+    require_same_digest,
+)
 from faceflow.gallery.codec import codec as find_codec
 
-DEFAULT_ALIGNMENT = "mtcnn"
+LARGEST_PAYLOAD = 32 * 2**20
+"""Bytes of a face's patches that a gallery takes; no known network comes near."""
+_LARGEST_SIZE = 2**20
+_LONGEST_TEXT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,7 @@ class GalleryHeader:
         thumbnails: whether a small picture of each face is kept.
         created: UTC.
         alignment: whose landmarks aligned the faces, see
-            :data:`faceflow.detection.ALIGNMENTS`. Galleries from before there was a choice
+            :data:`faceflow.faces.detectors.ALIGNMENTS`. Galleries from before there was a choice
             are of "mtcnn".
     """
 
@@ -40,6 +49,11 @@ class GalleryHeader:
     thumbnails: bool
     created: datetime
     alignment: str = DEFAULT_ALIGNMENT
+
+    @property
+    def features_digest(self) -> str:
+        """What made the features, see :attr:`faceflow.features.FaceFeatures.digest`."""
+        return features_digest(self.digest, self.alignment)
 
     def describe(self) -> str:
         """One line naming network, sizes and digest, for messages."""
@@ -110,6 +124,9 @@ def make_header(
     Raises:
         InputError: a size below 1, an empty name or digest, an unknown codec.
     """
+    texts: tuple[object, ...] = (network_name, digest, codec, alignment)
+    if not all(isinstance(text, str) and len(text) <= _LONGEST_TEXT for text in texts):
+        raise InputError("a gallery's network, digest, codec and alignment are short texts")
     header = GalleryHeader(
         network_name=network_name,
         digest=digest,
@@ -125,7 +142,13 @@ def make_header(
         raise InputError("a gallery needs its network's name and digest, and its alignment")
     if min(header.embedding_size, *header.grid, header.channels) < 1:
         raise InputError(f"a gallery cannot be made for {header.describe()}")
-    find_codec(codec, header.grid, header.channels)
+    if max(header.embedding_size, *header.grid, header.channels) > _LARGEST_SIZE or (
+        find_codec(codec, header.grid, header.channels).payload_size > LARGEST_PAYLOAD
+    ):
+        raise InputError(
+            f"a gallery cannot be made for {header.describe()}",
+            why=f"a face's patches may take {LARGEST_PAYLOAD // 2**20} MB at most",
+        )
     return header
 
 
@@ -152,8 +175,11 @@ def require_alignment(name: str, header: GalleryHeader, alignment: str) -> None:
         )
 
 
-def require_shapes(name: str, header: GalleryHeader, features: FaceFeatures) -> None:
-    """Raise GalleryMismatchError unless the features have the sizes the gallery was made for."""
+def require_features(name: str, header: GalleryHeader, features: FaceFeatures) -> None:
+    """Raise GalleryMismatchError, naming both, unless the gallery was made for such features.
+
+    What made them must be the gallery's network and alignment, and their sizes those it keeps.
+    """
     if not isinstance(features, FaceFeatures):
         raise InputError(f"features must be FaceFeatures, got {type(features).__name__}")
     size, channels = features.embedding.shape[1], features.patches.shape[2]
@@ -165,3 +191,4 @@ def require_shapes(name: str, header: GalleryHeader, features: FaceFeatures) -> 
             why="they come from another network, or were pooled to another grid",
             todo=f"use {header.network_name} and its own grid",
         )
+    require_same_digest(features.digest, header.features_digest, ("the features", name))

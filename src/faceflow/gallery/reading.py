@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Unpack
 
 import numpy as np
 
-from faceflow.arrays import Float32, Int8, Int64
+from faceflow.arrays import Float32, Int64
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery.codec import QuantisedPatches
@@ -20,51 +20,65 @@ from faceflow.gallery.identity import (
     GalleryHeader,
     NetworkLike,
     require_alignment,
+    require_features,
     require_network,
-    require_shapes,
 )
-from faceflow.gallery.names import checked_hash
-from faceflow.gallery.records import FaceRecord, GalleryStats, PersonInfo, Shortlist
+from faceflow.gallery.person_names import person_name
+from faceflow.gallery.records import FaceRecord, PersonInfo
 from faceflow.gallery.search import EmbeddingIndex, exact_search
-from faceflow.gallery.store import Store
-from faceflow.names import person_name
+from faceflow.gallery.sources import checked_hash
+from faceflow.gallery.stores.store import StoreView
+from faceflow.matching import covers
+from faceflow.matching.options import Calibration, Changes, MatchOptions
+from faceflow.matching.score import CodedFaces, PreparedFaces, Reranked, rerank
+from faceflow.matching.shortlist import Shortlist
+from faceflow.networks import defaults_for
 
 
-class ReadableGallery:
-    """What can be asked of a gallery; :class:`faceflow.gallery.Gallery` can change it too."""
+class ReadableGallery(ABC):
+    """What can be asked of a gallery, or of one state of it.
 
-    def __init__(self, store: Store) -> None:
-        """Wrap an open store; users call :meth:`create`, :meth:`open` or :meth:`open_or_create`."""
-        self._store = store
-        self._header = store.header
-        self._codec = find_codec(self._header.codec, self._header.grid, self._header.channels)
-        self._index = EmbeddingIndex(self._header.embedding_size)
-        self._index_lock = threading.Lock()
+    Every method of a :class:`faceflow.gallery.Gallery` answers for the moment it is called;
+    those of a :class:`GalleryView` all answer for the moment the view was made.
+    """
 
-    def close(self) -> None:
-        """Let go of the file; of what SQLite keeps beside it nothing is left."""
-        self._store.close()
+    def __init__(self, path: Path, header: GalleryHeader, index: EmbeddingIndex) -> None:
+        self._path = path
+        self._header = header
+        self._index = index
+        self._codec = find_codec(header.codec, header.grid, header.channels)
 
-    def __enter__(self) -> Self:
-        return self
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[StoreView]:
+        """The state to read from."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[GalleryView]:
+        """One state of the gallery to ask several things of, whatever others write meanwhile.
+
+        Each snapshot has a connection of its own: any number of threads may hold one, and
+        neither they nor writers wait for each other. Keep it short: data that is removed
+        meanwhile can be erased from the log only when the snapshots before it are over.
+
+        Example:
+            ``with gallery.snapshot() as view: found = view.search(query, k=10)``, then
+            ``view.features(found.face_ids[0])`` knows every face found.
+        """
 
     @property
     def path(self) -> Path:
         """The gallery file."""
-        return self._store.path
+        return self._path
 
     @property
     def header(self) -> GalleryHeader:
         """What the gallery was made for: network, sizes, codec."""
         return self._header
+
+    @property
+    def features_digest(self) -> str:
+        """What made the features it holds, see :func:`faceflow.features.features_digest`."""
+        return self._header.features_digest
 
     def require_network(self, network: NetworkLike) -> None:
         """Raise :class:`GalleryMismatchError` if the gallery was made for another network."""
@@ -99,16 +113,15 @@ class ReadableGallery:
             where there are fewer faces.
 
         Raises:
-            GalleryMismatchError: features of other sizes than the gallery's.
+            GalleryMismatchError: features of another network or alignment than the gallery's.
             InputError: k below 1, or embeddings that are not of unit length.
         """
-        require_shapes(self.path.name, self._header, features)
-        # Always the store first, then the index: in the other order two threads could wait
-        # for each other.
-        with self._store.snapshot(), self._index_lock:
-            self._index.refresh(self._store)
-            ids, matrix, codes = self._index.ids, self._index.matrix, self._index.codes
-        return exact_search(features.embedding, ids, matrix, k, exclude, codes=codes)
+        require_features(self.path.name, self._header, features)
+        with self._reading() as store:
+            known = self._index.of(store)
+        return exact_search(
+            features.embedding, known.ids, known.matrix, k, exclude, codes=known.codes
+        )
 
     def features(self, face_ids: Sequence[int] | Int64, *, landmarks: bool = False) -> FaceFeatures:
         """Features of the given faces, in that order, as the codec gives them back.
@@ -127,18 +140,27 @@ class ReadableGallery:
                 :meth:`snapshot` around both to rule that out. Or landmarks are wanted of a face
                 they were not kept of.
         """
-        embedding, payloads = self._store.vectors(_ids(face_ids))
+        ids = _ids(face_ids)
+        with self._reading() as store:
+            embedding, payloads = store.vectors(ids)
+            records = store.records(ids) if landmarks else None
         parts = self._codec.unpack(payloads)
         patches, norms = self._codec.expand(parts)
-        share = self._landmark_share(_ids(face_ids)) if landmarks else None
+        share = None if records is None else self._landmark_share(records)
         return FaceFeatures(
-            embedding, patches, norms, parts["pooled"], self._header.grid, landmark_share=share
+            embedding,
+            patches,
+            norms,
+            parts["pooled"],
+            self._header.grid,
+            landmark_share=share,
+            digest=self.features_digest,
         )
 
-    def _landmark_share(self, face_ids: list[int]) -> Float32:
+    def _landmark_share(self, records: Sequence[FaceRecord]) -> Float32:
         cells = self._header.grid[0] * self._header.grid[1]
-        share = np.zeros((len(face_ids), cells), np.float32)
-        for row, record in zip(share, self._store.records(face_ids), strict=True):
+        share = np.zeros((len(records), cells), np.float32)
+        for row, record in zip(share, records, strict=True):
             if record.landmarks is None:
                 raise GalleryError(
                     f"{self.path.name} holds no landmarks of face {record.face_id} "
@@ -161,38 +183,102 @@ class ReadableGallery:
         Raises:
             GalleryError: no such face.
         """
-        payloads = self._store.vectors(_ids(face_ids)).payloads
+        with self._reading() as store:
+            payloads = store.vectors(_ids(face_ids)).payloads
         return self._codec.quantised(self._codec.unpack(payloads))
 
-    def codes(self, face_ids: Sequence[int] | Int64) -> tuple[Int8, Float32]:
+    def codes(self, face_ids: Sequence[int] | Int64) -> CodedFaces:
         """What an int8 transport of the given faces reads, and no more.
 
         Returns:
-            int8 patches (k, R, C), equal to ``encode(features(face_ids).patches, "int8")`` but
-            without decoding them first, and the exact pooled centres (k, C).
+            Embeddings (k, D), int8 patches (k, R, C), equal to
+            ``encode(features(face_ids).patches, "int8")`` but without decoding them first, and
+            the exact pooled centres (k, C).
 
         Raises:
             GalleryError: no such face.
         """
-        parts = self._codec.unpack(self._store.vectors(_ids(face_ids)).payloads)
-        return self._codec.quantised(parts).values, parts["pooled"]
+        with self._reading() as store:
+            embedding, payloads = store.vectors(_ids(face_ids))
+        parts = self._codec.unpack(payloads)
+        return CodedFaces(embedding, self._codec.quantised(parts).values, parts["pooled"])
 
-    def snapshot(self) -> AbstractContextManager[None]:
-        """Inside this context all reads see one state, whatever other processes write.
+    # Matching: what identification asks of a gallery
 
-        Keep it short: other threads wait for it, and data that is removed meanwhile can only
-        be erased from the log afterwards. Changes inside are refused.
+    @property
+    def calibration(self) -> Calibration | None:
+        """Options and threshold chosen for this gallery, or None.
+
+        Raises:
+            GalleryError: what the gallery keeps is no calibration.
         """
-        return self._store.snapshot()
+        kept = self.settings.get("match")
+        if not kept:
+            return None
+        try:
+            return Calibration.from_json(kept, defaults_for(self._header.network_name))
+        except (InputError, AttributeError, TypeError) as error:
+            raise GalleryError(
+                f"the calibration in {self.path.name} cannot be read",
+                why=str(error),
+                todo="drop it with `faceflow calibrate --forget`, and calibrate again",
+            ) from error
+
+    def options(self, **changes: Unpack[Changes]) -> MatchOptions:
+        """How this gallery compares: its calibration, else its network's defaults, with changes.
+
+        Args:
+            changes: alpha, weighting, k, grid, solver, patches and visible_share, see
+                :class:`faceflow.matching.options.MatchOptions`; None leaves one open.
+
+        Raises:
+            InputError: an option is unknown or out of range.
+            WeightsError: the gallery's network is known here, but not in the cache.
+        """
+        name, digest = self._header.network_name, self._header.digest
+        return MatchOptions.resolve(
+            defaults_for(name),
+            self.calibration,
+            model=covers.load(name, digest),
+            changes=changes,
+        )
+
+    def shortlist(self, query: FaceFeatures, k: int) -> Shortlist:
+        """Stage 1: the k faces of largest cosine for each of N queries, see :meth:`search`."""
+        return self.search(query, k)
+
+    def score(
+        self,
+        query: FaceFeatures | PreparedFaces,
+        face_ids: Sequence[int] | Int64,
+        options: MatchOptions,
+        *,
+        flow: bool = False,
+    ) -> Reranked:
+        """Stage 2: :func:`faceflow.matching.score.rerank` of the given faces, in their order.
+
+        Args:
+            query: one face, from the gallery's network.
+            face_ids: (k,) ids.
+            options: from :meth:`options`, or any others.
+            flow: keep the flows.
+
+        Raises:
+            InputError: as for ``rerank``.
+            GalleryError: no such face, or landmarks are wanted of a face that has none.
+        """
+        return rerank(query, _Kept(self, _ids(face_ids)), options, flow=flow)
 
     # Looking
 
     def __len__(self) -> int:
-        return self._store.count()
+        with self._reading() as store:
+            return store.count()
 
     def people(self) -> list[PersonInfo]:
         """Everyone with the number of faces, by name."""
-        return self._store.people()
+        with self._reading() as store:
+            return store.people()
 
     def faces(self, person: str | None = None) -> list[FaceRecord]:
         """Records of one person, or of all, by face id.
@@ -200,19 +286,23 @@ class ReadableGallery:
         Raises:
             GalleryError: no such person.
         """
-        return self._store.records_of(None if person is None else person_name(person))
+        with self._reading() as store:
+            return store.records_of(None if person is None else person_name(person))
 
     def record(self, face_id: int) -> FaceRecord:
         """What is known about one face. No such face: GalleryError."""
-        return self._store.records([int(face_id)])[0]
+        with self._reading() as store:
+            return store.records(_ids([face_id]))[0]
 
     def records(self, face_ids: Sequence[int] | Int64) -> list[FaceRecord]:
         """Records of the given faces, in that order. No such face: GalleryError."""
-        return self._store.records(_ids(face_ids))
+        with self._reading() as store:
+            return store.records(_ids(face_ids))
 
     def person_of(self, face_ids: Sequence[int] | Int64) -> list[str]:
         """Names of the given faces, in that order. No such face: GalleryError."""
-        return self._store.names(_ids(face_ids))
+        with self._reading() as store:
+            return store.names(_ids(face_ids))
 
     def people_with(self, content_hash: str) -> list[str]:
         """Names of those who have this photo: ask before computing features once more.
@@ -220,20 +310,13 @@ class ReadableGallery:
         Args:
             content_hash: sha256 of the photo's content, 64 hex digits.
         """
-        return self._store.people_with(checked_hash(content_hash))
+        with self._reading() as store:
+            return store.people_with(checked_hash(content_hash))
 
     def thumbnail(self, face_id: int) -> bytes | None:
         """The small JPEG of a face, or None where none was kept. No such face: GalleryError."""
-        return self._store.thumbnails([int(face_id)])[0]
-
-    def stats(self) -> GalleryStats:
-        """Size and origin."""
-        with self._store.snapshot():
-            faces, people = self._store.count(), len(self._store.people())
-        size = self._store.size_bytes()
-        return GalleryStats(
-            self.path, faces, people, size, size / faces if faces else 0.0, self._header
-        )
+        with self._reading() as store:
+            return store.thumbnails(_ids([face_id]))[0]
 
     def check(self) -> None:
         """Read every byte and compare it with its checksum; takes seconds on large galleries.
@@ -241,18 +324,64 @@ class ReadableGallery:
         Raises:
             GalleryError: at the first thing that is not as it was written.
         """
-        self._store.check()
+        with self._reading() as store:
+            store.check()
 
     # Settings
 
     @property
     def settings(self) -> dict[str, Any]:
         """A copy of the gallery's own settings, e.g. a calibrated alpha or threshold."""
-        return self._store.settings()
+        with self._reading() as store:
+            return store.settings()
+
+
+class GalleryView(ReadableGallery):
+    """One state of a gallery, for one thread at a time; from :meth:`ReadableGallery.snapshot`."""
+
+    def __init__(
+        self, path: Path, header: GalleryHeader, index: EmbeddingIndex, store: StoreView
+    ) -> None:
+        super().__init__(path, header, index)
+        self._store = store
+
+    def _reading(self) -> AbstractContextManager[StoreView]:
+        return nullcontext(self._store)
+
+    def snapshot(self) -> AbstractContextManager[GalleryView]:
+        """This view: it is a snapshot already."""
+        return nullcontext(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Some faces of a gallery as :class:`faceflow.matching.score.KeptFaces`."""
+
+    gallery: ReadableGallery
+    face_ids: list[int]
+
+    @property
+    def digest(self) -> str:
+        return self.gallery.features_digest
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        header = self.gallery.header
+        return header.grid[0] * header.grid[1], header.channels
+
+    def features(self, *, landmarks: bool) -> FaceFeatures:
+        return self.gallery.features(np.array(self.face_ids, np.int64), landmarks=landmarks)
+
+    def codes(self) -> CodedFaces:
+        return self.gallery.codes(np.array(self.face_ids, np.int64))
 
 
 def _ids(face_ids: Sequence[int] | Int64) -> list[int]:
     array: Any = np.asarray(face_ids)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+    numbers = array.dtype.kind in "iu" or (
+        # Numbers beyond 64 bits: no face has them, which is for the store to say.
+        array.dtype.kind in "Of" and all(type(i) is int for i in face_ids)
+    )
+    if array.ndim != 1 or (array.size and not numbers):
         raise InputError(f"face ids must be a flat list of whole numbers, got {face_ids!r}")
-    return [int(i) for i in array]
+    return [int(i) for i in face_ids]

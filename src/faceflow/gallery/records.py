@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from faceflow.arrays import Float64, Floats, Int64, UInt8
+from faceflow.arrays import Floats, UInt8
 from faceflow.features import FaceFeatures
 from faceflow.gallery.identity import GalleryHeader
 
@@ -23,7 +23,7 @@ class Enrolment:
     """One face to enroll.
 
     Attributes:
-        person: who it is; kept as :func:`faceflow.names.person_name` gives it.
+        person: who it is; kept as :func:`faceflow.gallery.person_names.person_name` gives it.
         source: where the photo came from, a label to read (file name, URL, camera).
         content_hash: sha256 of the photo's content, 64 hex digits; the same content and
             person again is a no-op.
@@ -134,16 +134,3 @@ class GalleryStats:
     file_bytes: int
     bytes_per_face: float
     header: GalleryHeader
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shortlist:
-    """Stage 1's answer for Q queries.
-
-    Attributes:
-        face_ids: (Q, k) int64, best first; -1 where the gallery has fewer faces.
-        cosine: (Q, k) float64, cosine of query and face in [-1, 1]; NaN beside a -1.
-    """
-
-    face_ids: Int64
-    cosine: Float64

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from faceflow.arrays import Float32, Int8, Int64
-from faceflow.transport import native
+from faceflow.matching.transport import native
 
 LANES = 16
 """Faces whose codes lie side by side, see native/src/scan.hpp."""

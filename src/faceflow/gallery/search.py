@@ -12,7 +12,9 @@ and the float32 product is taken of the faces that it leaves: same faces, same s
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,10 @@ import numpy as np
 from faceflow.arrays import Bools, Float32, Float64, Int64
 from faceflow.errors import GalleryError, InputError
 from faceflow.gallery import rounded
-from faceflow.gallery.records import Shortlist
 from faceflow.gallery.rounded import RoundedEmbeddings
-from faceflow.gallery.store import Revision, Store
+from faceflow.gallery.stores.store import Revision, StoreView
+from faceflow.matching.score import embedding_cosine
+from faceflow.matching.shortlist import Shortlist
 
 UNIT_TOLERANCE = 1e-5
 """How far from 1 an embedding's length may be; the error bound below counts on it."""
@@ -39,79 +42,112 @@ _LONGEST_PADDED = 100_000
 _BLOCK_FACES = 4096
 
 
-class EmbeddingIndex:
-    """The embeddings of all faces in memory, (n, D) float32, ids ascending.
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The embeddings of all faces of one state of a gallery.
 
-    Not thread-safe by itself; the arrays it hands out stay valid and unchanged afterwards.
+    Attributes:
+        revision: which state.
+        ids: (n,) face ids, ascending.
+        matrix: (n, D) float32.
+        codes: the same in int8 where there are many; a quarter more memory.
+    """
+
+    revision: Revision
+    ids: Int64
+    matrix: Float32
+    codes: RoundedEmbeddings | None
+
+
+class EmbeddingIndex:
+    """The embeddings of all faces in memory, shared by all views of a gallery.
+
+    It follows the newest state it was asked for and hands out the part that belongs to a view,
+    whatever other threads have asked for since. Arrays grow in place behind what was handed
+    out, so that what a view got stays valid and unchanged.
     """
 
     def __init__(self, embedding_size: int) -> None:
         self._ids = np.empty(0, dtype=np.int64)
         self._matrix = np.empty((0, embedding_size), dtype=np.float32)
-        self._used = 0
-        self._revision = Revision(0, 0)
-        self._codes: RoundedEmbeddings | None = None
+        self._newest = Embeddings(Revision(0, 0), self._ids, self._matrix, None)
+        self._lock = threading.Lock()
 
-    def refresh(self, store: Store) -> None:
-        """Fetch what was added since the last call, drop what was removed.
+    def of(self, view: StoreView) -> Embeddings:
+        """The embeddings of a view's state: fetches what was added, drops what was removed.
 
-        Call it inside ``store.snapshot()``, so that all it reads is of one state.
+        Raises:
+            GalleryError: the gallery is damaged.
         """
-        revision = store.revision()
-        if revision == self._revision:
-            return
-        if revision.removals != self._revision.removals and self._used:
-            keep = np.isin(self.ids, store.face_ids(), assume_unique=True)
-            self._ids, self._matrix = self.ids[keep], self.matrix[keep]
-            self._used = len(self._ids)
-            self._codes = None
-        faces = store.count()
-        if self._used == 0:
-            self._reserve(faces)
-        for ids, block in store.embeddings(int(self.ids[-1]) if self._used else 0):
-            self._append(ids, block)
-        if self._used != faces:
-            raise GalleryError(
-                f"{store.path} is damaged: {self._used} of {faces} faces can be read",
-                todo="restore a copy, or import a former export",
-            )
-        if faces >= SCAN_FROM and rounded.available(self._matrix.shape[1]):
-            known = self._codes
-            self._codes = (
-                known.extended(self.matrix) if known else RoundedEmbeddings.of(self.matrix)
-            )
-        # Only now: after an error the next search must try, and fail, again.
-        self._revision = revision
+        revision = view.revision()
+        with self._lock:
+            newest = self._newest
+            if revision == newest.revision:
+                return newest
+            if revision.last_face_id < newest.revision.last_face_id or (
+                revision.removals < newest.revision.removals
+            ):
+                return self._former(view, newest)
+            self._newest = self._newer(view, newest)
+            return self._newest
 
-    @property
-    def ids(self) -> Int64:
-        """(n,) face ids."""
-        return self._ids[: self._used]
+    def _newer(self, view: StoreView, known: Embeddings) -> Embeddings:
+        """What follows ``known``; becomes visible whole or, after an error, not at all."""
+        revision, ids, matrix, codes = view.revision(), known.ids, known.matrix, known.codes
+        if revision.removals != known.revision.removals and len(ids):
+            keep = np.isin(ids, view.face_ids(), assume_unique=True)
+            self._ids, self._matrix = ids[keep], matrix[keep]
+            ids, matrix, codes = self._ids, self._matrix, None
+        faces, used = view.count(), len(ids)
+        if used == 0:
+            self._reserve(faces, used)
+        for new, block in view.embeddings(int(ids[-1]) if used else 0):
+            end = used + len(new)
+            if end > faces:
+                raise _unreadable(end, faces)
+            if end > len(self._ids):
+                # An eighth more than needed: few copies while growing, little memory unused.
+                self._reserve(end + end // 8, used)
+            self._ids[used:end] = new
+            self._matrix[used:end] = block
+            used = end
+        if used != faces:
+            raise _unreadable(used, faces)
+        ids, matrix = self._ids[:used], self._matrix[:used]
+        return Embeddings(revision, ids, matrix, _rounded(matrix, codes))
 
-    @property
-    def matrix(self) -> Float32:
-        """(n, D) embeddings."""
-        return self._matrix[: self._used]
+    def _former(self, view: StoreView, newest: Embeddings) -> Embeddings:
+        """A state that others have left behind: the newest one's rows, and what was removed."""
+        revision = view.revision()
+        if revision.removals == newest.revision.removals:
+            n = int(np.searchsorted(newest.ids, revision.last_face_id, side="right"))
+            codes = newest.codes and replace(newest.codes, faces=n)
+            return Embeddings(revision, newest.ids[:n], newest.matrix[:n], codes)
+        ids = view.face_ids()
+        matrix = np.empty((len(ids), newest.matrix.shape[1]), dtype=np.float32)
+        known = np.isin(ids, newest.ids, assume_unique=True)
+        matrix[known] = newest.matrix[np.searchsorted(newest.ids, ids[known])]
+        matrix[~known] = view.vectors(ids[~known].tolist()).embedding
+        return Embeddings(revision, ids, matrix, None)
 
-    @property
-    def codes(self) -> RoundedEmbeddings | None:
-        """The same embeddings in int8 where there are many; a quarter more memory."""
-        return self._codes
-
-    def _append(self, ids: Int64, block: Float32) -> None:
-        end = self._used + len(ids)
-        if end > len(self._ids):
-            # An eighth more than needed: few copies while growing, little memory unused.
-            self._reserve(end + end // 8)
-        self._ids[self._used : end] = ids
-        self._matrix[self._used : end] = block
-        self._used = end
-
-    def _reserve(self, rows: int) -> None:
+    def _reserve(self, rows: int, used: int) -> None:
         ids = np.empty(rows, dtype=np.int64)
         matrix = np.empty((rows, self._matrix.shape[1]), dtype=np.float32)
-        ids[: self._used], matrix[: self._used] = self.ids, self.matrix
+        ids[:used], matrix[:used] = self._ids[:used], self._matrix[:used]
         self._ids, self._matrix = ids, matrix
+
+
+def _rounded(matrix: Float32, known: RoundedEmbeddings | None) -> RoundedEmbeddings | None:
+    if len(matrix) < SCAN_FROM or not rounded.available(matrix.shape[1]):
+        return None
+    return known.extended(matrix) if known else RoundedEmbeddings.of(matrix)
+
+
+def _unreadable(read: int, faces: int) -> GalleryError:
+    return GalleryError(
+        f"the gallery is damaged: {read} of {faces} faces can be read",
+        todo="restore a copy, or import a former export",
+    )
 
 
 def exact_search(
@@ -214,17 +250,23 @@ def _check(queries: Float32, k: Any, n: int, exclude: Sequence[Collection[int]] 
 
 def require_unit(name: str, vectors: Float32, *, zero_allowed: bool = False) -> None:
     """Raise InputError unless every row has length 1 (or 0, where that is allowed)."""
-    length = np.linalg.norm(vectors.astype(np.float64), axis=-1)
+    wrong = not_unit(vectors, zero_allowed=zero_allowed)
+    if len(wrong):
+        length = np.linalg.norm(vectors[wrong[0]].astype(np.float64))
+        raise InputError(
+            f"{name} {wrong[0]} has length {length:.6g}, not 1",
+            todo="build features with FaceFeatures.from_maps, which makes them unit",
+        )
+
+
+def not_unit(vectors: Float32, *, zero_allowed: bool = False) -> Int64:
+    """The rows whose length is not 1 (nor 0, where that is allowed), NaN and infinity included."""
+    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    # Written so that NaN and infinity count as wrong.
     good = np.abs(length - 1) <= UNIT_TOLERANCE
     if zero_allowed:
         good |= length == 0
-    # Written so that NaN and infinity count as bad.
-    if not good.all():
-        first = int(np.flatnonzero(~good)[0])
-        raise InputError(
-            f"{name} {first} has length {length[first]:.6g}, not 1",
-            todo="build features with FaceFeatures.from_maps, which makes them unit",
-        )
+    return np.flatnonzero(~good)
 
 
 def _error_bound(size: int) -> float:
@@ -240,7 +282,7 @@ def _error_bound(size: int) -> float:
 
 def _mask(rough: Float32, ids: Int64, exclude: Sequence[Collection[int]]) -> None:
     for row, unwanted in zip(rough, exclude, strict=True):
-        wanted = np.fromiter(unwanted, dtype=np.int64, count=len(unwanted))
+        wanted = np.array([i for i in unwanted if 0 < i < 2**63], dtype=np.int64)
         at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
         row[at[ids[at] == wanted]] = -np.inf
 
@@ -264,33 +306,9 @@ def _candidates(rough: Float32, k: int, bound: float) -> Bools:
 
 
 def _cosine(query: Float32, matrix: Float32, rows: Int64) -> Float64:
-    """(len(rows),) float64 cosine, each by itself and in one fixed order of summation."""
-    wide = query.astype(np.float64)[:, None]
-    square = _sum(wide * wide)
-    scores = np.empty(len(rows))
-    for start in range(0, len(rows), _BLOCK_FACES):
-        # (D, m), because sums over the first axis are the faster ones.
-        block = matrix[rows[start : start + _BLOCK_FACES]].T
-        faces = np.ascontiguousarray(block, dtype=np.float64)
-        # The product of two float32 is exact in float64. One root of the product, because
-        # sqrt(x * x) is x again: a face has cosine 1 with itself.
-        lengths = np.sqrt(square * _sum(faces * faces))
-        dots = _sum(faces * wide)
-        scores[start : start + len(dots)] = np.divide(
-            dots, lengths, out=np.zeros_like(dots), where=lengths > 0
-        )
-    return np.clip(scores, -1, 1)
-
-
-def _sum(terms: Float64) -> Float64:
-    """Sum over the first axis by halving it; overwrites ``terms``.
-
-    Only element-wise additions, so that no library may choose another order.
-    """
-    width = len(terms)
-    while width > 1:
-        half = (width + 1) // 2
-        terms[: width - half] += terms[half:width]
-        width = half
-    total: Float64 = terms[0]
-    return total
+    """(len(rows),) float64 cosine; a copy of some rows at a time, however many there are."""
+    parts = [
+        embedding_cosine(query, matrix[rows[start : start + _BLOCK_FACES]])
+        for start in range(0, len(rows), _BLOCK_FACES)
+    ]
+    return np.concatenate([np.empty(0), *parts])

@@ -16,8 +16,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -31,14 +29,18 @@ from safetensors.numpy import load, save
 
 from faceflow.errors import FaceflowError, GalleryError
 from faceflow.features import FaceFeatures
-from faceflow.gallery import sqlite_file
 from faceflow.gallery.codec import PatchCodec, codec
-from faceflow.gallery.enrolling import checked_record
 from faceflow.gallery.identity import GalleryHeader, make_header
+from faceflow.gallery.preparing import checked_record
 from faceflow.gallery.records import FaceRecord
 from faceflow.gallery.search import require_unit
-from faceflow.gallery.sqlite_store import SqliteStore
-from faceflow.gallery.store import Store, StoredFace
+from faceflow.gallery.stores.sqlite import file as sqlite_file
+from faceflow.gallery.stores.sqlite import paths
+from faceflow.gallery.stores.sqlite.errors import translated
+from faceflow.gallery.stores.sqlite.store import SqliteStore
+from faceflow.gallery.stores.store import Store, StoredFace, StoreView
+from faceflow.gallery.workplace import Workplace, workplace
+from faceflow.system.files import LIST_LIMIT, read_regular
 
 FORMAT = "faceflow-gallery"
 VERSION = 1
@@ -46,28 +48,26 @@ FACES_PER_PART = 1024
 _MANIFEST = "gallery.json"
 _PART_NAME = re.compile(r"faces-\d{5,}\.(safetensors|json)")
 _WRITE_BATCH = 256
+_LARGEST_PART = 2 * 2**30
 
 Tensors = dict[str, NDArray[Any]]
 
 
 def export_gallery(store: Store, folder: Path, *, overwrite: bool) -> Path:
     """See :meth:`faceflow.gallery.gallery.Gallery.export`."""
-    folder = folder.resolve()
-    _refuse_taken(folder, overwrite)
-    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.new"
-    with sqlite_file.translated(folder):
-        try:
+    folder = paths.real_path(folder)
+    with translated(folder):
+        _refuse_taken(folder, overwrite)
+        with workplace(folder) as place:
+            partial = place.file("export")
             partial.mkdir()
-            with store.snapshot():
-                _write_export(store, partial)
-            _publish_folder(partial, folder, overwrite)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            with store.snapshot() as view:
+                _write_export(view, store.header, partial)
+            _publish_folder(place, partial, folder, overwrite)
     return folder
 
 
-def _write_export(store: Store, folder: Path) -> None:
-    header = store.header
+def _write_export(store: StoreView, header: GalleryHeader, folder: Path) -> None:
     fields = codec(header.codec, header.grid, header.channels)
     ids = store.face_ids()
     parts = []
@@ -96,7 +96,7 @@ def _write_export(store: Store, folder: Path) -> None:
     sqlite_file.sync(folder)
 
 
-def _tensors(store: Store, ids: NDArray[np.int64], fields: PatchCodec) -> Tensors:
+def _tensors(store: StoreView, ids: NDArray[np.int64], fields: PatchCodec) -> Tensors:
     wanted = ids.tolist()
     embedding, payloads = store.vectors(wanted)
     pictures = store.thumbnails(wanted)
@@ -111,19 +111,11 @@ def _tensors(store: Store, ids: NDArray[np.int64], fields: PatchCodec) -> Tensor
     }
 
 
-def _publish_folder(partial: Path, folder: Path, overwrite: bool) -> None:
+def _publish_folder(place: Workplace, partial: Path, folder: Path, overwrite: bool) -> None:
     _refuse_taken(folder, overwrite)
-    if not folder.exists():
-        partial.rename(folder)
-    else:
-        former = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.old"
-        folder.rename(former)
-        try:
-            partial.rename(folder)
-        except OSError:
-            former.rename(folder)
-            raise
-        shutil.rmtree(former)
+    if folder.exists():
+        place.put_aside(folder)
+    partial.rename(folder)
     sqlite_file.sync(folder.parent)
 
 
@@ -150,42 +142,44 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
 
 def import_gallery(folder: Path, path: Path) -> None:
     """See :meth:`faceflow.gallery.gallery.Gallery.import_from`."""
-    sqlite_file.refuse_taken(path)
+    path = paths.new_path(path)
     manifest = _manifest(folder)
-    partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.import"
     try:
         header = _header(manifest["header"])
-        SqliteStore.create(partial, header)
-        store = SqliteStore(partial)
-        try:
-            total = 0
-            for faces in _read_parts(folder, manifest, header):
-                total += len(faces)
-                for start in range(0, len(faces), _WRITE_BATCH):
-                    added = store.add(faces[start : start + _WRITE_BATCH])
-                    if any(result.face_id is None for result in added):
-                        raise _bad("a person has the same photo twice")
-            if total != manifest["faces"]:
-                raise _bad(f"it holds {total} faces instead of {manifest['faces']}")
-            store.update_settings(manifest["settings"])
-        finally:
-            store.close()
-        sqlite_file.publish(partial, path)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        with translated(path), workplace(path) as place:
+            partial = place.file("gallery")
+            SqliteStore.build(partial, header)
+            _fill(partial, folder, manifest, header)
+            sqlite_file.publish(partial, path)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, FaceflowError):
             raise _bad(str(error)) from error
         raise _bad(f"{type(error).__name__} {error}") from error
+
+
+def _fill(path: Path, folder: Path, manifest: dict[str, Any], header: GalleryHeader) -> None:
+    store = SqliteStore(path)
+    try:
+        total = 0
+        for faces in _read_parts(folder, manifest, header):
+            total += len(faces)
+            for start in range(0, len(faces), _WRITE_BATCH):
+                added = store.add(faces[start : start + _WRITE_BATCH])
+                if any(result.face_id is None for result in added):
+                    raise _bad("a person has the same photo twice")
+        if total != manifest["faces"]:
+            raise _bad(f"it holds {total} faces instead of {manifest['faces']}")
+        store.update_settings(manifest["settings"])
     finally:
-        sqlite_file.remove_file(partial)
+        store.close()
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    if not (folder / _MANIFEST).is_file():
+    if not os.path.lexists(folder / _MANIFEST):
         raise GalleryError(
             f"{folder} is not an export of a gallery", why=f"there is no {_MANIFEST} in it"
         )
-    with sqlite_file.translated(folder):
-        content = (folder / _MANIFEST).read_bytes()
+    content = read_regular(folder / _MANIFEST, limit=LIST_LIMIT, kind="list", error=GalleryError)
     try:
         manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -294,8 +288,8 @@ def _read(folder: Path, entry: dict[str, Any]) -> bytes:
     name = entry["name"]
     if not _PART_NAME.fullmatch(name):
         raise _bad(f"{name!r} is not the name of a part")
-    with sqlite_file.translated(folder / name):
-        content: bytes = (folder / name).read_bytes()
+    limit = min(int(entry["bytes"]), _LARGEST_PART)
+    content = read_regular(folder / name, limit=limit, kind="part", error=GalleryError)
     if len(content) != entry["bytes"] or _sha256(content) != entry["sha256"]:
         raise _bad(f"{name} was changed or damaged")
     return content

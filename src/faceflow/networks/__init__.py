@@ -7,10 +7,12 @@ from functools import partial
 
 from faceflow.arrays import Float32
 from faceflow.errors import InputError
-from faceflow.networks import arcface, cosface, facenet, imported, iresnet, lightcnn, trained
-from faceflow.networks.network import FaceNetwork, last_layer_of
-from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec
-from faceflow.weights import Licence, ModelFile, TrainedHere, load_graphs, resolved
+from faceflow.networks import arcface, cosface, described, facenet, iresnet, lightcnn
+from faceflow.networks.architecture import Architecture
+from faceflow.networks.described import check_name
+from faceflow.networks.runtime import FaceNetwork, last_layer_of
+from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec, current_names
+from faceflow.weights import Licence, ModelFile, load_graphs, resolved
 
 DEFAULT = "lightcnn-v4"
 MODELS: tuple[ModelFile, ...] = (
@@ -31,7 +33,16 @@ _SPECS: tuple[NetworkSpec, ...] = (
     facenet.PAPER,
     *iresnet.SPECS,
 )
-OWN_NAMES = frozenset({spec.name for spec in _SPECS} | {model.name for model in MODELS})
+_OWN = {spec.name: spec for spec in _SPECS}
+_OWN_MODELS = {model.name: model for model in MODELS}
+_ARCHITECTURES = {
+    "lightcnn-v4": lightcnn.ARCHITECTURE,
+    "arcface": arcface.ARCHITECTURE,
+    "cosface": cosface.ARCHITECTURE,
+    "facenet": facenet.ARCHITECTURE,
+    **iresnet.ARCHITECTURES,
+}
+OWN_NAMES = frozenset(_OWN.keys() | _OWN_MODELS.keys())
 """Names of faceflow's own networks and their models, which no network of a user can take."""
 
 
@@ -40,33 +51,33 @@ def models() -> tuple[ModelFile, ...]:
 
     Networks that the user imported from other files or trained come last.
     """
-    return (*map(resolved, MODELS), *map(_users_model, _users()))
+    return (*map(resolved, MODELS), *map(described.model, _users()))
 
 
 def available() -> tuple[NetworkSpec, ...]:
     """All known networks, the default one first and those imported or trained here last.
 
-    The source of one whose checkpoint was imported holds the sum of its tensors; reading it
-    takes one small file each.
+    The source of one whose checkpoint was imported holds the sum of its tensors. Reads a small
+    file for each network; who wants one asks for it with :func:`spec` or :func:`find`.
     """
-    found = {model.name: resolved(model) for model in MODELS}
-    return (*(_with_source(spec, found[spec.model_name]) for spec in _SPECS), *_users())
+    return (*map(_with_source, _SPECS), *_users())
 
 
 def _users() -> list[NetworkSpec]:
     """Networks that the user imported or trained; none can stand in for one of ours."""
-    found = (*imported.specs(), *trained.specs().values())
-    return [spec for spec in found if spec.name not in OWN_NAMES]
+    return [spec for spec in described.every() if spec.name not in OWN_NAMES]
 
 
-def _users_model(spec: NetworkSpec) -> ModelFile:
-    source = spec.source
-    return trained.model(spec) if isinstance(source, TrainedHere) else imported.model(spec)
-
-
-def _with_source(spec: NetworkSpec, model: ModelFile) -> NetworkSpec:
-    (source,) = model.sources
+def _with_source(spec: NetworkSpec) -> NetworkSpec:
+    (source,) = resolved(_OWN_MODELS[spec.model_name]).sources
     return spec if spec.source == source else replace(spec, source=source)
+
+
+def find(name: str) -> NetworkSpec | None:
+    """The network called ``name``, or None; reads one small file at most."""
+    if name in OWN_NAMES:
+        return _with_source(_OWN[name])
+    return described.find(name)
 
 
 def spec(name: str) -> NetworkSpec:
@@ -75,10 +86,45 @@ def spec(name: str) -> NetworkSpec:
     Raises:
         InputError: there is none; the error lists those there are.
     """
-    known = {spec.name: spec for spec in available()}
-    if name not in known:
-        raise InputError(f"there is no network {name!r}", todo=f"choose one of {', '.join(known)}")
-    return known[name]
+    found = find(name)
+    if found is None:
+        known = ", ".join(spec.name for spec in available())
+        raise InputError(f"there is no network {name!r}", todo=f"choose one of {known}")
+    return found
+
+
+def model(spec: NetworkSpec) -> ModelFile:
+    """The model whose graph a network runs, of exactly the source that its spec names."""
+    own = _OWN_MODELS.get(spec.model_name)
+    return described.model(spec) if own is None else replace(own, sources=(spec.source,))
+
+
+def architecture(name: str) -> Architecture:
+    """The layers of the published network called ``name``.
+
+    Raises:
+        InputError: it is none of faceflow's own, so its layers are in its graph alone.
+    """
+    own = _OWN.get(name)
+    if own is None:
+        raise InputError(f"{name} is not built from layers that faceflow knows")
+    return _ARCHITECTURES[own.model_name]
+
+
+def require_new_name(name: str) -> None:
+    """Check that a network of the user's can be called ``name``.
+
+    Raises:
+        InputError: it cannot be a name, or belongs to a model of faceflow's own.
+    """
+    from faceflow.faces import detectors
+
+    check_name(name)
+    if name in OWN_NAMES | {model.name for model in detectors.MODELS}:
+        raise InputError(
+            f"{name} is the name of a model of faceflow's own",
+            todo=f"choose another name, e.g. {name}-masked",
+        )
 
 
 def defaults_for(name: str) -> MatchDefaults:
@@ -88,8 +134,8 @@ def defaults_for(name: str) -> MatchDefaults:
     they hold without a patch model. A name not known here, as of a network
     whose features a gallery holds, gets cautious ones (alpha 0.1, uniform, k 100); calibrate them.
     """
-    known = {spec.name: spec.defaults for spec in available()}
-    return known.get(name, UNCALIBRATED)
+    own = _OWN.get(name) or described.find(name)
+    return UNCALIBRATED if own is None else own.defaults
 
 
 def last_layer(name: str) -> tuple[Float32, Float32]:
@@ -137,23 +183,28 @@ def _graph(chosen: NetworkSpec) -> bytes:
     A network that is opened again, in another process say, must not find the weights of a
     checkpoint that was imported, or trained, meanwhile under the digest of the old one.
     """
-    known = {model.name: model for model in MODELS}
-    model = known.get(chosen.model_name) or _users_model(chosen)
-    return load_graphs(replace(model, sources=(chosen.source,)))[chosen.model_name]
+    return load_graphs(model(chosen))[chosen.model_name]
 
 
 __all__ = [
     "DEFAULT",
     "MODELS",
+    "UNCALIBRATED",
     "FaceNetwork",
     "Licence",
     "MatchDefaults",
     "NetworkSpec",
+    "architecture",
     "available",
+    "check_name",
+    "current_names",
     "defaults_for",
+    "find",
     "graph",
     "last_layer",
     "load_network",
+    "model",
     "models",
+    "require_new_name",
     "spec",
 ]

@@ -1,12 +1,16 @@
-"""ArcFace ResNet-18 (Deng et al. 2019; the paper's first network): terms and preprocessing."""
+"""ArcFace ResNet-18 (Deng et al. 2019; the paper's first network): terms, preprocessing, layers.
+
+``networks/torch/arcface.py`` holds the same layers for PyTorch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
+from faceflow.networks.architecture import Architecture
+from faceflow.networks.graph_builder import GraphBuilder
 from faceflow.networks.spec import PAPER_DEFAULTS, NetworkSpec
-from faceflow.weights import CheckpointFile, Licence, ModelFile, Tensors
+from faceflow.weights import CheckpointFile, Licence
 
 SPEC = NetworkSpec(
     name="arcface",
@@ -46,27 +50,38 @@ LAYER3 = replace(
     model=SPEC.name,
 )
 
-
-def _shapes() -> Mapping[str, tuple[int, ...]]:
-    from faceflow.networks.arcface_graph import ARCFACE_RESNET18  # loads onnx
-
-    return ARCFACE_RESNET18.expected_shapes()
+_STAGES = ((64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2))  # inputs, outputs, stride
 
 
-def _build(files: Mapping[str, Tensors]) -> Mapping[str, bytes]:
-    from faceflow.networks.arcface_graph import ARCFACE_RESNET18
+def _describe(graph: GraphBuilder) -> None:
+    value = graph.convolve("image", "conv1", 1, 64, padding=1, norm="bn1")
+    value = graph.max_pool(graph.prelu(value, "prelu", 1), 2, 2)
+    for stage, (inputs, outputs, stride) in enumerate(_STAGES, start=1):
+        value = _block(graph, value, f"layer{stage}.0", inputs, outputs, stride)
+        value = _block(graph, value, f"layer{stage}.1", outputs, outputs, 1)
+        if stage == 3:
+            graph.add("Identity", value, output="patches-layer3")
+    patches = graph.normalise(value, "bn4", 512, output="patches")
+    graph.linear(graph.add("Flatten", patches), "fc5", 512 * 8 * 8, 512, norm="bn5")
 
-    return {SPEC.name: ARCFACE_RESNET18.build(files[SPEC.source.member])}
+
+def _block(
+    graph: GraphBuilder, value: str, name: str, inputs: int, outputs: int, stride: int
+) -> str:
+    inner = graph.normalise(value, f"{name}.bn0", inputs)
+    inner = graph.convolve(inner, f"{name}.conv1", inputs, inputs, padding=1, norm=f"{name}.bn1")
+    inner = graph.prelu(inner, f"{name}.prelu", 1)
+    inner = graph.convolve(
+        inner, f"{name}.conv2", inputs, outputs, stride=stride, padding=1, norm=f"{name}.bn2"
+    )
+    value = graph.shortcut(value, f"{name}.downsample", inputs, outputs, stride)
+    return graph.prelu(graph.add("Add", inner, value), f"{name}.prelu", 1)
 
 
-MODEL = ModelFile(
-    name=SPEC.name,
-    title=SPEC.title,
-    kind="network",
-    sources=(SPEC.source,),
-    licence=SPEC.licence,
-    graphs=(SPEC.name,),
-    builder=1,
-    build=_build,
-    shapes=_shapes,
+ARCHITECTURE = Architecture(
+    title="ArcFace ResNet-18",
+    image=(1, 128, 128),
+    outputs={"embedding": (512,), "patches": (512, 8, 8), "patches-layer3": (256, 16, 16)},
+    describe=_describe,
 )
+MODEL = ARCHITECTURE.model(SPEC)

@@ -1,11 +1,14 @@
-"""CosFace sphere20 (Wang et al. 2018; the paper's second network): terms and preprocessing."""
+"""CosFace sphere20 (Wang et al. 2018; the paper's second network): terms, preprocessing, layers.
+
+``networks/torch/cosface.py`` holds the same layers for PyTorch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from faceflow.networks.architecture import Architecture
+from faceflow.networks.graph_builder import GraphBuilder
 from faceflow.networks.spec import PAPER_DEFAULTS, NetworkSpec
-from faceflow.weights import CheckpointFile, Licence, ModelFile, Tensors
+from faceflow.weights import CheckpointFile, Licence
 
 SPEC = NetworkSpec(
     name="cosface",
@@ -36,27 +39,31 @@ SPEC = NetworkSpec(
     defaults=PAPER_DEFAULTS,
 )
 
-
-def _shapes() -> Mapping[str, tuple[int, ...]]:
-    from faceflow.networks.cosface_graph import COSFACE_SPHERE20  # loads onnx
-
-    return COSFACE_SPHERE20.expected_shapes()
+_STAGES = ((3, 64, 1), (64, 128, 2), (128, 256, 4), (256, 512, 1))  # inputs, outputs, blocks
 
 
-def _build(files: Mapping[str, Tensors]) -> Mapping[str, bytes]:
-    from faceflow.networks.cosface_graph import COSFACE_SPHERE20
+def _describe(graph: GraphBuilder) -> None:
+    value = "image"
+    for stage, (inputs, outputs, blocks) in enumerate(_STAGES, start=1):
+        name = f"layer{stage}"
+        value = graph.convolve(value, f"{name}.0", inputs, outputs, stride=2, padding=1, bias=True)
+        value = graph.prelu(value, f"{name}.1", outputs)
+        for block in range(2, 2 + blocks):
+            inner = value
+            for half in (1, 2):
+                inner = graph.convolve(
+                    inner, f"{name}.{block}.conv{half}", outputs, outputs, padding=1
+                )
+                inner = graph.prelu(inner, f"{name}.{block}.prelu{half}", outputs)
+            value = graph.add("Add", value, inner)
+    patches = graph.add("Identity", value, output="patches")
+    graph.linear(graph.add("Flatten", patches), "fc", 512 * 7 * 6, 512)
 
-    return {SPEC.name: COSFACE_SPHERE20.build(files[SPEC.source.member])}
 
-
-MODEL = ModelFile(
-    name=SPEC.name,
-    title=SPEC.title,
-    kind="network",
-    sources=(SPEC.source,),
-    licence=SPEC.licence,
-    graphs=(SPEC.name,),
-    builder=1,
-    build=_build,
-    shapes=_shapes,
+ARCHITECTURE = Architecture(
+    title="CosFace sphere20",
+    image=(3, 112, 96),
+    outputs={"embedding": (512,), "patches": (512, 7, 6)},
+    describe=_describe,
 )
+MODEL = ARCHITECTURE.model(SPEC)

@@ -9,62 +9,29 @@ computed in float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import helper
 
 from faceflow.errors import WeightsError
 from faceflow.weights import Tensors
-from faceflow.weights.graphs import require_shapes, serialise
+
+if TYPE_CHECKING:
+    import onnx
 
 Array = NDArray[Any]
-Describe = Callable[["GraphBuilder"], None]
+Entry = Callable[[], Array]
+"""Computes an array of the state dict's entries, when the graph is made and not before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """A network without weights.
+class Node(NamedTuple):
+    """One operator with one output, as ONNX will have it."""
 
-    Attributes:
-        title: what errors call it.
-        image: shape (channels, H, W) of one input.
-        outputs: shape of each output for one face, by name.
-        describe: adds the layers, from the value ``image`` to the values named in ``outputs``.
-    """
-
-    title: str
-    image: tuple[int, int, int]
-    outputs: Mapping[str, tuple[int, ...]]
-    describe: Describe
-
-    def expected_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every entry the state dict must hold, with its shape, in the order of the layers."""
-        builder = GraphBuilder(None)
-        self.describe(builder)
-        return builder.shapes
-
-    def build(self, tensors: Tensors) -> bytes:
-        """The ONNX graph of a state dict.
-
-        Input ``image`` (N, channels, H, W) float32, already scaled; all outputs raw.
-
-        Raises:
-            WeightsError: entries are missing, unexpected, of another shape, or NaN or infinite.
-        """
-        require_shapes(tensors, self.expected_shapes(), model=self.title)
-        builder = GraphBuilder(tensors)
-        self.describe(builder)
-        return serialise(
-            self.title,
-            builder.nodes,
-            inputs={"image": ["N", *self.image]},
-            outputs={name: ["N", *shape] for name, shape in self.outputs.items()},
-            tensors=builder.constants(self.title),
-        )
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, Any]
 
 
 class GraphBuilder:
@@ -82,10 +49,10 @@ class GraphBuilder:
 
     def __init__(self, tensors: Tensors | None) -> None:
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self.nodes: list[onnx.NodeProto] = []
+        self.nodes: list[Node] = []
         self._tensors = tensors
         # Computed at the end, so that a builder without tensors computes nothing.
-        self._constants: dict[str, Callable[[], Array]] = {}
+        self._constants: dict[str, Entry] = {}
 
     def constants(self, title: str) -> Tensors:
         """The graph's constants, float32.
@@ -105,11 +72,25 @@ class GraphBuilder:
                 )
         return made
 
+    def onnx_nodes(self) -> list[onnx.NodeProto]:
+        """The nodes so far, for a graph."""
+        from onnx import helper  # a quarter of a second to import; asking for shapes needs none
+
+        return [
+            helper.make_node(node.op, node.inputs, [node.output], **node.attributes)
+            for node in self.nodes
+        ]
+
     def add(self, op: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Any ONNX operator with one output."""
         output = output or f"{op.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
+        self.nodes.append(Node(op, inputs, output, attributes))
         return output
+
+    def constant(self, name: str, compute: Entry) -> str:
+        """A constant of the graph, computed of entries when the graph is made."""
+        self._constants[name] = compute
+        return name
 
     def convolve(
         self,
@@ -129,8 +110,8 @@ class GraphBuilder:
         """2-D convolution, batch normalisation ``norm`` folded in, result times ``scale``."""
         height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
         rows, columns = (padding, padding) if isinstance(padding, int) else padding
-        weight = self._entry(f"{name}.weight", outputs, inputs, height, width)
-        shift = self._entry(f"{name}.bias", outputs) if bias else None
+        weight = self.entry(f"{name}.weight", outputs, inputs, height, width)
+        shift = self.entry(f"{name}.bias", outputs) if bias else None
         folded = self._norm(norm, outputs, epsilon) if norm else None
         self._constants[f"{name}.weight"] = lambda: np.float32(scale) * _times(weight(), folded)
         constants = [f"{name}.weight"]
@@ -146,6 +127,14 @@ class GraphBuilder:
             pads=[rows, columns, rows, columns],
         )
 
+    def shortcut(self, value: str, name: str, inputs: int, outputs: int, stride: int) -> str:
+        """What a residual block adds its layers to: the value itself, or 1 x 1 with a stride."""
+        if stride == 1:
+            return value
+        return self.convolve(
+            value, f"{name}.0", inputs, outputs, 1, stride=stride, norm=f"{name}.1"
+        )
+
     def normalise(
         self, value: str, name: str, channels: int, *, output: str = "", epsilon: float = 1e-5
     ) -> str:
@@ -153,12 +142,12 @@ class GraphBuilder:
         self._norm(name, channels, epsilon)
         entries = [f"{name}.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")]
         for entry in entries:
-            self._constants[entry] = self._entry(entry, channels)
+            self._constants[entry] = self.entry(entry, channels)
         return self.add("BatchNormalization", value, *entries, output=output, epsilon=epsilon)
 
     def prelu(self, value: str, name: str, slopes: int) -> str:
         """PReLU with one slope, or one for each channel."""
-        entry = self._entry(f"{name}.weight", slopes)
+        entry = self.entry(f"{name}.weight", slopes)
         # The graph's name differs: one PReLU may serve twice, with one constant.
         self._constants[f"{name}.slope"] = lambda: entry().reshape(slopes, 1, 1)
         return self.add("PRelu", value, f"{name}.slope")
@@ -173,20 +162,18 @@ class GraphBuilder:
         bias: bool = True,
         norm: str = "",
         epsilon: float = 1e-5,
-        constant: str = "fc",
     ) -> str:
         """The last layer, with ``norm`` folded in: (N, inputs) to ``embedding`` (N, outputs).
 
         Its initialisers are ``fc.weight`` and ``fc.bias``, where ``FaceNetwork.last_layer``
         looks for them.
         """
-        weight = self._entry(f"{name}.weight", outputs, inputs)
-        shift = self._entry(f"{name}.bias", outputs) if bias else None
+        weight = self.entry(f"{name}.weight", outputs, inputs)
+        shift = self.entry(f"{name}.bias", outputs) if bias else None
         folded = self._norm(norm, outputs, epsilon) if norm else None
-        self._constants[f"{constant}.weight"] = lambda: _times(weight(), folded)
-        self._constants[f"{constant}.bias"] = lambda: _shift(outputs, shift, folded)
-        constants = (f"{constant}.weight", f"{constant}.bias")
-        return self.add("Gemm", value, *constants, output="embedding", transB=1)
+        self._constants["fc.weight"] = lambda: _times(weight(), folded)
+        self._constants["fc.bias"] = lambda: _shift(outputs, shift, folded)
+        return self.add("Gemm", value, "fc.weight", "fc.bias", output="embedding", transB=1)
 
     def concatenate(self, values: Sequence[str]) -> str:
         """Channels of several maps, one after the other."""
@@ -196,7 +183,7 @@ class GraphBuilder:
         """Maximum of each window; no padding."""
         return self.add("MaxPool", value, kernel_shape=[kernel, kernel], strides=[stride, stride])
 
-    def _entry(self, name: str, *shape: int) -> Callable[[], Array]:
+    def entry(self, name: str, *shape: int) -> Entry:
         """Ask for an entry of the state dict; it is read when the constants are computed."""
         self.shapes[name] = shape
 
@@ -208,7 +195,7 @@ class GraphBuilder:
 
     def _norm(self, name: str, channels: int, epsilon: float) -> _Affine:
         gamma, beta, mean, variance = (
-            self._entry(f"{name}.{leaf}", channels)
+            self.entry(f"{name}.{leaf}", channels)
             for leaf in ("weight", "bias", "running_mean", "running_var")
         )
 
@@ -230,7 +217,7 @@ def _times(weight: Array, folded: _Affine | None) -> Array:
     return weight * factor.astype(np.float32).reshape(-1, *[1] * (weight.ndim - 1))
 
 
-def _shift(outputs: int, bias: Callable[[], Array] | None, folded: _Affine | None) -> Array:
+def _shift(outputs: int, bias: Entry | None, folded: _Affine | None) -> Array:
     shift = np.zeros(outputs) if bias is None else bias()
     if folded is None:
         return shift

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from faceflow.errors import WeightsError
-from faceflow.weights import Licence, Source
+from faceflow.weights import Licence, ModelFile, Source, Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +22,31 @@ class MatchDefaults:
         weighting: name of the patch weighting.
         k: how many stage-1 candidates stage 2 re-ranks.
         patches: what is transported, the "raw" feature map or its "projected" contributions
-            to the embedding; see :class:`faceflow.patch_model.PatchModel`.
-        visible: share of the visible faces' cosine in the cosine term.
+            to the embedding; see :class:`faceflow.matching.covers.PatchModel`.
+        visible_share: share of the visible faces' cosine in the cosine term.
     """
 
     alpha: float
     weighting: str
     k: int
     patches: Literal["raw", "projected"] = "raw"
-    visible: float = 0.0
+    visible_share: float = 0.0
 
+
+def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Matching options that were kept under former names, under those of today.
+
+    Before 0.2 the weighting ``uncovered`` and the option ``visible_share`` were both called
+    ``visible``; galleries, calibrations and trained networks on disk may still say so.
+    """
+    named = {"visible_share" if name == "visible" else name: v for name, v in values.items()}
+    if named.get("weighting") == "visible":
+        named["weighting"] = "uncovered"
+    return named
+
+
+WEIGHTING_NAMES = ("uniform", "apc", "sc", "cc", "lmk", "norm", "uncovered")
+"""What a network's defaults may name; :mod:`faceflow.matching.weighting` says what each does."""
 
 # Little trust in the patches, every patch alike: the start for a network nobody calibrated.
 UNCALIBRATED = MatchDefaults(alpha=0.1, weighting="uniform", k=100)
@@ -105,3 +121,28 @@ class NetworkSpec:
             del fields["patch_output"]
         fields["source"] = self.source.member_sha256
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def model_file(
+    spec: NetworkSpec,
+    build: Callable[[Mapping[str, Tensors]], Mapping[str, bytes]],
+    shapes: Callable[[], Mapping[str, tuple[int, ...]]] | None = None,
+) -> ModelFile:
+    """The model of a network, as the model registry sees it: one graph of the network's name.
+
+    Args:
+        spec: what it is; its source is the model's.
+        build: tensors by file to that graph; raise ``builder`` when it makes another graph.
+        shapes: of a checkpoint that users import: the entries it must hold.
+    """
+    return ModelFile(
+        name=spec.name,
+        title=spec.title,
+        kind="network",
+        sources=(spec.source,),
+        licence=spec.licence,
+        graphs=(spec.name,),
+        builder=1,
+        build=build,
+        shapes=shapes,
+    )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from faceflow import detection, networks
+from faceflow import networks
 from faceflow.arrays import Float32, Floats
 from faceflow.errors import InputError, WeightsError
-from faceflow.networks import NetworkSpec, lightcnn, trained
+from faceflow.networks import NetworkSpec, described
+from faceflow.networks.architecture import Architecture
+from faceflow.networks.spec import UNCALIBRATED
 from faceflow.weights import Tensors, TrainedHere
 
 _WEIGHT, _BIAS = "fc.weight", "fc.bias"
@@ -22,13 +26,8 @@ def require_free(name: str, *, replace: bool = False) -> None:
         InputError: it cannot be a name, belongs to a published model, or is taken and must
             not be replaced.
     """
-    trained.check_name(name)
-    if name in networks.OWN_NAMES | {model.name for model in detection.MODELS}:
-        raise InputError(
-            f"{name} is the name of a published model",
-            todo=f"choose another name, e.g. {name}-masked",
-        )
-    if not replace and name in {spec.name for spec in networks.available()}:
+    networks.require_new_name(name)
+    if not replace and networks.find(name) is not None:
         raise InputError(
             f"there is a network {name} already",
             why="a gallery made with it would no longer open",
@@ -76,7 +75,7 @@ def save_head(
             why=f"{base} needs {old[0].shape} and {old[1].shape}",
         )
     graph = _replaced(networks.graph(base), {_WEIGHT: weight, _BIAS: bias})
-    return trained.save(name, networks.spec(base), graph, trained_on=trained_on, same_patches=True)
+    return keep(name, networks.spec(base), graph, trained_on=trained_on, same_patches=True)
 
 
 def root_of(spec: NetworkSpec) -> str:
@@ -84,25 +83,14 @@ def root_of(spec: NetworkSpec) -> str:
     return spec.source.upstream if isinstance(spec.source, TrainedHere) else spec.name
 
 
-def read_tensors(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
+def read_tensors(name: str) -> Tensors:
     """The state dict of a network in the cache, read back from its graph.
-
-    Args:
-        name: the network.
-        shapes: the entries wanted, as its PyTorch definition has them.
 
     Raises:
         WeightsError: it is not in the cache, or its graph keeps its tensors in another form.
     """
-    graph = networks.graph(name)
-    if root_of(networks.spec(name)) == lightcnn.SPEC.name:
-        from faceflow.networks.lightcnn_graph import read_lightcnn_v4
-
-        return read_lightcnn_v4(graph)
-    stored = _initialisers(graph, tuple(shapes))
-    if {key: value.shape for key, value in stored.items()} != dict(shapes):
-        raise _not_by_name(name)
-    return stored
+    layers = _layers(networks.spec(name))
+    return layers.read(networks.graph(name))
 
 
 def save_network(name: str, base: str, tensors: Tensors, *, trained_on: str) -> NetworkSpec:
@@ -113,25 +101,64 @@ def save_network(name: str, base: str, tensors: Tensors, *, trained_on: str) -> 
     """
     require_free(name, replace=True)
     spec = networks.spec(base)
-    if root_of(spec) == lightcnn.SPEC.name:
-        from faceflow.networks.lightcnn_graph import build_lightcnn_v4
-
-        graph = build_lightcnn_v4(tensors)
-    else:
-        graph = networks.graph(base)
-        stored = _initialisers(graph, tuple(tensors))
-        if {k: v.shape for k, v in stored.items()} != {k: v.shape for k, v in tensors.items()}:
-            raise _not_by_name(base)
-        graph = _replaced(graph, tensors)
-    return trained.save(name, spec, graph, trained_on=trained_on)
+    return keep(name, spec, _layers(spec).build(tensors), trained_on=trained_on)
 
 
-def _not_by_name(name: str) -> WeightsError:
-    return WeightsError(
-        f"{name} cannot be trained as a whole",
-        why="its graph does not hold the tensors of its PyTorch definition under their names",
-        todo="train its last layer with `faceflow train head`",
+def _layers(spec: NetworkSpec) -> Architecture:
+    """The layers of a network that can be trained as a whole."""
+    root = root_of(spec)
+    layers = networks.architecture(root) if root in networks.OWN_NAMES else None
+    if layers is None or layers.restore is None:
+        raise WeightsError(
+            f"{spec.name} cannot be trained as a whole",
+            why="its graph does not hold the tensors of its PyTorch definition under their names",
+            todo="train its last layer with `faceflow train head`",
+        )
+    return layers
+
+
+def keep(
+    name: str, base: NetworkSpec, graph: bytes, *, trained_on: str, same_patches: bool = False
+) -> NetworkSpec:
+    """Put a fine-tuned network into the cache, replacing one of the same name.
+
+    Args:
+        name: what users will type.
+        base: the network it was trained from; its preprocessing and sizes are taken over, and
+            its matching defaults (measured on ``base``, not on this network) unless they need a
+            patch model.
+        graph: its ONNX bytes.
+        trained_on: the photos, for people to read.
+        same_patches: whether only the last layer was trained, so that raw patches are the
+            base's to the last bit and what is known of them holds.
+
+    Returns:
+        The new network's spec; its digest differs from the base's.
+
+    Raises:
+        InputError: the name cannot be used.
+        WeightsError: the cache cannot be written.
+    """
+    trained = base.source if isinstance(base.source, TrainedHere) else None
+    patches = (base.digest if trained is None else trained.patches) if same_patches else ""
+    plain = base.defaults.patches == "raw" and base.defaults.visible_share == 0
+    plain = plain and base.defaults.weighting != "uncovered"
+    root = root_of(base)
+    spec = replace(
+        base,
+        name=name,
+        model="",  # its graph is its own also where the base runs another model's
+        # Without the base's patches nobody knows what covers look like to the network.
+        defaults=base.defaults if plain or patches else UNCALIBRATED,
+        title=f"{root}, fine-tuned on this machine",
+        source=TrainedHere(hashlib.sha256(graph).hexdigest(), len(graph), root, patches),
+        licence=replace(
+            base.licence,
+            training_data=f"{base.licence.training_data}; then, on this machine, {trained_on}",
+        ),
     )
+    described.save(spec, graph)
+    return spec
 
 
 def _initialisers(graph: bytes, names: tuple[str, ...]) -> Tensors:

@@ -16,7 +16,7 @@ import numpy as np
 
 from faceflow.arrays import Bools, Float32, Floats, Int64
 from faceflow.errors import InputError
-from faceflow.training.arcface import arcface
+from faceflow.training.loss import arcface
 from faceflow.training.recipe import HeadRecipe
 from faceflow.training.samples import Samples
 from faceflow.training.split import first_choices, validation_people

@@ -8,7 +8,7 @@ import numpy as np
 
 from faceflow.arrays import Float32, Floats
 from faceflow.errors import InputError
-from faceflow.training.crops import Crops
+from faceflow.training.aligned_crops import Crops
 from faceflow.training.recipe import NetworkRecipe
 from faceflow.training.samples import CLEAN, check_covers
 from faceflow.training.split import first_choices, validation_people

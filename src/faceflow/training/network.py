@@ -21,14 +21,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from faceflow.arrays import Floats, Int64
 from faceflow.errors import FaceflowError, InputError
-from faceflow.training import checkpoint
-from faceflow.training.crops import Crops
+from faceflow.training import run_file
+from faceflow.training.aligned_crops import Crops
 from faceflow.training.judge import Judge, in_blocks
 from faceflow.training.log import CsvLog, TensorBoardLog
-from faceflow.training.margin import ArcFaceMargin
 from faceflow.training.processes import Processes
-from faceflow.training.recipe import NetworkRecipe
+from faceflow.training.recipe import NetworkRecipe, RunOptions
 from faceflow.training.showing import Showing, Steps, load
+from faceflow.training.torch_loss import ArcFaceMargin
 from faceflow.weights import Tensors
 
 _CENTRE_FACES = 4  # faces that a person's first centre is the mean of
@@ -85,10 +85,8 @@ def train_network(
     folder: Path,
     recipe: NetworkRecipe | None = None,
     *,
+    options: RunOptions | None = None,
     among: Processes | None = None,
-    workers: int = 0,
-    save_every: int = 500,
-    tensorboard: bool = False,
     progress: Callable[[int, float], None] | None = None,
     told: Callable[[NetworkEpoch], None] | None = None,
 ) -> TrainedNetwork:
@@ -101,11 +99,9 @@ def train_network(
         folder: of this run: ``last.pt``, ``best.pt`` and ``log.csv``. A run that is found there
             goes on.
         recipe: how; None: the paper's.
+        options: what its numbers do not depend on.
         among: this process among others (:func:`faceflow.training.processes.joined`); None: alone
             on the CPU.
-        workers: processes that load and cover faces ahead.
-        save_every: steps between checkpoints, besides those at each epoch's end.
-        tensorboard: write TensorBoard's files too.
         progress: told the number of each finished step and its loss (process 0 only).
         told: told the state at the start and each finished epoch (process 0 only).
 
@@ -119,13 +115,14 @@ def train_network(
         FaceflowError: the loss is not finite, or a checkpoint cannot be read or written.
     """
     how, me = recipe or NetworkRecipe(), among or Processes(0, 1, torch.device("cpu"))
+    options = options or RunOptions()
     if how.precision == "float16" and me.device.type != "cuda":
         raise InputError("float16 needs a CUDA device", todo="use bfloat16 or float32")
-    run = _Run(crops, model.to(me.device), folder, how, me, workers)
+    run = _Run(crops, model.to(me.device), folder, how, me, options)
     writers: list[Callable[[dict[str, float | int]], None]] = []
     if me.rank == 0:
         writers.append(CsvLog(folder / "log.csv"))
-        if tensorboard:
+        if options.tensorboard:
             writers.append(TensorBoardLog(folder / "tensorboard"))
         for epoch in run.history:  # a resumed run's log is written anew
             for write in writers:
@@ -133,7 +130,7 @@ def train_network(
         if told is not None:
             told(run.history[-1])
     while not run.finished:
-        run.epoch_of_training(save_every, progress if me.rank == 0 else None)
+        run.epoch_of_training(progress if me.rank == 0 else None)
         if me.rank == 0:
             for write in writers:
                 write(asdict(run.history[-1]))
@@ -165,9 +162,9 @@ class _Run:
         folder: Path,
         how: NetworkRecipe,
         me: Processes,
-        workers: int,
+        options: RunOptions,
     ) -> None:
-        self._how, self._me, self._folder, self._workers = how, me, folder, workers
+        self._how, self._me, self._folder, self._options = how, me, folder, options
         self._model = model
         self._judge = Judge(crops, how)
         chosen = np.flatnonzero(~self._judge.apart)
@@ -184,7 +181,7 @@ class _Run:
         self._showing = Showing(crops, all_labels, how)
         self._steps = Steps(chosen.astype(np.int64), how, rank=me.rank, processes=me.count)
         self._frozen = freeze(model, how.freeze)
-        self._name = checkpoint.identity(
+        self._name = run_file.identity(
             asdict(how), crops.spec.digest, crops.names, crops.person.tolist()
         )
         saved = self._saved()
@@ -226,13 +223,11 @@ class _Run:
         done = len(self.history) - 1
         return done >= self._how.epochs or done - self.best >= self._how.patience
 
-    def epoch_of_training(
-        self, save_every: int, progress: Callable[[int, float], None] | None
-    ) -> None:
+    def epoch_of_training(self, progress: Callable[[int, float], None] | None) -> None:
         """Finish the epoch under way."""
         epoch, first = len(self.history), self._step
         begin = time.perf_counter()
-        parts = load(self._showing, self._steps.parts(epoch, first), workers=self._workers)
+        parts = load(self._showing, self._steps.parts(epoch, first), workers=self._options.workers)
         for step in range(first, self._steps.per_epoch):
             batch = [next(parts) for _ in range(self._how.accumulate)]
             # No random state to save: dropout and the like begin anew at every step. After
@@ -249,7 +244,7 @@ class _Run:
             self._step = step + 1
             if progress is not None:
                 progress(len(self._losses), loss)
-            if self._step % save_every == 0 and self._step < self._steps.per_epoch:
+            if self._step % self._options.save_every == 0 and self._step < self._steps.per_epoch:
                 self._save()
         seconds = max(time.perf_counter() - begin, 1e-9)
         seen = (self._steps.per_epoch - first) * self._how.batch_size
@@ -318,12 +313,12 @@ class _Run:
             self._best = _to_arrays(self._model)
             if self._me.rank == 0:
                 best = {name: torch.from_numpy(value) for name, value in self._best.items()}
-                checkpoint.save(self._folder / "best.pt", {"run": self._name, "state_dict": best})
+                run_file.save(self._folder / "best.pt", {"run": self._name, "state_dict": best})
         self._save()
 
     def _save(self) -> None:
         if self._me.rank == 0:
-            checkpoint.save(
+            run_file.save(
                 self._folder / "last.pt",
                 {
                     "run": self._name,
@@ -338,8 +333,8 @@ class _Run:
 
     def _saved(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """The run in the folder, read by every process from the same files."""
-        last = checkpoint.load(self._folder / "last.pt", self._name)
-        best = checkpoint.load(self._folder / "best.pt", self._name)
+        last = run_file.load(self._folder / "last.pt", self._name)
+        best = run_file.load(self._folder / "best.pt", self._name)
         found = last is not None and best is not None
         if self._me.agree(found) != found:
             raise FaceflowError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from faceflow.errors import InputError
+from faceflow.system.files import read_text
 
 Recipe = TypeVar("Recipe", bound="HeadRecipe | NetworkRecipe")
 
@@ -102,6 +103,27 @@ class NetworkRecipe:
             raise InputError("no cover is named", todo="name some, or set covered_share to 0")
 
 
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run is carried out; none of its numbers depend on it.
+
+    Attributes:
+        workers: processes that load and cover faces ahead.
+        save_every: steps between checkpoints, besides those at each epoch's end.
+        tensorboard: write TensorBoard's files too.
+    """
+
+    workers: int = 0
+    save_every: int = 500
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise InputError(f"workers is {self.workers}", why="it must be 0 or more")
+        if self.save_every < 1:
+            raise InputError(f"save_every is {self.save_every}", why="it must be 1 or more")
+
+
 def read_recipe(kind: type[Recipe], path: Path | None, **changes: Any) -> Recipe:
     """A recipe from a TOML file of its fields, or the default one, with changes.
 
@@ -116,10 +138,9 @@ def read_recipe(kind: type[Recipe], path: Path | None, **changes: Any) -> Recipe
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise InputError(f"{path} cannot be read as TOML", why=why) from error
+            values = tomllib.loads(read_text(path, kind="recipe"))
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{path} cannot be read as TOML", why=str(error)) from error
     values |= {name: value for name, value in changes.items() if value is not None}
     return recipe_from(kind, values)
 

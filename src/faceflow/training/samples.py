@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.alignment import align, template
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.arrays import Bools, Floats, Int64, UInt8
-from faceflow.detection import Detection, Detector
-from faceflow.enrolment import Photo, SelectOne
 from faceflow.errors import FaceflowError, InputError, NoFaceError
-from faceflow.images import content_hash, load_image
+from faceflow.faces.alignment import align, template
+from faceflow.faces.detectors import Detection, Detector
+from faceflow.faces.images import content_hash, load_image
+from faceflow.gallery.enrolment import Photo, SelectOne
 from faceflow.occlusion import occlude, occlusions
 from faceflow.training.array_cache import ArrayCache
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from faceflow.arrays import Int64
 from faceflow.errors import InputError
-from faceflow.training.crops import Crops
+from faceflow.training.aligned_crops import Crops
 from faceflow.training.recipe import NetworkRecipe
 from faceflow.training.samples import CLEAN
 

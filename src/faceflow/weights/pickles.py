@@ -4,13 +4,18 @@ A pickle is a program for a small stack machine, and Python's own reader runs it
 power to import and call anything. This one knows only the instructions that a saved state
 dict needs, never imports, never calls what the file names, and bounds the work a file can ask
 for. Tensors come out as :class:`TensorRef`; ``checkpoint.py`` finds their bytes.
+
+What comes out is a tree with shared branches, at most :data:`MAX_DEPTH` deep: a container is never
+filled again once it is part of another one, so none can hold itself. Sharing still lets a file of
+a few bytes describe 2^60 leaves. So nobody may walk, compare, hash or print a container that came
+out of a pickle as a whole; what is a dictionary key, or is named in a message, is a scalar.
 """
 
 from __future__ import annotations
 
 import pickletools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, BinaryIO, NoReturn
@@ -19,6 +24,8 @@ from faceflow.errors import UnsafeCheckpointError, WeightsError
 
 # A state dict takes about 50 instructions a tensor; the largest known have some 10,000 tensors.
 MAX_INSTRUCTIONS = 2_000_000
+MAX_DEPTH = 100  # of containers in containers; a state dict has 3, with optimizers about 8
+MAX_KEY = 2**60  # below it no two whole numbers have one hash, and a dictionary stays quick
 MAX_DIMENSIONS = 32  # NumPy before 2.0 takes no more
 MAX_SIZE = 2**48  # elements; beyond any file, and products of such sizes stay cheap
 
@@ -74,21 +81,9 @@ class _Call(Enum):
     PARAMETER = ("torch._utils", "_rebuild_parameter")
 
 
-class _Mark:
-    """The stack's MARK; compared by identity."""
-
-
-_MARK = _Mark()
-
-
-class _TensorClass:
-    """A tensor class, which the oldest checkpoints name beside each tensor; it says nothing new."""
-
-
-_GLOBALS: dict[tuple[str, str], _Call | StorageType | _TensorClass] = {
+_GLOBALS: dict[tuple[str, str], _Call | StorageType] = {
     **{call.value: call for call in _Call},
     **{("torch", name): StorageType(*kind) for name, kind in STORAGES.items()},
-    **{("torch", name.replace("Storage", "Tensor")): _TensorClass() for name in STORAGES},
 }
 _CONSTANTS = {
     "NONE": None,
@@ -112,16 +107,12 @@ _CALLS = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "BUILD", "BINPER
 _ALLOWED = _PLAIN | _IGNORED | _MEMO | _GROUPS | _CALLS | _TUPLES.keys() | _CONSTANTS.keys()
 
 
-def read_pickle(
-    stream: BinaryIO, name: str, *, persistent: Callable[[Any], Any] | None = None
-) -> tuple[Any, dict[str, StorageRef]]:
+def read_pickle(stream: BinaryIO, name: str) -> tuple[Any, dict[str, StorageRef]]:
     """Read one pickle from ``stream`` and leave the position just behind it.
 
     Args:
         stream: binary, seekable.
         name: what to call the file in errors.
-        persistent: what stands for an object kept outside the pickle; by default the
-            description of a storage.
 
     Returns:
         The value: None, bool, int, float, str, bytes, or lists, tuples and dictionaries of
@@ -131,7 +122,7 @@ def read_pickle(
         UnsafeCheckpointError: the pickle names or does something outside the list above.
         WeightsError: the pickle is damaged, or asks for an unreasonable amount of work.
     """
-    machine = _Machine(name, persistent)
+    machine = _Machine(name)
     try:
         for _ in range(MAX_INSTRUCTIONS):
             code = stream.read(1)
@@ -160,24 +151,50 @@ def _argument(instruction: pickletools.OpcodeInfo, stream: BinaryIO) -> Any:
 
 
 def damaged(name: str, why: str) -> WeightsError:
-    """The error about a file that does not hold what it should."""
-    return WeightsError(f"{name} is damaged", why=why, todo="fetch the file again")
+    """The error about a file that does not hold what it should; ``why`` may quote from it."""
+    return WeightsError(f"{name} is damaged", why=shown(why, 300), todo="fetch the file again")
+
+
+def shown(value: Any, length: int = 80) -> str:
+    """A key or name out of a file as messages may hold it: short, one line, no control codes."""
+    if not isinstance(value, (str, bytes, int, float, type(None))):
+        return f"a {type(value).__name__}"  # never as a whole, see the top of this module
+    text = value[:length] if isinstance(value, (str, bytes)) else value
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text)[:length])
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """A value on the stack.
+
+    Attributes:
+        value: itself.
+        depth: containers below and including it; 0 of a scalar.
+        inside: whether it is part of another container by now.
+    """
+
+    value: Any
+    depth: int = 0
+    inside: bool = False
+
+
+_MARK = _Item("MARK")  # compared by identity
 
 
 class _Machine:
     """The stack machine; one instance reads one pickle."""
 
-    def __init__(self, name: str, persistent: Callable[[Any], Any] | None) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._persistent = persistent or self._storage
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
+        self._stack: list[_Item] = []
+        self._memo: dict[int, _Item] = {}
+        self._work = 0
         self.storages: dict[str, StorageRef] = {}
 
     def result(self) -> Any:
         if len(self._stack) != 1:
             self._fail("its pickle does not end with exactly one value")
-        return self._stack[0]
+        return self._stack[0].value
 
     def step(self, instruction: pickletools.OpcodeInfo, stream: BinaryIO) -> None:
         """Run one instruction; its argument is parsed only when it is allowed."""
@@ -188,9 +205,9 @@ class _Machine:
         if opcode in _IGNORED:
             return
         if opcode in _PLAIN:
-            stack.append(argument)
+            stack.append(_Item(argument))
         elif opcode in _CONSTANTS:
-            stack.append(_CONSTANTS[opcode])
+            stack.append(_Item(_CONSTANTS[opcode]))
         elif opcode in ("BINPUT", "LONG_BINPUT"):
             self._memo[argument] = self._top()
         elif opcode == "MEMOIZE":
@@ -202,33 +219,34 @@ class _Machine:
         elif opcode == "MARK":
             stack.append(_MARK)
         elif opcode == "TUPLE":
-            stack.append(tuple(self._pop_to_mark()))
+            self._push_tuple(self._pop_to_mark())
         elif opcode in _TUPLES:
             items = [self._pop() for _ in range(_TUPLES[opcode])]
-            stack.append(tuple(reversed(items)))
+            self._push_tuple(items[::-1])
         elif opcode == "EMPTY_LIST":
-            stack.append([])
+            stack.append(_Item([], 1))
         elif opcode == "EMPTY_DICT":
-            stack.append({})
+            stack.append(_Item({}, 1))
         elif opcode in ("APPEND", "APPENDS"):
             new = [self._pop()] if opcode == "APPEND" else self._pop_to_mark()
-            self._top_as(list).extend(new)
+            target = self._open(list)
+            target.value.extend(self._enclosed(new, target))
         elif opcode == "SETITEM":
             value, key = self._pop(), self._pop()
-            self._set(self._top_as(dict), [key, value])
+            self._set(self._open(dict), [key, value])
         elif opcode == "SETITEMS":
             flat = self._pop_to_mark()
-            self._set(self._top_as(dict), flat)
+            self._set(self._open(dict), flat)
         elif opcode == "BINPERSID":
-            stack.append(self._persistent(self._pop()))
+            stack.append(_Item(self._storage(self._pop().value)))
         elif opcode == "GLOBAL":
-            stack.append(self._global(*argument))
+            stack.append(_Item(self._global(*argument)))
         elif opcode == "STACK_GLOBAL":
-            attribute, module = self._pop(), self._pop()
-            stack.append(self._global(module, attribute))
+            attribute, module = self._pop().value, self._pop().value
+            stack.append(_Item(self._global(module, attribute)))
         elif opcode == "REDUCE":
             arguments, call = self._pop(), self._pop()
-            stack.append(self._call(call, arguments))
+            stack.append(self._call(call.value, arguments))
         elif opcode == "INST":  # a call in one instruction; read on only to say of what
             self._refuse(".".join(argument))
         else:
@@ -240,27 +258,32 @@ class _Machine:
     def _refuse(self, what: str) -> NoReturn:
         raise UnsafeCheckpointError(
             f"{self._name} was refused and nothing in it was run",
-            why=f"it asks for {what[:200]}, and a state dict needs only tensors and dictionaries",
+            why=f"it asks for {shown(what, 200)}, and a state dict needs only tensors and "
+            "dictionaries",
             todo="use a file that holds a plain state dict, from a source you trust",
         )
 
-    def _top(self) -> Any:
+    def _top(self) -> _Item:
         if not self._stack or self._stack[-1] is _MARK:
             self._fail("its pickle uses a value that is not there")
         return self._stack[-1]
 
-    def _pop(self) -> Any:
+    def _pop(self) -> _Item:
         value = self._top()
         self._stack.pop()
         return value
 
-    def _top_as(self, kind: type[Any]) -> Any:
-        if not isinstance(self._top(), kind):
+    def _open(self, kind: type[Any]) -> _Item:
+        """The top of the stack, a container of this kind that can still be filled."""
+        top = self._top()
+        if not isinstance(top.value, kind):
             self._fail(f"its pickle fills a {kind.__name__} that is not one")
-        return self._stack[-1]
+        if top.inside:
+            self._fail(f"its pickle changes a {kind.__name__} that is in use already")
+        return top
 
-    def _pop_to_mark(self) -> list[Any]:
-        items: list[Any] = []
+    def _pop_to_mark(self) -> list[_Item]:
+        items: list[_Item] = []
         while self._stack and self._stack[-1] is not _MARK:
             items.append(self._stack.pop())
         if not self._stack:
@@ -269,34 +292,61 @@ class _Machine:
         items.reverse()
         return items
 
-    def _set(self, target: dict[Any, Any], flat: list[Any]) -> None:
+    def _enclosed(self, items: Iterable[_Item], container: _Item) -> list[Any]:
+        """The values of items that become part of a container."""
+        values = []
+        for item in items:
+            if item is container:
+                self._fail("its pickle puts a container into itself")
+            if item.depth:
+                item.inside = True
+                container.depth = max(container.depth, 1 + item.depth)
+            values.append(item.value)
+        if container.depth > MAX_DEPTH:
+            self._fail(f"its pickle nests more than {MAX_DEPTH} containers")
+        return values
+
+    def _push_tuple(self, items: list[_Item]) -> None:
+        made = _Item((), 1)
+        made.value = tuple(self._enclosed(items, made))
+        self._stack.append(made)
+
+    def _set(self, target: _Item, flat: list[_Item]) -> None:
         if len(flat) % 2:
             self._fail("its pickle has a dictionary key without a value")
-        for key, value in zip(flat[::2], flat[1::2], strict=True):
-            # Only scalars: hashing a tuple of tuples of ... takes time exponential in its depth.
-            if not isinstance(key, (str, int, float, bytes, type(None))):
-                self._fail(f"its pickle uses a {type(key).__name__} as a dictionary key")
-            target[key] = value
+        values = self._enclosed(flat[1::2], target)
+        for key, value in zip(flat[::2], values, strict=True):
+            self._fill(target.value, key.value, value)
 
-    def _global(self, module: Any, attribute: Any) -> _Call | StorageType | _TensorClass:
+    def _fill(self, target: dict[Any, Any], key: Any, value: Any) -> None:
+        # Hashing a tuple of tuples of ... takes time exponential in its depth, and numbers can
+        # be chosen that all have one hash.
+        if not isinstance(key, (str, int, bytes, type(None))):
+            self._fail(f"its pickle uses a {type(key).__name__} as a dictionary key")
+        if isinstance(key, int) and abs(key) >= MAX_KEY:
+            self._fail("its pickle uses a number of more than 60 bits as a dictionary key")
+        target[key] = value
+
+    def _global(self, module: Any, attribute: Any) -> _Call | StorageType:
         if not isinstance(module, str) or not isinstance(attribute, str):
             self._fail("its pickle names something by a value that is not text")
         found = _GLOBALS.get((module, attribute))
         if found is None:
-            self._refuse(f"{module}.{attribute}")
+            self._refuse(f"{module[:200]}.{attribute[:200]}")
         return found
 
-    def _call(self, call: Any, arguments: Any) -> Any:
+    def _call(self, call: Any, given: _Item) -> _Item:
+        arguments = given.value
         if not isinstance(arguments, tuple):
             self._fail("its pickle calls with arguments that are not a tuple")
         if call is _Call.ORDERED_DICT:
-            return self._ordered_dict(arguments)
+            return _Item(self._ordered_dict(arguments), max(1, given.depth))
         if call is _Call.TENSOR:
-            return self._tensor(arguments)
+            return _Item(self._tensor(arguments))
         if call is _Call.PARAMETER:
             if not arguments or not isinstance(arguments[0], TensorRef):
                 self._fail("a parameter in it holds no tensor")
-            return arguments[0]
+            return _Item(arguments[0])
         self._refuse(f"a call of a {type(call).__name__}")
 
     def _ordered_dict(self, arguments: tuple[Any, ...]) -> OrderedDict[Any, Any]:
@@ -306,35 +356,44 @@ class _Machine:
         pairs = arguments[0]  # written by Python 2: one list of [key, value]
         if len(arguments) != 1 or not isinstance(pairs, list):
             self._fail("an ordered dictionary in it is made from something else than pairs")
+        self._work += len(pairs)  # one list may be used again and again
+        if self._work > MAX_INSTRUCTIONS:
+            self._fail("it makes ordered dictionaries without end")
         for pair in pairs:
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
                 self._fail("an ordered dictionary in it is made from something else than pairs")
-            self._set(made, list(pair))
+            self._fill(made, *pair)
         return made
 
     def _build(self) -> None:
-        state = self._pop()
+        state = self._pop().value
         # PyTorch hangs ``_metadata`` (module versions) on the state dict; it holds no weights.
-        if not isinstance(self._top(), OrderedDict) or not isinstance(state, dict):
+        if not isinstance(self._top().value, OrderedDict) or not isinstance(state, dict):
             self._refuse("BUILD, which sets attributes, on something else than a state dict")
 
     def _storage(self, description: Any) -> StorageRef:
+        # The length first: matching "the rest" copies it, again and again when a long one is
+        # recalled.
+        if not isinstance(description, tuple) or not 5 <= len(description) <= 6:
+            self._fail("it describes a storage in a way that makes no sense")
         match description:
             case ("storage", StorageType() as kind, str(key), _, int(count), *view):
                 pass
             case _:
                 self._fail("it describes a storage in a way that makes no sense")
         ref = self.storages.setdefault(key, StorageRef(key, kind, count))
-        if ref != StorageRef(key, kind, count) or count < 0:
-            self._fail(f"it describes storage {key[:80]} in two ways")
+        if ref != StorageRef(key, kind, count) or not 0 <= count < MAX_SIZE:
+            self._fail(f"it describes storage {shown(key)} in two ways, or of no size")
         match view:
             case [] | [None]:
                 return ref
             case [(str(), int(start), int(length))] if 0 <= start <= start + length <= count:
                 return StorageRef(key, kind, length, start)
-        self._fail(f"it describes a view of storage {key[:80]} that makes no sense")
+        self._fail(f"it describes a view of storage {shown(key)} that makes no sense")
 
     def _tensor(self, arguments: tuple[Any, ...]) -> TensorRef:
+        if not 4 <= len(arguments) <= 8:
+            self._fail("it describes a tensor in a way that makes no sense")
         match arguments:
             case (StorageRef() as storage, int(offset), tuple(shape), tuple(strides), *_):
                 pass

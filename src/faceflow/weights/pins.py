@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from faceflow.errors import WeightsError
-from faceflow.weights.cache import atomic_write, cache_dir
+from faceflow.system.caches import cache_dir
+from faceflow.system.files import atomic_write
 
 
 def pin_path(file_name: str) -> Path:
@@ -64,7 +65,7 @@ def pin(file_name: str, sha256: str) -> None:
     if path.exists():
         return
     try:
-        with atomic_write(path) as file:
+        with atomic_write(path, shared=True) as file:
             file.write(f"{sha256}  {file_name}\n".encode())
     except OSError as error:
         raise WeightsError(

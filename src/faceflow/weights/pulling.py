@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from faceflow.errors import InputError, WeightsError
+from faceflow.system.files import is_regular
 from faceflow.weights.checkpoint import Tensors, read_checkpoint
 from faceflow.weights.fetch import Progress, pull_members
 from faceflow.weights.pins import pin, pinned, require_pinned
 from faceflow.weights.registry import ModelFile, Status, path, store, verify
 from faceflow.weights.source import CheckpointFile, OnnxFile, TrainedHere, WheelFile
-from faceflow.weights.state_dicts import fit, read_state_dict, tensors_digest
+from faceflow.weights.state_dicts import MAX_BYTES, fit, read_state_dict, tensors_digest
 
 
 def pull(
@@ -69,7 +70,8 @@ def _pull_checkpoint(
     model: ModelFile, source: CheckpointFile, from_file: Path | None, progress: Progress | None
 ) -> Path:
     if from_file is not None:
-        found = from_file / source.file_name if from_file.is_dir() else from_file
+        inside = from_file / source.file_name
+        found = inside if is_regular(inside) else from_file
         return import_checkpoint(model, found, progress=progress)
     if source.url:
         return _download_and_import(model, source, progress)
@@ -84,26 +86,26 @@ def _download_and_import(
     model: ModelFile, source: CheckpointFile, progress: Progress | None
 ) -> Path:
     """Fetch the published file; its sum is shown, and pinned once it proved to be the network."""
-    from faceflow.weights.download import address, discard, download  # loads urllib and ssl
+    from faceflow.weights.download import address, download
 
     say = progress or (lambda _: None)
     known = pinned(source.file_name)
     url = address(source.url, source.file_name)
-    file = download(url, source.file_name, progress=progress)
     try:
-        with file.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        say(f"sha256 of {source.file_name}: {sha256} ({_trust(known)})")
-        require_pinned(source.file_name, sha256)
-        folder = import_checkpoint(model, file, origin={"url": url, "sha256": sha256})
-    except WeightsError:
-        discard(source.file_name)  # going on with it would fail again for ever
-        raise
+        with tempfile.TemporaryDirectory(prefix="faceflow-") as folder:
+            file = Path(folder, source.file_name)
+            sha256 = download(url, file, limit=2 * source.size or MAX_BYTES, progress=progress)
+            say(f"sha256 of {source.file_name}: {sha256} ({_trust(known)})")
+            require_pinned(source.file_name, sha256)
+            place = import_checkpoint(model, file, origin={"url": url, "sha256": sha256})
     except OSError as error:
-        raise WeightsError(f"{file} cannot be read", why=error.strerror or str(error)) from error
+        raise WeightsError(
+            f"{source.file_name} cannot be written to {tempfile.gettempdir()}",
+            why=error.strerror or str(error),
+            todo="make room there, or set TMPDIR to a folder with room",
+        ) from error
     pin(source.file_name, sha256)
-    discard(source.file_name)
-    return folder
+    return place
 
 
 def _trust(known: str | None) -> str:

@@ -13,14 +13,15 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from faceflow.errors import WeightsError
-from faceflow.weights.cache import atomic_write, cache_dir
+from faceflow.system.caches import cache_dir
+from faceflow.system.files import atomic_write, read_regular
 from faceflow.weights.checkpoint import Tensors
 from faceflow.weights.source import (
     CheckpointFile,
@@ -32,6 +33,8 @@ from faceflow.weights.source import (
 )
 
 MANIFEST = "manifest.json"
+_MANIFEST_LIMIT = 16 * 2**20
+_GRAPH_LIMIT = 2**31  # the most that one ONNX file can hold
 _ABANDONED_SECONDS = 3600
 
 
@@ -52,6 +55,9 @@ class ModelFile:
         build: state dicts by member path -> ONNX bytes by graph name. Deterministic. Raises
             WeightsError when tensors are missing or have another shape.
         shapes: of a model of an imported checkpoint: the entries its state dict must hold.
+        graph_sha256: of a model whose sources have published sums: hex sha256 of each graph as
+            ``build`` makes it. A cached graph must have it whatever the manifest beside it says.
+            The bytes are the same with every version of ``onnx`` from 1.16 to 1.23.
     """
 
     name: str
@@ -63,6 +69,7 @@ class ModelFile:
     builder: int
     build: Callable[[Mapping[str, Tensors]], Mapping[str, bytes]]
     shapes: Callable[[], Mapping[str, tuple[int, ...]]] | None = None
+    graph_sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def obtain(self) -> str:
@@ -126,14 +133,14 @@ def resolved(model: ModelFile) -> ModelFile:
     if not any(isinstance(source, CheckpointFile) for source in model.sources):
         return model
     try:
-        recorded = json.loads((path(model) / MANIFEST).read_bytes())["sources"]
+        recorded = _load_manifest(path(model))["sources"]
         sources = tuple(
             replace(source, tensors_sha256=str(recorded[source.member]))
             if isinstance(source, CheckpointFile)
             else source
             for source in model.sources
         )
-    except (OSError, ValueError, KeyError, TypeError):  # load_graphs and verify say what it is
+    except (WeightsError, KeyError, TypeError):  # load_graphs and verify say what it is
         return model
     return replace(model, sources=sources)
 
@@ -157,8 +164,11 @@ def store(
         The model's folder in the cache.
 
     Raises:
-        WeightsError: the cache cannot be written; it is then as it was.
+        WeightsError: the cache cannot be written, or a graph is not the one whose sum is known;
+            the cache is then as it was.
     """
+    for name, expected in model.graph_sha256.items():
+        _require_known(model, name, hashlib.sha256(graphs[name]).hexdigest(), expected)
     folder = path(model)
     before = set(folder.glob("*.onnx"))
     try:
@@ -177,20 +187,52 @@ def store(
     return folder
 
 
-def records() -> dict[str, Any]:
-    """Model name -> the record given to :func:`store`, of all cached models that have one.
+def record(name: str) -> Any:
+    """The record given to :func:`store` with the cached model ``name``; None without one.
 
-    A folder whose manifest cannot be read is left out; asking for that model says why.
+    ``name`` is a folder's name. A manifest that cannot be read has none; asking for the model
+    says why.
     """
-    found = {}
-    for file in sorted((cache_dir() / "models").glob(f"*/{MANIFEST}")):
-        try:
-            manifest = json.loads(file.read_bytes())
-        except (OSError, ValueError):
-            continue
-        if isinstance(manifest, dict) and "record" in manifest:
-            found[file.parent.name] = manifest["record"]
-    return found
+    try:
+        return _load_manifest(cache_dir() / "models" / name).get("record")
+    except WeightsError:
+        return None
+
+
+def records() -> dict[str, Any]:
+    """Model name -> the record given to :func:`store`, of all cached models that have one."""
+    names = sorted(file.parent.name for file in (cache_dir() / "models").glob(f"*/{MANIFEST}"))
+    found = {name: record(name) for name in names}
+    return {name: kept for name, kept in found.items() if kept is not None}
+
+
+def _require_known(model: ModelFile, name: str, actual: str, expected: str) -> None:
+    if actual != expected:
+        raise WeightsError(
+            f"the graph {name} of {model.name} was not built as it should be",
+            why=f"its sha256 is {actual} instead of {expected}",
+            todo="report this with the output of `faceflow doctor`; another version of the "
+            "package onnx may help",
+        )
+
+
+def _load_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest as it is.
+
+    Raises:
+        WeightsError: it is missing (the cause is a FileNotFoundError), no regular file, or not a
+            JSON object; one may be nested so deep that the parser gives up.
+    """
+    content = read_regular(
+        folder / MANIFEST, limit=_MANIFEST_LIMIT, kind="manifest", error=WeightsError
+    )
+    try:
+        manifest = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{folder / MANIFEST} is not a manifest of faceflow") from error
+    if not isinstance(manifest, dict):
+        raise WeightsError(f"{folder / MANIFEST} is not a manifest of faceflow")
+    return manifest
 
 
 def _store(
@@ -204,7 +246,7 @@ def _store(
     for name in model.graphs:
         sha256 = hashlib.sha256(graphs[name]).hexdigest()
         file_name = f"{name}-{sha256[:16]}.onnx"
-        with atomic_write(folder / file_name) as file:
+        with atomic_write(folder / file_name, shared=True) as file:
             file.write(graphs[name])
         entries[name] = {"file": file_name, "sha256": sha256, "size": len(graphs[name])}
     manifest: dict[str, Any] = {
@@ -217,7 +259,7 @@ def _store(
     }
     if record is not None:
         manifest["record"] = record
-    with atomic_write(folder / MANIFEST) as file:
+    with atomic_write(folder / MANIFEST, shared=True) as file:
         file.write(json.dumps(manifest, indent=2).encode())
     kept = {str(entry["file"]) for entry in entries.values()}
     _sweep(folder, kept)
@@ -295,15 +337,15 @@ def _manifest(model: ModelFile) -> dict[str, tuple[str, str]]:
     """Graph name -> (file name, sha256)."""
     file = path(model) / MANIFEST
     try:
-        manifest = json.loads(file.read_bytes())
+        manifest = _load_manifest(path(model))
         builder, sources = manifest["builder"], manifest["sources"]
         graphs = {
             name: (str(g["file"]), str(g["sha256"])) for name, g in manifest["graphs"].items()
         }
-    except FileNotFoundError:
-        raise _Unusable(Status.MISSING, f"nothing in {path(model)} yet") from None
-    except OSError as error:
-        raise _Unusable(Status.DAMAGED, f"{file} cannot be read: {error.strerror}") from error
+    except WeightsError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise _Unusable(Status.MISSING, f"nothing in {path(model)} yet") from None
+        raise _Unusable(Status.DAMAGED, str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _Unusable(Status.DAMAGED, f"{file} is not a manifest of faceflow") from error
     expected = {source.member: source.member_sha256 for source in model.sources}
@@ -327,12 +369,17 @@ def _read_graphs(model: ModelFile, manifest: dict[str, tuple[str, str]]) -> dict
     for name in model.graphs:
         file = path(model) / manifest[name][0]
         try:
-            content = file.read_bytes()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise _Unusable(Status.DAMAGED, f"{file} cannot be read: {error.strerror}") from error
-        if hashlib.sha256(content).hexdigest() != manifest[name][1]:
+            content = read_regular(file, limit=_GRAPH_LIMIT, kind="graph", error=WeightsError)
+        except WeightsError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise error.__cause__ from None
+            raise _Unusable(Status.DAMAGED, str(error)) from error
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != manifest[name][1]:
             raise _Unusable(Status.DAMAGED, f"the sha256 of {file} is not what was built")
+        if sha256 != model.graph_sha256.get(name, sha256):
+            raise _Unusable(
+                Status.DAMAGED, f"{file} was replaced: it is not what these weights give"
+            )
         found[name] = content
     return found

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import onnxruntime
 
-from faceflow.errors import InputError, WeightsError
+from faceflow.errors import WeightsError
+from faceflow.system.threads import check_threads
 
-_LOG_ERRORS_ONLY = 3
+_LOG_FATAL_ONLY = 4  # errors are raised; their twins on stderr hold colour codes
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
@@ -25,15 +26,14 @@ def open_session(
         name: the model's name for errors.
 
     Raises:
-        InputError: ``threads`` is not positive.
+        InputError: ``threads`` is below 1 or beyond all machines.
         WeightsError: ONNX Runtime refuses the graph.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}", todo="give 1 or more, or None for all cores")
+    check_threads(threads)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or physical_cores()
     options.inter_op_num_threads = 1  # the graphs are chains, there is nothing to run beside
-    options.log_severity_level = _LOG_ERRORS_ONLY
+    options.log_severity_level = _LOG_FATAL_ONLY
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises many unrelated types

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from faceflow.errors import WeightsError
-from faceflow.weights.checkpoint import Tensors, read_checkpoint
+from faceflow.system import child
+from faceflow.system.child import Answer, Limits
+from faceflow.system.files import open_regular
+from faceflow.weights.checkpoint import Tensors, read_checkpoint, require_names
+from faceflow.weights.pickles import shown
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -27,29 +34,63 @@ _SAFETENSORS = {
     "BOOL": "|b1",
 }
 _HEADER_LIMIT = 100_000_000  # safetensors' own
+_MB = 2**20
+MAX_BYTES = 1024 * _MB
+"""Of a checkpoint; the largest face networks take 270 MB, with their optimizer three times that."""
 
 
 def read_state_dict(path: Path) -> Tensors:
     """Read the tensors of a checkpoint; the content tells the format, not the file's name.
 
-    PyTorch's zip archives and older streams (``.pth``, ``.pt``, ``.pth.tar``, ``.ckpt``), see
-    :func:`faceflow.weights.read_checkpoint`, and safetensors. Nothing in the file is executed.
+    PyTorch's zip archives and older streams (``.pth``, ``.pt``, ``.ckpt``), see
+    :func:`faceflow.weights.read_checkpoint`, and safetensors. Nothing in the file is executed,
+    and it is read in a child process whose memory and time are limited by the file's size.
 
     Returns:
         Entry name -> array, in the file's order, except for safetensors, which keeps none.
 
     Raises:
         UnsafeCheckpointError: it asks to run code.
-        WeightsError: missing, damaged, or of another format.
+        WeightsError: missing, not a regular file, too large, damaged, of another format, or
+            reading it took more than any file that is in order does.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read", why=error.strerror or str(error)) from error
-    size = int.from_bytes(data[:8], "little")
-    if data[8:9] == b"{" and size <= _HEADER_LIMIT:
-        return _read_safetensors(data, path.name)
-    return read_checkpoint(data, name=path.name)
+    with open_regular(path, limit=MAX_BYTES, kind="checkpoint", error=WeightsError) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            answer = child.run(
+                read_in_child,
+                file,
+                {"name": path.name},
+                what=path.name,
+                limits=limits_for(size),
+                error=WeightsError,
+            )
+        except OSError as error:
+            raise WeightsError(
+                f"{path.name} cannot be read",
+                why=f"the temporary folder {tempfile.gettempdir()}: {error.strerror or error}",
+                todo="make room there, or set TMPDIR to a folder with room",
+            ) from error
+    return dict(answer.arrays)
+
+
+def limits_for(size: int) -> Limits:
+    """What reading a checkpoint of ``size`` bytes may take, with room to spare."""
+    return Limits(
+        seconds=60 + size / _MB,  # a slow disk reads 1 MB a second
+        cpu_seconds=30 + size // (20 * _MB),
+        memory=512 * _MB + 6 * size,  # the file, its arrays, their copies on the way out
+        answer=16 * _MB + 2 * size,  # bfloat16 becomes float32
+    )
+
+
+def read_in_child(file: BinaryIO, *, name: str) -> Answer:
+    """What the child process of :func:`read_state_dict` does."""
+    start = file.read(9)
+    file.seek(0)
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= _HEADER_LIMIT:
+        return Answer(arrays=_read_safetensors(file.read(), name))
+    return Answer(arrays=read_checkpoint(file, name=name))
 
 
 def _read_safetensors(data: bytes, name: str) -> Tensors:
@@ -60,9 +101,10 @@ def _read_safetensors(data: bytes, name: str) -> Tensors:
     except safetensors.SafetensorError as error:
         raise WeightsError(
             f"{name} is damaged",
-            why=f"it is not a whole safetensors file ({error})",
+            why=f"it is not a whole safetensors file ({shown(str(error), 300)})",
             todo="fetch the file again",
         ) from error
+    require_names([key for key, _ in entries], name)
     tensors: Tensors = {}
     for key, entry in entries:
         kind, shape, content = entry["dtype"], tuple(entry["shape"]), entry["data"]
@@ -73,7 +115,7 @@ def _read_safetensors(data: bytes, name: str) -> Tensors:
             tensors[key] = np.frombuffer(content, _SAFETENSORS[kind]).reshape(shape)
         else:
             raise WeightsError(
-                f"{name} cannot be read: its entry {key[:80]} has the element type {kind}",
+                f"{name} cannot be read: its entry {shown(key)} has the element type {kind}",
                 todo="save it anew in float32",
             )
     return tensors

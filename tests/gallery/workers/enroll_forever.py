@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, EnrolReport, Gallery
 
 BATCH = 12
@@ -26,7 +26,9 @@ def face(i: int) -> Enrolment:
         source=f"{i}.jpg",
         content_hash=hashlib.sha256(str(i).encode()).hexdigest(),
         features=FaceFeatures.from_maps(
-            rng.standard_normal((1, 64)), rng.standard_normal((1, 64, 8, 8))
+            rng.standard_normal((1, 64)),
+            rng.standard_normal((1, 64, 8, 8)),
+            digest=features_digest("d"),
         ),
         crop=np.full((40, 40, 3), i % 256, dtype=np.uint8),
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
 
 
@@ -23,7 +23,9 @@ def peak() -> int:
 def items(total: int) -> Iterator[Enrolment]:
     rng = np.random.default_rng(0)
     pool = FaceFeatures.from_maps(
-        rng.standard_normal((64, 256)), rng.standard_normal((64, 8, 2, 2))
+        rng.standard_normal((64, 256)),
+        rng.standard_normal((64, 8, 2, 2)),
+        digest=features_digest("d"),
     )
     for i in range(total):
         if i == total // 5:

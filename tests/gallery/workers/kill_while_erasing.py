@@ -10,7 +10,7 @@ import signal
 import sys
 
 from faceflow.gallery import Gallery
-from faceflow.gallery.session import Session
+from faceflow.gallery.stores.sqlite.session import Session
 
 
 def die(self: Session, *, wait: bool = True) -> bool:

@@ -18,13 +18,13 @@ def main() -> None:
         seen = 0
         deadline = time.monotonic() + 30
         while seen < goal and time.monotonic() < deadline:
-            with gallery.snapshot():
-                shortlist = gallery.search(query, k=goal)
+            with gallery.snapshot() as view:
+                shortlist = view.search(query, k=goal)
                 found = shortlist.face_ids[0][shortlist.face_ids[0] > 0]
-                assert len(found) == len(gallery)
+                assert len(found) == len(view)
                 assert shortlist.cosine[0, 0] == 1.0
-                gallery.features(found[:20])
-                gallery.person_of(found[:20])
+                view.features(found[:20])
+                view.person_of(found[:20])
             if len(found) != seen:
                 seen = len(found)
                 sys.stdout.write(f"{seen}\n")

@@ -10,7 +10,7 @@ import pytest
 
 from faceflow.errors import InputError
 from faceflow.networks import FaceNetwork, spec
-from faceflow.networks.lightcnn_graph import build_lightcnn_v4, expected_shapes
+from faceflow.networks.lightcnn import ARCHITECTURE
 from faceflow.networks.torch import build
 
 torch = pytest.importorskip("torch", reason="PyTorch (extra train) is not installed")
@@ -30,12 +30,16 @@ def images(n: int = 2) -> np.ndarray:
 
 def test_names_and_shapes_are_those_of_the_checkpoint() -> None:
     state = build("lightcnn-v4").state_dict()
-    assert {name: tuple(value.shape) for name, value in state.items()} == expected_shapes()
+    assert {
+        name: tuple(value.shape) for name, value in state.items()
+    } == ARCHITECTURE.expected_shapes()
 
 
 def test_golden(golden: Path) -> None:
     fill = runpy.run_path(str(golden / "deterministic_weights.py"))["fill"]
-    tensors = {name: fill(name, shape, False) for name, shape in expected_shapes().items()}
+    tensors = {
+        name: fill(name, shape, False) for name, shape in ARCHITECTURE.expected_shapes().items()
+    }
     found = run(tensors, images())
     with np.load(golden / "networks.npz") as values:
         for value, part in zip(found, ("embedding", "patches"), strict=True):
@@ -47,9 +51,9 @@ def test_equals_the_graph() -> None:
     rng = np.random.default_rng(1)
     tensors = {
         name: (rng.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32)
-        for name, shape in expected_shapes().items()
+        for name, shape in ARCHITECTURE.expected_shapes().items()
     }
-    graph = build_lightcnn_v4(tensors)
+    graph = ARCHITECTURE.build(tensors)
     network = FaceNetwork(spec("lightcnn-v4"), lambda: graph, threads=1)
     for value, expected in zip(run(tensors, images(1)), network.run(images(1)), strict=True):
         assert value.shape == expected.shape

@@ -11,8 +11,10 @@ from typing import Any
 
 from faceflow.errors import InputError
 from faceflow.evaluation.experiment import Report
+from faceflow.matching.options import MatchOptions
+from faceflow.matching.transport import Sinkhorn
 
-SCHEMA = "faceflow.evaluation/1"
+SCHEMA = "faceflow.evaluation/2"
 """Changes with the fields of :class:`faceflow.evaluation.experiment.Report`."""
 
 # JSON has no infinity; a threshold nothing reaches is one.
@@ -39,6 +41,8 @@ def from_json(value: Mapping[str, Any]) -> Report:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, MatchOptions):
+        return _options(value)
     if dataclasses.is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -50,6 +54,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _options(options: MatchOptions) -> dict[str, Any]:
+    """Options without the network's patch model, which is no choice and no plain value."""
+    if not isinstance(options.solver, Sinkhorn):
+        raise InputError(f"a report cannot say how {type(options.solver).__name__} solves")
+    names = [field.name for field in dataclasses.fields(options) if field.name != "model"]
+    return {name: _plain(getattr(options, name)) for name in names}
+
+
 def _typed(kind: Any, value: Any, where: str) -> Any:
     """``value`` read as ``kind``: the annotation of a field."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
@@ -59,6 +71,9 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
         return _typed(next(part for part in parts if part is not type(None)), value, where)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
+        if kind is MatchOptions:  # as _options writes them
+            del hints["model"]
+            hints["solver"] = Sinkhorn
         if not isinstance(value, Mapping) or value.keys() != hints.keys():
             raise InputError(f"{where} does not hold the fields of {kind.__name__}")
         return kind(**{key: _typed(hints[key], value[key], f"{where}.{key}") for key in hints})

@@ -5,17 +5,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any, TypeVar
 
-import jinja2
 from markupsafe import Markup
 
 from faceflow import __version__
 from faceflow.evaluation.experiment import IdentificationResult, Report, VerificationResult
 from faceflow.evaluation.report.plots import Series, chart
 from faceflow.evaluation.report.texts import about, cells, headings
+from faceflow.pages import printable, template
 
 T = TypeVar("T")
 # How many experiments a chart shows: more lines could not be told apart.
@@ -38,17 +36,17 @@ def html_report(report: Report, pictures: Sequence[Picture] = ()) -> str:
         pictures: shown at the end. None are by default: the page may be passed on, and photos
             of research sets must not be.
     """
-    return _template().render(
-        title=_clean(report.title),
-        command=_clean(report.command),
-        about=[_clean(line) for line in about(report)],
+    return template("faceflow.evaluation.report", "page.html.j2").render(
+        title=printable(report.title),
+        command=printable(report.command),
+        about=[printable(line) for line in about(report)],
         tables=[_table(report, n) for n in range(len(report.tables))],
         charts=_charts(report),
         pictures=[
             {
                 "source": Markup("data:image/png;base64,")
                 + base64.b64encode(p.png).decode("ascii"),
-                "caption": _clean(p.caption),
+                "caption": printable(p.caption),
             }
             for p in pictures
         ],
@@ -62,17 +60,17 @@ def _table(report: Report, place: int) -> dict[str, Any]:
     rows = [
         {
             # A number and its interval apart, so that the page can set the latter small.
-            "cells": [_clean(cell).partition(" [") for cell in cells(table, row)],
+            "cells": [printable(cell).partition(" [") for cell in cells(table, row)],
             "missing": bool(row.missing),
         }
         for row in table.rows
     ]
     return {
-        "title": _clean(table.title),
+        "title": printable(table.title),
         "heads": heads,
         "labels": len(table.columns),
         "rows": rows,
-        "notes": [_clean(note) for note in table.notes],
+        "notes": [printable(note) for note in table.notes],
     }
 
 
@@ -116,7 +114,7 @@ def _name(result: IdentificationResult | VerificationResult) -> str:
 
 def _sweep(result: IdentificationResult, n: int) -> list[Series]:
     alphas = [point.alpha for point in result.sweep]
-    name = _name(result).replace(f", alpha {result.experiment.alpha:g}", "")
+    name = _name(result).replace(f", alpha {result.experiment.options.alpha:g}", "")
     return [Series(name, alphas, [100 * p.p_at_1 for p in result.sweep], n, n // 8, True)]
 
 
@@ -141,17 +139,3 @@ def _roc(result: VerificationResult, n: int) -> list[Series]:
         x, y = found.roc
         series.append(Series(f"{score}: {_name(result)}", x, [100 * v for v in y], n, dash))
     return series
-
-
-def _clean(text: str) -> str:
-    """Text without broken encodings, which no file could hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-@cache
-def _template() -> jinja2.Template:
-    source = (resources.files("faceflow.evaluation.report") / "page.html.j2").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(source)

@@ -11,7 +11,7 @@ from faceflow.evaluation.experiment import Report
 from faceflow.evaluation.report.as_json import to_json
 from faceflow.evaluation.report.page import Picture, html_report
 from faceflow.evaluation.report.texts import to_csv, to_markdown
-from faceflow.weights.cache import atomic_write
+from faceflow.system.files import atomic_write
 
 FORMATS: Mapping[str, Callable[[Report], str]] = {
     ".html": html_report,

@@ -1,4 +1,4 @@
-"""LightCNN-V4 in PyTorch; see :mod:`faceflow.networks.lightcnn_graph` for the same as a graph."""
+"""LightCNN-V4 in PyTorch; see :mod:`faceflow.networks.lightcnn` for the same as a graph."""
 
 from __future__ import annotations
 

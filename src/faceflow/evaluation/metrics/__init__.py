@@ -1,0 +1,1 @@
+"""What rankings and pair scores are worth, and how sure that is."""

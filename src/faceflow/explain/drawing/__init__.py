@@ -1,0 +1,1 @@
+"""Pictures of an explanation: panels, heat maps, the flow picture."""

@@ -1,0 +1,1 @@
+"""From a photo to faces: images, detectors, landmarks and alignment."""

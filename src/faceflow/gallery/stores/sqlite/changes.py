@@ -1,0 +1,197 @@
+"""Changes to the rows of a gallery file, each inside a transaction of the caller."""
+
+from __future__ import annotations
+
+import difflib
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from faceflow.errors import GalleryError, InputError
+from faceflow.gallery.stores.seal import damaged, seal, unseal
+from faceflow.gallery.stores.sqlite.rows import checked_name, seal_name
+from faceflow.gallery.stores.store import Added, StoredFace
+
+MakeRow = Callable[[int, int, StoredFace], tuple[Any, ...]]
+"""Builds a row of the face table from face id, person id and face."""
+
+
+def add(
+    connection: sqlite3.Connection, faces: Sequence[StoredFace], make_row: MakeRow
+) -> list[Added]:
+    """Insert faces, leaving out content that its person already has."""
+    people: dict[str, int] = {}
+    last_face, last_person, _ = state(connection)
+    results: list[Added] = []
+    for face in faces:
+        name = face.record.person
+        person = people.get(name) or find(connection, name)
+        content = bytes.fromhex(face.record.content_hash)
+        owners = connection.execute(
+            "SELECT person_id FROM photo WHERE content_hash = ?", (content,)
+        ).fetchall()
+        others = tuple(_name(connection, owner) for (owner,) in owners if owner != person)
+        if (person,) in owners:
+            results.append(Added(None, others))
+            continue
+        if person is None:
+            last_person = person = last_person + 1
+            connection.execute("INSERT INTO person VALUES(?)", (person,))
+            connection.execute(
+                "INSERT INTO person_name VALUES(?, ?, ?)", (person, name, seal_name(person, name))
+            )
+        people[name] = person
+        wanted = face.record.face_id
+        if wanted and wanted <= last_face:
+            raise InputError(f"face id {wanted} is not larger than {last_face}")
+        last_face = wanted or last_face + 1
+        connection.execute("INSERT INTO photo VALUES(?, ?, ?)", (content, person, last_face))
+        connection.execute(
+            "INSERT INTO face VALUES(?, ?, ?, ?, ?, ?, ?, ?)", make_row(last_face, person, face)
+        )
+        results.append(Added(last_face, others))
+    connection.execute(
+        "UPDATE state SET last_face_id = ?, last_person_id = ?", (last_face, last_person)
+    )
+    return results
+
+
+def state(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """The last face's id, the last person's, and how many faces were removed."""
+    row = connection.execute("SELECT last_face_id, last_person_id, removals FROM state").fetchone()
+    if row is None or not all(isinstance(value, int) and value >= 0 for value in row):
+        raise damaged("state", ())
+    return row[0], row[1], row[2]
+
+
+def remove_faces(connection: sqlite3.Connection, face_ids: Sequence[int]) -> int:
+    """Remove these faces; how many. Unknown id: GalleryError."""
+    wanted = sorted(set(face_ids))
+    require_possible(wanted)
+    _collect(connection, "INSERT INTO gone VALUES(?)", [(i,) for i in wanted])
+    unknown = connection.execute(
+        "SELECT min(face_id) FROM gone WHERE face_id NOT IN (SELECT face_id FROM face)"
+    ).fetchone()[0]
+    if unknown is not None:
+        raise no_face(unknown)
+    return _remove_collected(connection)
+
+
+def remove_person(connection: sqlite3.Connection, person: int) -> int:
+    """Remove a person with all faces; how many."""
+    _collect(
+        connection, "INSERT INTO gone SELECT face_id FROM face WHERE person_id = ?", [(person,)]
+    )
+    return _remove_collected(connection)
+
+
+def rename(connection: sqlite3.Connection, person: int, new: str) -> int:
+    """Give a person another name; how many faces have it now."""
+    if find(connection, new) not in (None, person):
+        raise GalleryError(
+            f"there is already a person {new!r}",
+            todo="merge the two if they are the same person",
+        )
+    connection.execute(
+        "UPDATE person_name SET name = ?, seal = ? WHERE person_id = ?",
+        (new, seal_name(person, new), person),
+    )
+    _write_anew(connection, "person_name")
+    query = "SELECT count(*) FROM face WHERE person_id = ?"
+    return int(connection.execute(query, (person,)).fetchone()[0])
+
+
+def merge(connection: sqlite3.Connection, source: int, target: int) -> tuple[int, int]:
+    """Move faces between people; how many were moved, and dropped as the same photo."""
+    if source == target:
+        raise InputError("a person cannot be merged with itself")
+    _collect(
+        connection,
+        "INSERT INTO gone SELECT face_id FROM photo WHERE person_id = ? AND content_hash"
+        " IN (SELECT content_hash FROM photo WHERE person_id = ?)",
+        [(source, target)],
+    )
+    dropped = _remove_collected(connection)
+    rows = connection.execute(
+        "SELECT face_id, record FROM face WHERE person_id = ?", (source,)
+    ).fetchall()
+    for face_id, record in rows:
+        content = unseal("record", (face_id, source), record)
+        connection.execute(
+            "UPDATE face SET person_id = ?, record = ? WHERE face_id = ?",
+            (target, seal("record", (face_id, target), content), face_id),
+        )
+    connection.execute("UPDATE photo SET person_id = ? WHERE person_id = ?", (target, source))
+    _forget_empty(connection)
+    return len(rows), dropped
+
+
+def find(connection: sqlite3.Connection, name: str) -> int | None:
+    """The person's id, or None."""
+    row = connection.execute("SELECT person_id FROM person_name WHERE name = ?", (name,)).fetchone()
+    return row and int(row[0])
+
+
+def require(connection: sqlite3.Connection, name: str) -> int:
+    """The person's id; GalleryError with similar names if there is none."""
+    person = find(connection, name)
+    if person is None:
+        names = [row[0] for row in connection.execute("SELECT name FROM person_name")]
+        close = difflib.get_close_matches(name, names, 3, 0.7)
+        todo = f"did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise GalleryError(f"there is no person {name!r} in the gallery", todo=todo)
+    return person
+
+
+def require_possible(face_ids: Iterable[int]) -> None:
+    """Raise GalleryError for an id that no face can have, and that SQLite cannot hold."""
+    for face_id in face_ids:
+        if not 0 < face_id < 2**63:
+            raise no_face(face_id)
+
+
+def no_face(face_id: int) -> GalleryError:
+    """The error for an id that is not in the gallery."""
+    return GalleryError(
+        f"there is no face {face_id} in the gallery",
+        why="it was removed, or the id is of another gallery",
+    )
+
+
+def _name(connection: sqlite3.Connection, person: int) -> str:
+    row = connection.execute(
+        "SELECT name, seal FROM person_name WHERE person_id = ?", (person,)
+    ).fetchone()
+    return checked_name(person, *(row or (None, None)))
+
+
+def _collect(connection: sqlite3.Connection, insert: str, rows: list[tuple[int, ...]]) -> None:
+    connection.execute("CREATE TEMP TABLE gone(face_id INTEGER PRIMARY KEY)")
+    connection.executemany(insert, rows)
+
+
+def _remove_collected(connection: sqlite3.Connection) -> int:
+    gone = "face_id IN (SELECT face_id FROM gone)"
+    removed = connection.execute(f"DELETE FROM face WHERE {gone}").rowcount
+    if removed:
+        connection.execute(f"DELETE FROM photo WHERE {gone}")
+        _write_anew(connection, "photo")
+        connection.execute("UPDATE state SET removals = removals + ?", (removed,))
+        _forget_empty(connection)
+    connection.execute("DROP TABLE temp.gone")
+    return removed
+
+
+def _forget_empty(connection: sqlite3.Connection) -> None:
+    empty = "person_id NOT IN (SELECT person_id FROM face)"
+    if connection.execute(f"DELETE FROM person WHERE {empty}").rowcount:
+        connection.execute(f"DELETE FROM person_name WHERE {empty}")
+        _write_anew(connection, "person_name")
+
+
+def _write_anew(connection: sqlite3.Connection, table: str) -> None:
+    """Free, and so zero, every page of a table and write its rows again (see layout.py)."""
+    connection.execute(f"CREATE TEMP TABLE kept AS SELECT * FROM main.{table}")
+    connection.execute(f"DELETE FROM main.{table}")
+    connection.execute(f"INSERT INTO main.{table} SELECT * FROM kept")
+    connection.execute("DROP TABLE temp.kept")

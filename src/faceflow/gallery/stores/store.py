@@ -1,0 +1,151 @@
+"""What a gallery asks of the place where faces are kept.
+
+:class:`faceflow.gallery.gallery.Gallery` encodes, checks and searches; a store only keeps
+rows. :class:`faceflow.gallery.stores.sqlite.store.SqliteStore` is the one in use; a server store
+(PostgreSQL, LanceDB, shards) fits when it keeps the promises below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from faceflow.arrays import Float32, Int64
+from faceflow.gallery.identity import GalleryHeader
+from faceflow.gallery.records import Change, FaceRecord, PersonInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredFace:
+    """One face as a store takes it and gives it back.
+
+    Attributes:
+        record: ``face_id`` 0 asks the store for the next id; any other id is kept and must
+            be larger than every id so far (import does that).
+        embedding: (D,) float32.
+        payload: the patch codec's bytes.
+        thumbnail: JPEG bytes or None.
+    """
+
+    record: FaceRecord
+    embedding: Float32
+    payload: bytes
+    thumbnail: bytes | None
+
+
+class Added(NamedTuple):
+    """What became of one face: its id, or None for a duplicate; who else has the photo."""
+
+    face_id: int | None
+    others: tuple[str, ...]
+
+
+class Vectors(NamedTuple):
+    """Embeddings (k, D) float32 and k payloads, in the order asked for."""
+
+    embedding: Float32
+    payloads: list[bytes]
+
+
+class Revision(NamedTuple):
+    """Tells a reader what changed: the largest id ever given, how many faces were removed."""
+
+    last_face_id: int
+    removals: int
+
+
+class StoreView(Protocol):
+    """One state of a store: all reads answer as the store was when the view was made.
+
+    Used by one thread at a time. Damage is noticed when it is read and raised as GalleryError,
+    never returned as data.
+    """
+
+    def revision(self) -> Revision:
+        """Which faces there are, in two numbers; costs nothing."""
+
+    def face_ids(self) -> Int64:
+        """(n,) every face, ascending."""
+
+    def embeddings(self, after: int) -> Iterator[tuple[Int64, Float32]]:
+        """Blocks of ids (m,) ascending and embeddings (m, D) of faces with an id > after."""
+
+    def vectors(self, face_ids: Sequence[int]) -> Vectors:
+        """Embeddings and payloads; an id may come twice. Unknown id: GalleryError."""
+
+    def records(self, face_ids: Sequence[int]) -> list[FaceRecord]:
+        """Records in the order asked for. Unknown id: GalleryError."""
+
+    def records_of(self, person: str | None) -> list[FaceRecord]:
+        """Records of one person, or of all, by id. Unknown person: GalleryError."""
+
+    def names(self, face_ids: Sequence[int]) -> list[str]:
+        """Whose faces these are, in the order asked for. Unknown id: GalleryError."""
+
+    def people_with(self, content_hash: str) -> list[str]:
+        """Names of those who have this photo, sorted."""
+
+    def thumbnails(self, face_ids: Sequence[int]) -> list[bytes | None]:
+        """Thumbnails in the order asked for. Unknown id: GalleryError."""
+
+    def people(self) -> list[PersonInfo]:
+        """Everyone, by name."""
+
+    def count(self) -> int:
+        """Faces."""
+
+    def settings(self) -> dict[str, Any]:
+        """All settings, JSON values."""
+
+    def check(self) -> None:
+        """Read everything and raise GalleryError at the first thing that is not as written."""
+
+
+class Store(Protocol):
+    """A durable set of faces.
+
+    Promises:
+
+    1. ``add`` is all or nothing, also when the process is killed, and durable once it
+       returns. So is every other change.
+    2. Face ids are positive and grow: a face becomes visible only after every face with a
+       smaller id, and an id is never given twice. Readers rely on it to fetch what is new.
+    3. Removed and renamed-away data does not come back, and is erased from the medium as far
+       as the store controls it; :attr:`Change.erased` tells when that is still to come.
+    4. A person has at least one face; content hash and person together are unique.
+    5. Any number of threads and processes may hold snapshots while one writes; none of them
+       waits for another.
+    """
+
+    path: Path
+    header: GalleryHeader
+
+    def snapshot(self) -> AbstractContextManager[StoreView]:
+        """A view of the store as it is now."""
+
+    def add(self, faces: Sequence[StoredFace]) -> list[Added]:
+        """Write a batch, leaving out faces whose person already has that content."""
+
+    def remove_faces(self, face_ids: Sequence[int]) -> Change:
+        """Remove these faces, and people left without any. Unknown id: GalleryError."""
+
+    def remove_person(self, person: str) -> Change:
+        """Remove a person with all faces. Unknown: GalleryError."""
+
+    def rename(self, old: str, new: str) -> Change:
+        """Rename a person. ``old`` unknown or ``new`` taken: GalleryError."""
+
+    def merge(self, source: str, target: str) -> Change:
+        """Move all faces of ``source`` to ``target``; a photo both have is kept once."""
+
+    def update_settings(self, values: Mapping[str, Any]) -> None:
+        """Set each; None removes it."""
+
+    def size_bytes(self) -> int:
+        """Bytes on the medium."""
+
+    def close(self) -> None:
+        """Let go of everything; a second call does nothing. Views still in use stay valid."""

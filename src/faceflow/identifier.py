@@ -1,0 +1,637 @@
+"""The everyday object: a gallery, the network and detector it belongs to, and how to compare.
+
+Examples:
+    >>> import tempfile
+    >>> from faceflow import Identifier
+    >>> from faceflow.demo import PEOPLE, QUERIES  # drawn people, who are not real
+    >>> with Identifier(f"{tempfile.mkdtemp()}/people.faceflow") as people:
+    ...     report = people.enroll(PEOPLE)
+    ...     for face in people.identify(QUERIES / "Ada-mask.jpg"):
+    ...         print(face.status, face.people[0].person, face.people[0].rank)
+    ranked Ada 1
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self, Unpack
+
+import numpy as np
+from PIL import Image
+
+from faceflow import models, networks
+from faceflow.analyzer import Face, FaceAnalyzer, Select, Source, WholeImage
+from faceflow.arrays import Float64
+from faceflow.errors import FaceflowError, GalleryError, InputError
+from faceflow.explain import PageRow, explain_pair
+from faceflow.explain.report import TOP, Reasons, reasons_for
+from faceflow.faces import detectors
+from faceflow.faces.detectors import Detector
+from faceflow.faces.images import ImageSource, content_hash, source_name
+from faceflow.features import FaceFeatures, features_digest
+from faceflow.gallery import Change, Enrolment, Gallery, PersonInfo, person_name
+from faceflow.gallery.enrolment import (
+    EnrolmentReport,
+    Progress,
+    SelectOne,
+    enroll_photos,
+    list_photos,
+)
+from faceflow.matching.identification import Matches, PersonMatch, Status, identify
+from faceflow.matching.options import Changes, MatchOptions, options_for
+from faceflow.matching.transport import Sinkhorn
+from faceflow.matching.verification import Verification, verify
+from faceflow.networks import FaceNetwork
+
+_LOG = logging.getLogger("faceflow")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FoundFace:
+    """One face of a photo, and who it may be.
+
+    Attributes:
+        photo: the photo's path as it was given, or what kind of object it was.
+        face: the face itself: crop, landmarks, features, the detector's score.
+        matches: the whole answer, with every re-ranked gallery face.
+    """
+
+    photo: str
+    face: Face
+    matches: Matches
+    _asked: Identifier = field(repr=False)
+    _options: MatchOptions = field(repr=False)
+
+    @property
+    def box(self) -> Float64:
+        """(4,) float64 x0, y0, x1, y1 in pixels of the photo."""
+        return self.face.box
+
+    @property
+    def status(self) -> Status:
+        """What was decided, in a word.
+
+        "identified" when the best person's score reaches the threshold, "unknown" when it does
+        not, "ranked" when there is no threshold and nothing was decided, "empty" when nobody is
+        enrolled.
+        """
+        return self.matches.status
+
+    @property
+    def people(self) -> tuple[PersonMatch, ...]:
+        """The most similar people, best first, also where the status is "unknown".
+
+        Each has ``person``, ``score``, the parts of the score, and ``rank``.
+        """
+        return self.matches.people
+
+    @property
+    def person(self) -> str | None:
+        """The best person's name; None when unknown or when nobody is enrolled."""
+        return self.matches.person
+
+    @property
+    def threshold(self) -> float | None:
+        """The score that counts as identified; None: nothing was decided."""
+        return self.matches.threshold
+
+    @property
+    def confidence(self) -> float | None:
+        """The detector's confidence in (0, 1]; None when the whole image was taken."""
+        return self.face.score if self.face.source == "detected" else None
+
+    def explain(self, *, top: int = TOP) -> Reasons:
+        """Why: which parts of the face were matched with which, for the ``top`` best people.
+
+        Ask while the identifier is open: the gallery's faces are read again.
+
+        Raises:
+            InputError: ``top`` is below 1.
+            GalleryError: a matched face was removed meanwhile, or the gallery is closed.
+        """
+        if top < 1:
+            raise InputError(f"top is {top}", todo="explain at least one person")
+        return reasons_for(
+            self.face,
+            self.matches,
+            self._asked.gallery,
+            self._options,
+            name=self.photo,
+            top=top,
+        )
+
+    def __str__(self) -> str:
+        x0, y0, x1, y1 = (round(float(value)) for value in self.box)
+        best = ", ".join(f"{match.person} {match.score:.3f}" for match in self.people[:3])
+        where = f"{_file_name(self.photo)} at {x0},{y0},{x1},{y1}"
+        return f"{where}: {self.status}" + (best and f" ({best})")
+
+    def __repr__(self) -> str:
+        return f"<FoundFace {self}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ComparedFaces:
+    """Two faces, and how alike they are.
+
+    Attributes:
+        photos: the two photos' paths as they were given, or what kind of object they were.
+        faces: the face that was taken from each.
+        result: the scores; ``score``, ``cosine``, ``emd``, ``same`` and ``threshold`` are also
+            to be had here.
+    """
+
+    photos: tuple[str, str]
+    faces: tuple[Face, Face]
+    result: Verification
+    _network: str = field(repr=False)
+    _options: MatchOptions = field(repr=False)
+
+    @property
+    def score(self) -> float:
+        """How alike they are: a similarity, not a probability."""
+        return self.result.score
+
+    @property
+    def cosine(self) -> float:
+        """Cosine of the two embeddings."""
+        return self.result.cosine
+
+    @property
+    def emd(self) -> float:
+        """EMD similarity of their patches."""
+        return self.result.emd
+
+    @property
+    def same(self) -> bool | None:
+        """Whether the score reaches the threshold; None when there is none."""
+        return self.result.same
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold, if any."""
+        return self.result.threshold
+
+    def explain(self) -> Reasons:
+        """Why: which parts of the first face were matched with which of the second."""
+        first, second = self.faces
+        found = explain_pair(first.features, second.features, self._options)
+        name = _file_name(self.photos[1])
+        row = PageRow(name, found, crop=second.crop, source=self.photos[1])
+        return Reasons(
+            self.photos[0],
+            first.crop,
+            (row,),
+            decision=self._decision(),
+            threshold=self.threshold,
+            network=self._network,
+        )
+
+    def _decision(self) -> str:
+        if self.same is None:
+            return "No threshold was given, so nothing is decided"
+        word = "The same person" if self.same else "Not the same person"
+        return f"{word}: {self.score:.3f} against the threshold {self.threshold:.3f}"
+
+    def __str__(self) -> str:
+        word = {True: "same person", False: "not the same", None: "not decided"}[self.same]
+        return f"{' and '.join(map(_file_name, self.photos))}: {self.score:.3f} ({word})"
+
+    def __repr__(self) -> str:
+        return f"<ComparedFaces {self}>"
+
+
+class Identifier:
+    """Enroll people, and find out who is in photos.
+
+    The network and the detector are loaded when the first photo is looked at, and then kept.
+    A gallery that exists says which it needs; one that does not is made by the first
+    :meth:`enroll`, for ``network`` and ``detector``. Weights that are missing are fetched by
+    your package client, with a line in the log ("faceflow") that names their terms.
+
+    Memory: the network, the detector and the libraries that run them (some 240 MB for the
+    default ones), 4 bytes times the embedding's length for each enrolled face from the first
+    identification on, and a few photos at a time. One object may serve several threads; after a
+    fork, make a new one. Close it, or use it in a ``with`` block.
+
+    Args:
+        gallery: the gallery's file, by custom ``*.faceflow``.
+        network: name of a face network, or a loaded one; default: the gallery's own, and
+            "lightcnn-v4" for a new one.
+        detector: name of a detector, or a loaded one; likewise.
+        options: how faces are compared; default: as the gallery was calibrated, else what
+            measured best for its network. See :meth:`options`.
+        threshold: the least score that counts as identified; None takes the calibrated one where
+            it holds, else people are ranked and nothing is decided.
+        best_faces: score a person by the mean of this many of their best faces.
+        threads: CPU threads for finding, embedding and comparing faces, by what is loaded here;
+            None: one per physical core. No result depends on it.
+        readonly: never write to the gallery; it must exist.
+        offline: fetch no weights; the environment variable FACEFLOW_OFFLINE does the same.
+
+    Raises:
+        GalleryError: the gallery is damaged, or in use, or missing with ``readonly``.
+        GalleryMismatchError: it was made for another network, or aligned by another detector.
+        InputError: an unknown network or detector, or an option out of range.
+    """
+
+    def __init__(
+        self,
+        gallery: str | Path,
+        *,
+        network: str | FaceNetwork | None = None,
+        detector: str | Detector | None = None,
+        options: MatchOptions | None = None,
+        threshold: float | None = None,
+        best_faces: int = 1,
+        threads: int | None = None,
+        readonly: bool = False,
+        offline: bool = False,
+    ) -> None:
+        self.path = Path(gallery)
+        self._given_options = options
+        self._threshold = threshold
+        self._best_faces = best_faces
+        self._threads = threads
+        self._readonly = readonly
+        self._offline = offline or _offline_by_environment()
+        self._lock = threading.RLock()
+        self._closed = False
+        self._analyzer: FaceAnalyzer | None = None
+        self._network = network
+        self._detector = detector
+        self._gallery: Gallery | None = None
+        if best_faces < 1:
+            raise InputError(f"best_faces is {best_faces}", why="a person needs at least one face")
+        if isinstance(network, str):
+            networks.spec(network)  # an unknown name is told now
+        if isinstance(detector, str):
+            detectors.check_alignment(detector)
+        if readonly or self.path.exists():
+            self._open()
+
+    def _open(self) -> Gallery:
+        """Open the gallery, unless it is not this network's or detector's; loads neither."""
+        gallery = Gallery.open(self.path, readonly=self._readonly)
+        try:
+            if self._network is not None:
+                gallery.require_network(_network(self._network, self._threads))
+            if self._detector is not None:
+                gallery.require_alignment(_alignment(self._detector))
+        except FaceflowError:
+            gallery.close()
+            raise
+        self._gallery = gallery
+        return gallery
+
+    def _known(self) -> Gallery | None:
+        """The gallery if there is one by now: another process may have made it."""
+        with self._lock:
+            if self._closed:
+                raise GalleryError(f"{self.path} was closed", todo="make a new Identifier")
+            if self._gallery is None and self.path.exists():
+                return self._open()
+            return self._gallery
+
+    # What it works with
+
+    @property
+    def gallery(self) -> Gallery:
+        """The gallery, for everything that is not here: renaming, merging, export, settings.
+
+        Raises:
+            GalleryError: nobody was enrolled yet, so there is none, or the identifier is closed.
+        """
+        found = self._known()
+        if found is None:
+            raise GalleryError(
+                f"There is no gallery at {self.path}",
+                todo="enroll somebody first, or check the name",
+            )
+        return found
+
+    @property
+    def analyzer(self) -> FaceAnalyzer:
+        """The network and detector, loaded now if they were not.
+
+        Raises:
+            WeightsError: weights are missing and cannot or must not be fetched.
+        """
+        with self._lock:
+            if self._analyzer is None:
+                self._analyzer = self._load()
+            return self._analyzer
+
+    def _load(self) -> FaceAnalyzer:
+        gallery = self._known()
+        header = None if gallery is None else gallery.header
+        network = self._network or (header.network_name if header else networks.DEFAULT)
+        detector = self._detector or (header.alignment if header else detectors.DEFAULT)
+        wanted = [networks.spec(network).model_name] if isinstance(network, str) else []
+        if detector in {model.name for model in detectors.MODELS}:
+            wanted.append(str(detector))
+        models.ensure(*wanted, offline=self._offline, tell=_LOG.warning)
+        loaded = _network(network, self._threads)
+        if gallery is not None:
+            gallery.require_network(loaded)
+        if isinstance(detector, str):
+            return FaceAnalyzer(loaded, alignment=detector, threads=self._threads)
+        return FaceAnalyzer(loaded, detector)
+
+    def options(self, **changes: Unpack[Changes]) -> MatchOptions:
+        """How faces are compared here, with changes: ``people.options(alpha=0.5, k=200)``.
+
+        Args:
+            changes: fields of :class:`faceflow.MatchOptions`. All others are the identifier's
+                own, if it was given options; else as the gallery was calibrated; else what
+                measured best for its network.
+
+        Raises:
+            InputError: an unknown option, or one out of range.
+        """
+        if self._given_options is not None:
+            return self._given_options.changed(**changes)
+        return self._resolve(changes)
+
+    def _resolve(self, changes: Changes) -> MatchOptions:
+        if self._threads is not None:
+            changes = {"solver": Sinkhorn(threads=self._threads), **changes}
+        gallery = self._known()
+        if gallery is not None:
+            return gallery.options(**changes)
+        network = self.analyzer.network
+        return options_for(features_digest(network.digest), **changes)
+
+    # Enrolling
+
+    def enroll(
+        self,
+        photos: ImageSource | Iterable[str | Path],
+        person: str | None = None,
+        *,
+        select: SelectOne = "largest",
+        whole_image: WholeImage = "never",
+        progress: Progress | None = None,
+    ) -> EnrolmentReport:
+        """Add people's photos, making the gallery if there is none.
+
+        Photos that are enrolled already are recognised by their content and skipped, so the same
+        call may be repeated after adding photos or after an interruption.
+
+        Args:
+            photos: a folder with one folder per person, a CSV file with the columns path and
+                person, or one photo with ``person``: its path, its bytes, a PIL image, or an
+                (H, W, 3) uint8 RGB array. Or several paths.
+            person: whose photos they are.
+            select: which face of a photo with several is the person's: "largest" or "centre".
+            whole_image: "fallback" takes the whole photo for the face where none is found,
+                "always" does not look for one.
+            progress: told (photos done, photos in all) after each photo.
+
+        Returns:
+            What was added, and which photos were left out and why. A single photo is not left
+            out silently: its error is raised.
+
+        Raises:
+            InputError: no photos, or nobody is named.
+            ImageError, NoFaceError: the one photo cannot be read, or shows no face.
+            GalleryError: the gallery cannot be made or written.
+            WeightsError: see :attr:`analyzer`.
+        """
+        if isinstance(photos, bytes | Image.Image | np.ndarray):
+            return self._enroll_one(photos, person, select, whole_image)
+        paths = [photos] if isinstance(photos, str | Path) else photos
+        listing = list_photos(paths, person=person)
+        report = enroll_photos(
+            listing,
+            self._gallery_to_write(),
+            self.analyzer,
+            select=select,
+            whole_image=whole_image,
+            progress=progress,
+        )
+        if report.photos == len(report.skipped) == 1:
+            raise report.skipped[0].error
+        return report
+
+    def _enroll_one(
+        self,
+        image: ImageSource,
+        person: str | None,
+        select: SelectOne,
+        whole_image: WholeImage,
+    ) -> EnrolmentReport:
+        if person is None:
+            raise InputError("It is not said who the photo shows", todo="give person=NAME")
+        name = person_name(person)
+        face = self.analyzer.analyze(image, select=select, whole_image=whole_image)[0]
+        stored = self._gallery_to_write().enroll(
+            [
+                Enrolment(
+                    person=name,
+                    source=source_name(image),
+                    content_hash=content_hash(image),
+                    features=face.features,
+                    box=face.box if face.source == "detected" else None,
+                    score=face.score,
+                    crop=face.crop,
+                )
+            ]
+        )
+        return EnrolmentReport(1, stored.added, stored.duplicates, (), (), stored.shared)
+
+    def _gallery_to_write(self) -> Gallery:
+        with self._lock:
+            known = self._known()
+            if known is None:
+                known = self._gallery = Gallery.open_or_create(
+                    self.path, self.analyzer.network, alignment=self.analyzer.alignment
+                )
+            return known
+
+    def remove(self, person: str) -> Change:
+        """Remove a person with all faces, erased from the gallery's file.
+
+        Raises:
+            GalleryError: no such person; the message names similar ones.
+        """
+        return self.gallery.remove_person(person)
+
+    @property
+    def people(self) -> list[PersonInfo]:
+        """Everyone enrolled, by name, with the number of faces; empty before anybody is."""
+        known = self._known()
+        return [] if known is None else known.people()
+
+    # Asking
+
+    def identify(
+        self,
+        photo: ImageSource,
+        *,
+        select: Select = "all",
+        whole_image: WholeImage = "never",
+        options: MatchOptions | None = None,
+        threshold: float | None = None,
+        best_faces: int | None = None,
+    ) -> list[FoundFace]:
+        """Who is in a photo? One answer for every face.
+
+        Args:
+            photo: a path, a file's bytes, a PIL image, or an (H, W, 3) uint8 RGB array.
+            select: "all" faces (best detected first), the "largest", or the one at the "centre".
+            whole_image: "fallback" takes the whole photo for the face where none is found,
+                "always" does not look for one: for photos already cropped to a face.
+            options, threshold, best_faces: in place of the identifier's own.
+
+        Returns:
+            At least one face; each knows its box, its status, the most similar people, and
+            explains itself.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            NoFaceError: no face was found in it.
+            GalleryError: there is no gallery yet, or it is closed.
+            WeightsError: see :attr:`analyzer`.
+            InputError: an option is out of range.
+        """
+        _ = self.gallery  # a missing gallery is told before anything is loaded
+        faces = self.analyzer.analyze(photo, select=select, whole_image=whole_image)
+        return self._answer(photo, faces, options, threshold, best_faces)
+
+    def identify_many(
+        self,
+        photos: Iterable[Source],
+        *,
+        select: Select = "all",
+        whole_image: WholeImage = "never",
+        options: MatchOptions | None = None,
+        threshold: float | None = None,
+        best_faces: int | None = None,
+    ) -> Iterator[tuple[Source, list[FoundFace] | FaceflowError]]:
+        """Who is in each of many photos? One that fails gives its error and stops nothing.
+
+        Args:
+            photos: taken one by one, so a generator is fine; memory holds a few at a time.
+            select, whole_image, options, threshold, best_faces: as for :meth:`identify`.
+
+        Yields:
+            Each photo, in order, with its faces, or with the ImageError or NoFaceError it gave.
+        """
+        _ = self.gallery
+        for photo, found in self.analyzer.analyze_many(
+            photos, select=select, whole_image=whole_image
+        ):
+            if isinstance(found, FaceflowError):
+                yield photo, found
+            else:
+                yield photo, self._answer(photo, found, options, threshold, best_faces)
+
+    def _answer(
+        self,
+        photo: ImageSource,
+        faces: list[Face],
+        options: MatchOptions | None,
+        threshold: float | None,
+        best_faces: int | None,
+    ) -> list[FoundFace]:
+        used = options or self.options()
+        matches = identify(
+            FaceFeatures.concatenate([face.features for face in faces]),
+            self.gallery,
+            options=used,
+            threshold=self._threshold if threshold is None else threshold,
+            best_faces=self._best_faces if best_faces is None else best_faces,
+        )
+        name = source_name(photo)
+        return [
+            FoundFace(name, face, answer, self, used)
+            for face, answer in zip(faces, matches, strict=True)
+        ]
+
+    def verify(
+        self,
+        a: ImageSource,
+        b: ImageSource,
+        *,
+        select: SelectOne = "largest",
+        whole_image: WholeImage = "never",
+        options: MatchOptions | None = None,
+        threshold: float | None = None,
+    ) -> ComparedFaces:
+        """Do two photos show the same person? Needs no enrolled people.
+
+        Args:
+            a, b: as ``photo`` of :meth:`identify`.
+            select: which face of a photo with several: "largest" or "centre".
+            whole_image: as for :meth:`identify`.
+            options: in place of the identifier's own.
+            threshold: the least score that counts as the same person; None decides nothing. The
+                identifier's own, which is for identification, is not used.
+
+        Raises:
+            ImageError, NoFaceError: a photo cannot be read, or shows no face.
+            WeightsError: see :attr:`analyzer`.
+        """
+        used = options or self.options()
+        first, second = (
+            self.analyzer.analyze(photo, select=select, whole_image=whole_image)[0]
+            for photo in (a, b)
+        )
+        return ComparedFaces(
+            (source_name(a), source_name(b)),
+            (first, second),
+            verify(first.features, second.features, used, threshold=threshold),
+            self.analyzer.network.spec.name,
+            used,
+        )
+
+    # Closing
+
+    def close(self) -> None:
+        """Let go of the gallery's file; again does nothing."""
+        with self._lock:
+            self._closed = True
+            if self._gallery is not None:
+                self._gallery.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._gallery is None:
+            return f"<Identifier {self.path}, nobody enrolled yet>"
+        header = self._gallery.header
+        return f"<Identifier {self.path}, {header.network_name}, faces by {header.alignment}>"
+
+
+def _network(network: str | FaceNetwork, threads: int | None) -> FaceNetwork:
+    """The network; its graph is read when it first runs."""
+    return networks.load_network(network, threads=threads) if isinstance(network, str) else network
+
+
+def _alignment(detector: str | Detector) -> str:
+    return detector if isinstance(detector, str) else detectors.alignment_of(detector)
+
+
+def _file_name(photo: str) -> str:
+    return Path(photo).name
+
+
+def _offline_by_environment() -> bool:
+    value = os.environ.get("FACEFLOW_OFFLINE", "")
+    return value.strip().lower() in {"1", "true", "t", "yes", "y", "on"}

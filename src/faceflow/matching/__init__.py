@@ -1,0 +1,1 @@
+"""How two faces are compared: options, weights, transport, THE score, 1:N and 1:1."""

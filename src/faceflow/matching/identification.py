@@ -1,0 +1,269 @@
+"""Two-stage identification, 1:N: cosine over the whole gallery, then transport over the top k."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from faceflow.arrays import Int64
+from faceflow.errors import InputError
+from faceflow.features import FaceFeatures
+from faceflow.matching.options import Calibration, MatchOptions
+from faceflow.matching.score import Reranked
+from faceflow.matching.shortlist import Shortlist
+from faceflow.matching.transport import Plan
+
+Status = Literal["identified", "unknown", "ranked", "empty"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One gallery face that stage 2 looked at.
+
+    Attributes:
+        person: the name it is enrolled under.
+        face_id: the gallery's number for it.
+        score: the final score, paper equation 9.
+        cosine: cosine of the two embeddings (stage 1).
+        emd: EMD similarity of the patches, or None when alpha is 0.
+        visible_cosine: cosine of what both faces show, or None where it does not count.
+        stage1_rank: rank by cosine among all faces, from 1.
+        rank: rank by score among the re-ranked faces, from 1.
+        plan: the transport with its flow, when an explanation was asked for.
+    """
+
+    person: str
+    face_id: int
+    score: float
+    cosine: float
+    emd: float | None
+    stage1_rank: int
+    rank: int
+    plan: Plan | None = None
+    visible_cosine: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonMatch:
+    """A person, scored by their best face or the mean of their best n faces.
+
+    ``score``, ``cosine``, ``emd`` and ``visible_cosine`` are means over the ``faces`` that were
+    counted (one for the default); ``face_id`` is the best of them. ``stage1_rank`` is the person's
+    rank when people are ordered by cosine the same way.
+    """
+
+    person: str
+    score: float
+    cosine: float
+    emd: float | None
+    stage1_rank: int
+    rank: int
+    face_id: int
+    faces: int
+    visible_cosine: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The answer for one query face.
+
+    Attributes:
+        status: "identified" when the best person's score reaches the threshold, "unknown"
+            when it does not, "ranked" when no threshold was given and nothing was decided,
+            "empty" when the gallery holds no face.
+        threshold: the threshold that decided, if any.
+        faces: the re-ranked faces, best first, at most k.
+        people: the people among them, best first.
+    """
+
+    status: Status
+    threshold: float | None
+    faces: tuple[Match, ...]
+    people: tuple[PersonMatch, ...]
+
+    @property
+    def person(self) -> str | None:
+        """The best person's name, or None when unknown or the gallery is empty."""
+        return self.people[0].person if self.people and self.status != "unknown" else None
+
+
+class GalleryView(Protocol):
+    """One state of a gallery; every answer of a query comes from it."""
+
+    def shortlist(self, query: FaceFeatures, k: int) -> Shortlist:
+        """Stage 1: ids and cosine (N, k) of the k best faces for each of N queries."""
+
+    def score(
+        self, query: FaceFeatures, face_ids: Int64, options: MatchOptions, *, flow: bool = False
+    ) -> Reranked:
+        """Stage 2: one query face against these faces, in their order."""
+
+    def person_of(self, face_ids: Int64) -> Sequence[str]:
+        """Whose faces these are, in their order."""
+
+
+class SearchableGallery(Protocol):
+    """What identification needs of a gallery: one file does it, shards on many machines can."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Options and threshold chosen for it, if any."""
+
+    def options(self) -> MatchOptions:
+        """How it compares unless told otherwise."""
+
+    def snapshot(self) -> AbstractContextManager[GalleryView]:
+        """One state to read, whatever others write meanwhile."""
+
+
+def identify(
+    query: FaceFeatures,
+    gallery: SearchableGallery,
+    options: MatchOptions | None = None,
+    *,
+    threshold: float | None = None,
+    best_faces: int = 1,
+    explain: bool = False,
+) -> list[Matches]:
+    """Find the people a gallery knows behind N query faces.
+
+    Stage 1 ranks every face by cosine of embeddings; stage 2 scores the top k as
+    :class:`faceflow.matching.options.MatchOptions` says: ``alpha * EMD similarity + (1 - alpha) *
+    cosine`` (paper equation 9), where part of the cosine may be that of the visible faces. A
+    query's answer does not depend on the other queries, nor a face's score on the other faces.
+
+    Args:
+        query: features of N faces, from the gallery's own network.
+        gallery: the enrolled people.
+        options: how faces are compared. None takes ``gallery.options()``: the gallery's
+            calibration if it has one, else what measured best for its network;
+            ``gallery.options(k=20)`` is the same with a change, and :class:`MatchOptions` as
+            constructed is the paper's way. With alpha and visible_share 0 stage 1's ranking stands.
+        threshold: the least score that counts as identified. None takes the gallery's
+            calibrated one, which holds for the calibrated options and single best faces
+            alone; otherwise nothing is decided.
+        best_faces: score a person by the mean of this many of their best faces.
+        explain: keep each face's transport plan.
+
+    Returns:
+        One :class:`Matches` per query face, in order.
+
+    Raises:
+        InputError: an option is out of range.
+        WeightsError: the gallery's network is known here, but not in the cache.
+        GalleryMismatchError: the query comes from another network.
+    """
+    if best_faces < 1:
+        raise InputError(f"best_faces is {best_faces}", why="a person needs at least one face")
+    if threshold is not None and not np.isfinite(threshold):
+        raise InputError(f"the threshold is {threshold}", why="it must be a finite number")
+    calibration = gallery.calibration
+    chosen = gallery.options() if options is None else options
+    if threshold is None and best_faces == 1 and calibration and calibration.holds_for(chosen):
+        threshold = calibration.threshold
+    answers = []
+    for one in query:
+        with gallery.snapshot() as view:
+            faces = _rerank(one, view, chosen, explain)
+        answers.append(_matches(faces, threshold, best_faces))
+    return answers
+
+
+def _rerank(
+    query: FaceFeatures, view: GalleryView, options: MatchOptions, explain: bool
+) -> list[Match]:
+    """Score one query's shortlist; faces come back best first, ties in stage 1's order."""
+    shortlist = view.shortlist(query, options.k)
+    known = shortlist.face_ids[0] >= 0
+    face_ids, cosine = shortlist.face_ids[0][known], shortlist.cosine[0][known]
+    if not len(face_ids):
+        return []
+    people = view.person_of(face_ids)
+    if options.stage1_alone and not explain:  # the score is what stage 1 has computed
+        found = Reranked(cosine, cosine)
+    else:
+        found = view.score(query, face_ids, options, flow=explain)
+    emd, shown, plan = found.emd, found.visible_cosine, found.plan
+    order = np.argsort(-found.score, kind="stable")
+    return [
+        Match(
+            person=people[n],
+            face_id=int(face_ids[n]),
+            score=float(found.score[n]),
+            cosine=float(cosine[n]),
+            emd=None if emd is None else float(emd[n]),
+            stage1_rank=int(n) + 1,
+            rank=rank,
+            plan=plan.pair(int(n)) if plan is not None and explain else None,
+            visible_cosine=None if shown is None else float(shown[n]),
+        )
+        for rank, n in enumerate(order, start=1)
+    ]
+
+
+def _matches(faces: list[Match], threshold: float | None, best_faces: int) -> Matches:
+    if not faces:
+        return Matches("empty", threshold, (), ())
+    people = _people(faces, best_faces)
+    status: Status = "ranked"
+    if threshold is not None:
+        status = "identified" if people[0].score >= threshold else "unknown"
+    return Matches(status, threshold, tuple(faces), people)
+
+
+def _people(faces: Sequence[Match], best_faces: int) -> tuple[PersonMatch, ...]:
+    """Group faces by person and rank the people by score, and by cosine for stage 1's rank."""
+    by_person: dict[str, list[Match]] = defaultdict(list)
+    for face in faces:
+        by_person[face.person].append(face)
+
+    def mean_of_best(found: list[Match], value: Callable[[Match], float]) -> float:
+        return _mean(sorted(map(value, found), reverse=True)[:best_faces])
+
+    stage1 = {
+        person: rank
+        for rank, (person, _) in enumerate(
+            sorted(
+                by_person.items(),
+                key=lambda item: (
+                    -mean_of_best(item[1], lambda face: face.cosine),
+                    min(face.stage1_rank for face in item[1]),
+                ),
+            ),
+            start=1,
+        )
+    }
+    ranked = sorted(
+        by_person.items(),
+        key=lambda item: (-mean_of_best(item[1], lambda face: face.score), stage1[item[0]]),
+    )
+    return tuple(
+        _person(person, found[:best_faces], stage1[person], rank)
+        for rank, (person, found) in enumerate(ranked, start=1)
+    )
+
+
+def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> PersonMatch:
+    emds = [face.emd for face in counted if face.emd is not None]
+    shown = [face.visible_cosine for face in counted if face.visible_cosine is not None]
+    return PersonMatch(
+        person=person,
+        score=_mean([face.score for face in counted]),
+        cosine=_mean([face.cosine for face in counted]),
+        emd=_mean(emds) if emds else None,
+        stage1_rank=stage1_rank,
+        rank=rank,
+        face_id=counted[0].face_id,
+        faces=len(counted),
+        visible_cosine=_mean(shown) if shown else None,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    # One value is the rule, and NumPy takes some 10 µs to average it, hundreds of times a query.
+    return values[0] if len(values) == 1 else float(np.mean(values))

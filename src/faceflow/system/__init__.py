@@ -1,0 +1,1 @@
+"""What faceflow asks of the machine: files, caches, child processes, programs, threads."""
