@@ -8,10 +8,22 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 import faceflow
-from faceflow.server import problems
+from faceflow.server import openapi, problems
 from faceflow.server.engine import Analyzers
 from faceflow.server.frame import Frame
-from faceflow.server.routes import faces, galleries, marks, people, retention, searches, system
+from faceflow.server.routes import (
+    audit,
+    faces,
+    galleries,
+    jobs,
+    keys,
+    marks,
+    people,
+    retention,
+    searches,
+    system,
+    viewer,
+)
 from faceflow.server.service import Service
 from faceflow.server.settings import ServerSettings
 
@@ -23,6 +35,10 @@ ROUTERS = (
     searches.router,
     marks.router,
     retention.router,
+    jobs.router,
+    keys.router,
+    audit.router,
+    viewer.router,
 )
 
 
@@ -62,5 +78,6 @@ def create_app(settings: ServerSettings, analyzers: Analyzers | None = None) -> 
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    openapi.install(app)
     app.add_middleware(Frame, limits=settings.limits, metrics=service.metrics)
     return app
