@@ -73,6 +73,10 @@ def values(schema: Any) -> st.SearchStrategy[str]:
     )
 
 
+FIELDS = (
+    "name into faces hidden consent search person note role galleries expires expiry legal_hold date"
+    " network x"
+).split()
 JSON = st.recursive(
     st.one_of(
         st.none(),
@@ -85,26 +89,7 @@ JSON = st.recursive(
     lambda inside: st.one_of(
         st.lists(inside, max_size=3),
         st.dictionaries(
-            st.sampled_from(
-                [
-                    "name",
-                    "into",
-                    "faces",
-                    "hidden",
-                    "consent",
-                    "search",
-                    "person",
-                    "note",
-                    "role",
-                    "galleries",
-                    "expires",
-                    "expiry",
-                    "legal_hold",
-                    "date",
-                    "network",
-                    "x",
-                ]
-            ),
+            st.sampled_from(FIELDS),
             inside,
             max_size=4,
         ),

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from faceflow import Identifier
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.cli.app import app
-from faceflow.demo import PEOPLE, QUERIES
+from faceflow.demo import QUERIES
 from faceflow.server.client import Client
 from faceflow.server.keys import Keys
 from faceflow.server.roles import Role
@@ -55,13 +55,16 @@ def test_the_demos_people_over_http(
 ) -> None:
     """Enroll in a job, search, explain: the same numbers as in process."""
     url, key, process = running
-    names = ("Ada", "Alba", "Bruno")
+    page = (Path(__file__).parents[2] / "docs" / "rest.md").read_text()
+    (program,) = re.findall(r"^```py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     with Client(url, key) as client:
-        assert client.create_gallery("people").network == analyzer.network.spec.name
-        photos = [(name, path) for name in names for path in sorted((PEOPLE / name).glob("*.jpg"))]
-        job = client.enroll_many("people", photos)
-        outcomes = [photo for _, photo in client.watch("people", job.id)]
-        assert [one.outcome for one in outcomes] == ["added"] * len(photos)
+        # The page's own program makes the gallery, enrolls and searches.
+        exec(program, {"ADDRESS": url, "KEY": key})
+        assert client.gallery("people").network == analyzer.network.spec.name
+        (job,) = [e.subjects[0] for e in client.audit() if e.action == "start a job"]
+        outcomes = [photo for _, photo in client.watch("people", job)]
+        assert len(outcomes) == client.gallery("people").faces >= 3
+        assert {one.outcome for one in outcomes} == {"added"}
         query = QUERIES / "Ada-mask.jpg"
         found = client.search("people", query)
         quality = found.query.faces[0].quality
