@@ -21,11 +21,13 @@ from faceflow.cli.identifying import identify
 from faceflow.cli.occluding import occlude
 from faceflow.cli.pairs import explain, verify
 from faceflow.cli.people import faces, merge, people, remove, rename
+from faceflow.cli.serving import audit_verify, serve
 from faceflow.cli.transfer import export, import_
 
 _FACES = "Faces"
 _GALLERY = "Gallery"
 _SETUP = "Setup"
+_SERVICE = "Service"
 
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "enroll": (enroll, _FACES),
@@ -43,6 +45,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "calibrate": (calibrate, _SETUP),
     "demo": (demo, _SETUP),
     "doctor": (doctor, _SETUP),
+    "serve": (serve, _SERVICE),
 }
 """Name -> command, and the panel of the help it stands in."""
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
@@ -66,6 +69,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
         "Teach any network which parts of a face are covered, from your own photos.",
         {"learn": covers.learn, "show": covers.show, "forget": covers.forget},
     ),
+    "audit": ("A service's audit log.", {"verify": audit_verify}),
     "evaluate": (
         "Measure: experiments, the paper's tables and figures, ablations.",
         {

@@ -127,8 +127,8 @@ WholeImage = Annotated[Literal["never", "fallback", "always"], WHOLE_IMAGE]
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
-    """What this machine lends, and how it answers."""
+class Machine:
+    """What this machine lends."""
 
     threads: Annotated[
         int | None,
@@ -148,6 +148,12 @@ class Here:
             help="Never fetch network weights; fail when they are not there.",
         ),
     ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Here(Machine):
+    """What this machine lends, and how it answers."""
+
     as_json: Json = False
 
 

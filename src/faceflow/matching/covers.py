@@ -141,7 +141,10 @@ class PatchModel:
         )
 
     def see(self, features: FaceFeatures) -> FaceFeatures:
-        """The same features with ``visibility`` (N, R): 1 - the probability of being covered."""
+        """The same features with ``visibility`` (N, R): 1 - the probability of being covered.
+
+        Where they came with a visibility, e.g. of hidden cells, it is the smaller of the two.
+        """
         self.require_patches(features.grid, features.patches.shape[2])
         return replace(features, visibility=self._visibility(features))
 
@@ -174,7 +177,9 @@ class PatchModel:
         return cosine
 
     def _visibility(self, features: FaceFeatures) -> Float32:
-        return 1 - self.cover.covered(features)
+        seen: Float32 = 1 - self.cover.covered(features)
+        # What is known to be hidden stays hidden; what was seen by this model stays as it was.
+        return seen if features.visibility is None else np.minimum(seen, features.visibility)
 
     def require_patches(self, grid: Grid, channels: int) -> None:
         """Raise InputError unless this model is for patches of that grid and size."""

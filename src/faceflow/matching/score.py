@@ -333,6 +333,10 @@ def _contributing(faces: FaceFeatures | KeptFaces, options: MatchOptions) -> Pre
         scales=coded.scales,
         threads=solver.threads,
     )
+    if whole is not None and whole.visibility is not None:
+        # As :meth:`PatchModel.see`: what is known to be hidden stays hidden.
+        known = np.minimum(shares.visibility, whole.visibility)
+        shares = replace(shares, visibility=known)
     patches: FaceFeatures | None = None
     if not alone:
         assert whole is not None

@@ -1,0 +1,117 @@
+"""What a service is told when it starts; one frozen value, checked once."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from faceflow.errors import InputError
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request, one key and the whole service may use.
+
+    Attributes:
+        photo_bytes: of one uploaded photo.
+        decoded_bytes: of one photo's pixels.
+        photos: in one request.
+        request_bytes: of a whole request; bodies are cut while they stream in.
+        seconds: for one photo's decoding, and for one search.
+        searches: computed at once; more wait in the queue.
+        queue: requests that may wait for a place; more are answered 429.
+        requests: in flight at once, in one process; more are answered 503.
+        per_minute: requests of one key, in one process.
+        candidates: the largest k.
+        upload_seconds: for a whole request to arrive.
+        search_hours: how long a search can be asked about before it is forgotten.
+    """
+
+    photo_bytes: int = 20 * MIB
+    decoded_bytes: int = 256 * MIB
+    photos: int = 100
+    request_bytes: int = 256 * MIB
+    seconds: float = 30.0
+    searches: int = 2
+    queue: int = 32
+    requests: int = 200
+    per_minute: int = 1200
+    candidates: int = 1000
+    upload_seconds: float = 120.0
+    search_hours: float = 24.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise InputError(f"the limit {name} is {getattr(self, name)}", why="it must be > 0")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where a service keeps things, whom it listens to, and its limits.
+
+    Attributes:
+        galleries: a folder of galleries, or one gallery file.
+        state: the file of keys, jobs, cases and the audit log; default: beside the galleries.
+        host, port: where it listens.
+        certificate, key: PEM files of a TLS certificate; both or neither.
+        public: the operator's word that a plain public address is meant, because something in
+            front of the service encrypts.
+        offline: never fetch network weights.
+        threads: CPU threads of the networks; None: all cores.
+        limits: see :class:`Limits`.
+        origins: addresses that a browser may show for the pages, e.g. ``https://faces.example``;
+            default: the one the service listens at.
+    """
+
+    galleries: Path
+    state: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8765
+    certificate: Path | None = None
+    key: Path | None = None
+    public: bool = False
+    offline: bool = False
+    threads: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise InputError(
+                "a certificate needs its key and a key its certificate",
+                todo="give both --certificate and --certificate-key, or neither",
+            )
+        if not 0 <= self.port <= 65535:
+            raise InputError(f"the port is {self.port}", why="it must lie between 0 and 65535")
+        if not is_loopback(self.host) and self.certificate is None and not self.public:
+            raise InputError(
+                f"{self.host} can be reached from other machines",
+                why="without a certificate, keys and faces would cross the network unencrypted",
+                todo="listen on 127.0.0.1, give --certificate and --certificate-key, or say "
+                "--public when a proxy in front of the service encrypts",
+            )
+
+    @property
+    def folder(self) -> Path:
+        """The folder that galleries lie in."""
+        return self.galleries if self.galleries.is_dir() else self.galleries.parent
+
+    @property
+    def state_path(self) -> Path:
+        """The state file."""
+        if self.state is not None:
+            return self.state
+        name = "faceflow-server.state"
+        return self.folder / (name if self.galleries.is_dir() else f"{self.galleries.name}.state")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name other than localhost counts as not."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
