@@ -13,6 +13,8 @@ import faceflow
 from faceflow.server import problems
 from faceflow.server.audit import Audit
 from faceflow.server.keys import Keys
+from faceflow.server.routes import session
+from faceflow.server.sessions import Sessions
 from faceflow.server.settings import ServerSettings
 from faceflow.server.state import State
 
@@ -64,8 +66,10 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.settings = settings
     app.state.state = state
     app.state.keys = Keys(state)
+    app.state.sessions = Sessions(state, app.state.keys)
     app.state.audit = Audit(state)
     problems.install(app)
+    app.include_router(session.router)
 
     @app.middleware("http")
     async def _frame(
