@@ -18,11 +18,18 @@ def asset(package: str, name: str) -> str:
 
 @cache
 def template(package: str, name: str) -> jinja2.Template:
-    """A template inside a package; every value is escaped, a missing one is an error."""
+    """A template inside a package; every value is escaped, a missing one is an error.
+
+    It may extend and include others of its package, named as it is itself.
+    """
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda other: asset(package, other)),
     )
-    return environment.from_string(asset(package, name))
+    return environment.get_template(name)
 
 
 def printable(text: str) -> str:

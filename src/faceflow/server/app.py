@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from fastapi import FastAPI, Request, Response
 
 import faceflow
-from faceflow.server import problems
+from faceflow.server import pages, problems
 from faceflow.server.audit import Audit
 from faceflow.server.keys import Keys
 from faceflow.server.routes import session
@@ -70,6 +70,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.state.audit = Audit(state)
     problems.install(app)
     app.include_router(session.router)
+    app.include_router(pages.router)
 
     @app.middleware("http")
     async def _frame(
