@@ -17,7 +17,7 @@ import hashlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -158,6 +158,7 @@ class Cases:
         title: str,
         search: Mapping[str, Any],
         pictures: Mapping[str, bytes],
+        also: Callable[[sqlite3.Connection], None] | None = None,
     ) -> str:
         """Keep a search with its pictures; durable when this returns.
 
@@ -167,6 +168,7 @@ class Cases:
             title: what the case is called.
             search: the answer, as the service gave it.
             pictures: file name -> content; the query's crop and the candidates'.
+            also: done in the same transaction.
 
         Returns:
             The case's id.
@@ -193,9 +195,38 @@ class Cases:
                 gallery=gallery,
                 subjects=(identity, str(search.get("id", ""))),
                 connection=connection,
-                pictures={name: _sha256(content) for name, content in pictures.items()},
+                pictures={name: sha256(content) for name, content in pictures.items()},
             )
+            if also is not None:
+                also(connection)
         return identity
+
+    def remove(
+        self, key: Key, identity: str, also: Callable[[sqlite3.Connection, Case], None]
+    ) -> None:
+        """Erase a case with its pictures and decisions; the log keeps that it was.
+
+        Args:
+            key: who asks.
+            identity: the case.
+            also: done in the same transaction, told the case.
+
+        Raises:
+            Problem: 404, there is no such case.
+        """
+        with self._state.writing() as connection:
+            row = _row(connection, key, identity)
+            case = _seen(connection, row, key)
+            connection.execute("DELETE FROM kept_case WHERE id = ?", (identity,))
+            self._audit.append(
+                key.id,
+                "remove case",
+                gallery=row["gallery"],
+                subjects=(identity,),
+                connection=connection,
+            )
+            also(connection, case)
+        self._state.erase()
 
     def get(self, key: Key, identity: str) -> Case:
         """A case as a key may see it. None, or in a gallery that is not the key's: a problem."""
@@ -421,5 +452,6 @@ def outcome_of(made: Sequence[Decision]) -> Outcome | None:
     return Outcome(Direction.NEITHER, None, ()) if len(counted) == ROUNDS else None
 
 
-def _sha256(content: bytes) -> str:
+def sha256(content: bytes) -> str:
+    """Hex digest, as the log and the case file note it."""
     return hashlib.sha256(content).hexdigest()

@@ -133,7 +133,7 @@ def scales() -> str:
     steps = np.linspace(0, 1, 256)
     tables = {"weight": weight_colours(steps), "contribution": contribution_colours(2 * steps - 1)}
     return "".join(
-        f"export const {name} = {json.dumps(['#%02x%02x%02x' % tuple(c) for c in table])};\n"
+        f"export const {name} = {json.dumps([f'#{bytes(c).hex()}' for c in table])};\n"
         for name, table in tables.items()
     )
 

@@ -41,12 +41,12 @@ const get = (path, options) => call("GET", path, options);
 const post = (path, json) => call("POST", path, { json });
 
 /** Every entry of a list that comes in pages. */
-export async function* all(path, name, values = {}) {
+export async function* all(path, values = {}) {
   let cursor;
   do {
     const page = await get(path + query({ limit: 200, ...values, cursor }));
-    yield* page[name];
-    cursor = page.next_cursor;
+    yield* page.items;
+    cursor = page.next;
   } while (cursor);
 }
 
@@ -58,33 +58,33 @@ export const api = {
   signOut: () => call("DELETE", "/session"),
   whoami: () => get("/v1/whoami"),
 
-  galleries: () => all("/v1/galleries", "galleries"),
+  galleries: () => all("/v1/galleries"),
   gallery: (name) => get(gallery(name)),
 
   search: (name, form) => call("POST", `${gallery(name)}/searches`, { form }),
-  explanation: (it, face, signal) => get(`${search(it)}/explanation${query({ face_id: face })}`, { signal }),
+  explanation: (it, face) => get(`${search(it)}/explanation${query({ face_id: face })}`),
   comparison: (it, a, b, signal) => get(`${search(it)}/comparison${query({ a, b })}`, { signal }),
   whatIf: (it, hidden, signal) => call("POST", `${search(it)}/what-if`, { json: { hidden }, signal }),
   crop: (it, kind) => `${search(it)}/pictures/${kind}`,
   thumbnail: (name, face) => `${gallery(name)}/faces/${face}/thumbnail`,
   mark: (it, person, note) => post(`${gallery(it.gallery)}/marks`, { search: it.id, person, note }),
 
-  people: (name) => all(`${gallery(name)}/people`, "people"),
-  faces: (name, person) => all(`${gallery(name)}/people/${part(person)}/faces`, "faces"),
+  people: (name) => all(`${gallery(name)}/people`),
+  faces: (name, person) => all(`${gallery(name)}/faces`, { person }),
   changePerson: (name, person, change) => call("PATCH", `${gallery(name)}/people/${part(person)}`, { json: change }),
   merge: (name, person, into) => post(`${gallery(name)}/people/${part(person)}/merge`, { into }),
   split: (name, person, faces, to) => post(`${gallery(name)}/people/${part(person)}/split`, { faces, name: to }),
-  merges: (name) => all(`${gallery(name)}/merges`, "merges"),
+  merges: (name) => all(`${gallery(name)}/merges`),
   unmerge: (name, merge) => post(`${gallery(name)}/merges/${part(merge)}/split`),
   removePerson: (name, person) => call("DELETE", `${gallery(name)}/people/${part(person)}`),
 
   startJob: (name, form) => call("POST", `${gallery(name)}/jobs`, { form }),
   job: (name, id) => get(`${gallery(name)}/jobs/${part(id)}`),
-  jobPhotos: (name, id) => all(`${gallery(name)}/jobs/${part(id)}/photos`, "photos"),
+  jobPhotos: (name, id) => all(`${gallery(name)}/jobs/${part(id)}/photos`),
   jobEvents: (name, id) => `${gallery(name)}/jobs/${part(id)}/events`,
   cancelJob: (name, id) => post(`${gallery(name)}/jobs/${part(id)}/cancel`),
 
-  cases: () => all("/v1/cases", "cases"),
+  cases: () => all("/v1/cases"),
   case: (id) => get(`/v1/cases/${part(id)}`),
   openCase: (it, title) => post("/v1/cases", { search: it.id, gallery: it.gallery, title }),
   decide: (id, decision) => post(`/v1/cases/${part(id)}/decisions`, decision),

@@ -10,9 +10,9 @@ start(async ({ page }) => {
   const more = h("button", { type: "button", onclick: () => attempt(more, told, load) }, "More");
   const load = async () => {
     const found = await api.audit(cursor);
-    cursor = found.next_cursor;
+    cursor = found.next;
     more.hidden = !cursor;
-    rows.append(...found.entries.map((one) => h("tr", {}, h("td", { class: "number" }, String(one.number)), h("td", { class: "number" }, day(one.time)), h("td", {}, h("code", {}, one.actor)), h("th", { scope: "row" }, one.action),
+    rows.append(...found.items.map((one) => h("tr", {}, h("td", { class: "number" }, String(one.number)), h("td", { class: "number" }, day(one.time)), h("td", {}, h("code", {}, one.actor)), h("th", { scope: "row" }, one.action),
       h("td", { class: "hide-small" }, one.gallery), h("td", { class: "hide-small name" }, one.subjects.map((subject) => [h("code", {}, subject), " "])), h("td", { class: "hide-small" }, h("code", { title: one.hash }, one.hash.slice(0, 10))))));
   };
   const check = h("button", { type: "button", class: "main", onclick: () => attempt(check, told, async () => {

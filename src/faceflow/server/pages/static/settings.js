@@ -15,7 +15,7 @@ start(async ({ page, who }) => {
   const scale = h("div");
   const limits = h("div");
   const secret = h("div", { "aria-live": "polite" });
-  page.replaceChildren(wrong, [galleries, keys, scale, limits].map((part) => h("section", { class: "card stack" }, part)));
+  page.replaceChildren(wrong, ...[galleries, keys, scale, limits].map((part) => h("section", { class: "card stack" }, part)));
 
   const act = (label, work, look = "") => h("button", { type: "button", class: `small ${look}`, onclick: (event) => attempt(event.currentTarget, wrong, work) }, label);
   const table = (label, heads, rows) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => (head ? h("th", { scope: "col" }, head) : h("td"))))), h("tbody", {}, rows)));
@@ -30,7 +30,7 @@ start(async ({ page, who }) => {
   };
 
   const showKeys = async () => {
-    const all = (await api.keys()).keys;
+    const all = (await api.keys()).items;
     keys.replaceChildren(h("div", { class: "row spread" }, h("h2", {}, "Keys"), act("New key", async () => {
       const said = await ask("A new key", [field("Whose it is", "name", { required: true, maxlength: 200 }),
         h("label", { class: "field" }, h("span", {}, "Role"), h("select", { name: "role" }, Object.entries(ROLES).map(([role, text]) => h("option", { value: role, selected: role === "examiner" }, `${role} – ${text}`)))),

@@ -43,8 +43,8 @@ function sum(terms, total, similarities = {}, shares = {}) {
 }
 
 /** (3) Flow: point at a cell, see where its mass goes and what it adds; and back. */
-export async function flow(work, signal) {
-  const why = await work.explanation(work.candidate.face_id, signal);
+export async function flow(work) {
+  const why = await work.explanation(work.candidate.face_id);
   const [rows, columns] = why.grid;
   const count = rows * columns;
   const from = { query: Array.from({ length: count }, () => []), gallery: Array.from({ length: count }, () => []) };
@@ -119,7 +119,7 @@ export async function flow(work, signal) {
     h("div", { class: "faces" }, legend(contributionTable, `−${number(most, 4)} of score`, "nothing", `+${number(most, 4)} of score`)),
     readout,
     sum(why.terms, why.score, why.similarities, why.shares),
-    h("p", { class: "note" }, `${columns}×${rows} ${why.patches} patches, ${why.weighting} weights, ${why.solver.name ?? "Sinkhorn"}: ${why.status.replaceAll("_", " ")} after ${plural(why.iterations, "iteration")}. The cells' contributions add up to the EMD term, and the terms to the score. A flow shows which patches were matched; it is no proof of identity, and a score is a similarity, not a probability.`),
+    h("p", { class: "note after" }, `${columns}×${rows} ${why.patches} patches, ${why.weighting} weights, ${why.solver.name ?? "Sinkhorn"}: ${why.status.replaceAll("_", " ")} after ${plural(why.iterations, "iteration")}. The cells' contributions add up to the EMD term, and the terms to the score. A flow shows which patches were matched; it is no proof of identity, and a score is a similarity, not a probability.`),
     h("details", {}, h("summary", {}, "The ten strongest cells as a table"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The strongest cells" }, h("table", {}, h("thead", {}, h("tr", {}, ["Query cell", "goes mostly to", "weight", "adds"].map((text, i) => h("th", { scope: "col", class: i > 1 ? "number" : "" }, text)))),
         h("tbody", {}, best.map(([value, r]) => {

@@ -31,7 +31,6 @@ export class Workspace {
     this.grid = search.query.grid;
     this.threshold = search.threshold;
     this.candidates = search.candidates;
-    this.candidate = this.candidates[0] ?? null;
     this.named = false;
     this.seen = new Set(); // features that the examiner saw in the query before any candidate
     this.explained = new Map();
@@ -41,6 +40,7 @@ export class Workspace {
     this.tabs = tabs("Steps", LOOKS.map(([key, label]) => ({ key, label })), (key) => this.look(key));
     this.element = h("div", {}, this.tabs.bar, this.body);
     this.order = shuffled(this.candidates, search.id);
+    this.candidate = this.order[0] ?? null; // the best one would be told by being chosen
     this.#rail();
     this.tabs.pick("analyse");
   }
@@ -53,9 +53,10 @@ export class Workspace {
     return this.named ? name : `Candidate ${letters(this.order.indexOf(one))}`;
   }
 
-  explanation(face, signal) {
+  /** Kept, and so never called off: who leaves a look comes back to it. */
+  explanation(face) {
     if (!this.explained.has(face)) {
-      const asked = api.explanation(this.search, face, signal);
+      const asked = api.explanation(this.search, face);
       this.explained.set(face, asked);
       asked.catch(() => this.explained.delete(face));
     }
@@ -81,7 +82,7 @@ export class Workspace {
     if (TELLING.has(key) && !this.named) { this.panel.replaceChildren(this.#veil(key)); return; }
     this.panel.setAttribute("aria-busy", "true");
     try {
-      const make = { analyse: () => this.#analyse(), side: () => sideBySide(this), flow: () => flow(this, signal), why: () => whyNot(this, signal), what: () => whatIf(this, signal), ranks: () => ranks(this), decide: () => decide(this, signal) }[key];
+      const make = { analyse: () => this.#analyse(), side: () => sideBySide(this), flow: () => flow(this), why: () => whyNot(this, signal), what: () => whatIf(this, signal), ranks: () => ranks(this), decide: () => decide(this, signal) }[key];
       const made = await make();
       if (!signal.aborted) this.panel.replaceChildren(made);
     } catch (error) {
@@ -148,7 +149,7 @@ export class Workspace {
     return h("div", { class: "stack" },
       h("div", { class: "analyse" },
         h("figure", {}, h("h3", {}, "The query"), h("div", { class: "face" }, h("img", { src: (original ?? crop).src, alt: "The face in the photo that was searched" })), h("figcaption", {}, `${plural(query.faces.length, "face")} in the photo of ${query.width}×${query.height} pixels.`)),
-        h("figure", {}, h("h3", {}, "Which regions show the face"), visibility(crop.src, this.grid, quality.visibility, "The aligned face; bright cells show it, dark ones are covered"), h("figcaption", {}, quality.visibility ? "As the network sees it. Dark cells count for little in the comparison." : "This network has no model of covers; judge for yourself.")),
+        h("figure", {}, h("h3", {}, "Which regions show the face"), visibility(crop.src, this.grid, quality.cells, "The aligned face; bright cells show it, dark ones are covered"), h("figcaption", {}, quality.cells ? "As the network sees it. Dark cells count for little in the comparison." : "This network has no model of covers; judge for yourself.")),
         h("div", { class: "stack" }, h("h3", {}, "Quality"), measures,
           quality.warnings.length > 0 && h("ul", { class: "stack" }, quality.warnings.map((key) => h("li", { class: "told" }, WARNINGS[key] ?? key))))),
       h("fieldset", { class: "sum" }, h("legend", {}, "What can you see, before you look at anybody?"),
