@@ -229,6 +229,26 @@ class FaceFeatures:
         """(N, R, C) the network's feature map before the patches were made unit."""
         return self.patches * self.norms[..., None]
 
+    def hidden(self, cells: Sequence[int]) -> FaceFeatures:
+        """The same faces as if some cells of the grid showed nothing.
+
+        Their patches are zero and their visibility 0, and the pooled centre is that of the others.
+        The embedding stays, because the network saw the whole face.
+
+        Raises:
+            InputError: a cell that the grid has not.
+        """
+        count = self.patches.shape[1]
+        wrong = [cell for cell in cells if not 0 <= cell < count]
+        if wrong:
+            raise InputError(f"there is no cell {wrong[0]}", why=f"the grid has {count}, from 0")
+        at = sorted(set(cells))
+        patches, norms = self.patches.copy(), self.norms.copy()
+        seen = np.ones_like(norms) if self.visibility is None else self.visibility.copy()
+        patches[:, at], norms[:, at], seen[:, at] = 0, 0, 0
+        left = (patches * norms[..., None]).mean(axis=1, dtype=np.float64)
+        return replace(self, patches=patches, norms=norms, pooled=unit(left), visibility=seen)
+
     def regrid(self, grid: Grid) -> FaceFeatures:
         """Average the raw feature map over blocks, e.g. from 8x8 to 4x4.
 

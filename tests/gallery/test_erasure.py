@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from faceflow.arrays import unit
-from faceflow.gallery import Enrolment, Gallery
+from faceflow.gallery import Change, Enrolment, Gallery
 from faceflow.gallery.identity import make_header
 from faceflow.gallery.records import FaceRecord
 from faceflow.gallery.stores.sqlite.layout import closing_pad, local_bytes, minimum_local, page_size
@@ -119,6 +119,15 @@ def test_an_old_name_is_gone_after_rename_and_merge(gallery: Gallery, enrolments
     assert gallery.rename(old, "Somebody Else").erased
     assert gallery.merge(merged, "Somebody Else").erased
     assert_gone(gallery.path, {"renamed": old.encode(), "merged": merged.encode()})
+
+
+def test_who_lost_all_faces_to_others_is_gone(gallery: Gallery, enrolments: Make) -> None:
+    items = unique_people(enrolments(40, crops=True))
+    gallery.enroll([*items, replace(items[3], person="Somebody Else")])
+    assert gallery.move_faces([4, 10], "Somebody Else") == Change(1, dropped=1)
+    gone = {"moved": items[9].person.encode(), "dropped": items[3].person.encode()}
+    assert_gone(gallery.path, gone)
+    gallery.check()
 
 
 def test_nothing_stays_behind_after_many_changes(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_enrolled_faces_come_back(gallery: Gallery, enrolments: Make) -> None:
         assert before - timedelta(seconds=1) < record.created <= datetime.now(UTC)
         assert record.created.utcoffset() == timedelta(0)
         assert record == gallery.record(record.face_id)
-    assert gallery.people() == [PersonInfo(f"Person {i}", 2 + (i < 2)) for i in range(5)]
+    assert gallery.people() == [PersonInfo(f"Person {i}", 2 + (i < 2), i + 1) for i in range(5)]
     assert [r.face_id for r in gallery.faces("Person 1")] == [2, 7, 12]
     gallery.check()
 
@@ -209,7 +209,7 @@ def test_merge(gallery: Gallery, enrolments: Make) -> None:
     items = enrolments(6, people=3)
     gallery.enroll([*items, replace(items[1], person="Person 0")])
     assert gallery.merge("Person 0", "Person 1") == Change(2, dropped=1)
-    assert gallery.people() == [PersonInfo("Person 1", 4), PersonInfo("Person 2", 2)]
+    assert gallery.people() == [PersonInfo("Person 1", 4, 2), PersonInfo("Person 2", 2, 3)]
     assert [r.face_id for r in gallery.faces("Person 1")] == [1, 2, 4, 5]
     found = gallery.search(items[0].features, k=10).face_ids[0]
     assert sorted(found[found > 0].tolist()) == [1, 2, 3, 4, 5, 6]

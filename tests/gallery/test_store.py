@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from faceflow.arrays import Float32, Int64
+from faceflow.errors import GalleryError
 from faceflow.gallery import Enrolment, Gallery, PersonInfo
 from faceflow.gallery.identity import GalleryHeader
 from faceflow.gallery.records import Change, FaceRecord
@@ -60,6 +62,16 @@ class MemoryStore:
     def merge(self, source: str, target: str) -> Change:
         return self.rename(source, target)
 
+    def move_faces(self, face_ids: Sequence[int], person: str) -> Change:
+        for face_id in face_ids:
+            face = self._faces[face_id]
+            self._faces[face_id] = replace(face, record=replace(face.record, person=person))
+        return Change(len(face_ids))
+
+    def token(self) -> str:
+        digest = hashlib.sha256(repr((self._removals, self.records_of(None))).encode())
+        return digest.hexdigest()
+
     def revision(self) -> Revision:
         return Revision(self._last, self._removals)
 
@@ -78,9 +90,11 @@ class MemoryStore:
     def records(self, face_ids: Sequence[int]) -> list[FaceRecord]:
         return [self._faces[i].record for i in face_ids]
 
-    def records_of(self, person: str | None) -> list[FaceRecord]:
-        records = self.records(self.face_ids().tolist())
-        return [r for r in records if person is None or r.person == person]
+    def records_of(
+        self, person: str | None, *, after: int = 0, limit: int | None = None
+    ) -> list[FaceRecord]:
+        records = self.records([i for i in self.face_ids().tolist() if i > after])
+        return [r for r in records if person is None or r.person == person][:limit]
 
     def names(self, face_ids: Sequence[int]) -> list[str]:
         return [r.person for r in self.records(face_ids)]
@@ -91,9 +105,17 @@ class MemoryStore:
     def thumbnails(self, face_ids: Sequence[int]) -> list[bytes | None]:
         return [self._faces[i].thumbnail for i in face_ids]
 
-    def people(self) -> list[PersonInfo]:
-        names = sorted({r.person for r in self.records_of(None)})
-        return [PersonInfo(name, len(self.records_of(name))) for name in names]
+    def people(self, *, after: str | None = None, limit: int | None = None) -> list[PersonInfo]:
+        names = sorted({r.person for r in self.records_of(None) if r.person > (after or "")})
+        return [self.person(name) for name in names[:limit]]
+
+    def person(self, who: str | int) -> PersonInfo:
+        for name in {r.person for r in self.records_of(None)}:
+            records = self.records_of(name)
+            found = PersonInfo(name, len(records), records[0].face_id)
+            if who in (found.name, found.person_id):
+                return found
+        raise GalleryError("no such person")
 
     def count(self) -> int:
         return len(self._faces)
@@ -139,7 +161,7 @@ def test_both_stores_answer_alike(
     both(lambda g: g.remove_person("Person 2"))
     both(lambda g: g.rename("Person 1", "Ada"))
     both(found)
-    both(lambda g: g.people())
+    both(lambda g: [(p.name, p.faces) for p in g.people()])
     both(lambda g: g.person_of([1, 2, 7]))
     both(lambda g: g.people_with(items[0].content_hash))
     both(lambda g: g.features([2, 1]).patches.tobytes())

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceflow import networks
+from faceflow.analyzer import FaceAnalyzer
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.matching import covers
 from faceflow.matching.covers import CoverModel, PatchModel
-from faceflow.matching.options import Calibration, MatchOptions
+from faceflow.matching.options import Calibration, MatchOptions, options_for
 from faceflow.matching.score import combine, rerank
 from faceflow.matching.transport import native
 from faceflow.matching.weighting import weigh
@@ -250,3 +251,28 @@ def test_the_score_mixes_three_similarities() -> None:
     for missing in ({"alpha": 0.5, "visible_share": 0.0}, {"alpha": 0.0, "visible_share": 0.5}):
         with pytest.raises(InputError, match="there is no"):
             combine(np.array([0.1]), None, None, **missing)
+
+
+def test_hidden_cells_show_nothing_and_add_nothing(analyzer: FaceAnalyzer) -> None:
+    """Hiding cells of the query takes their contributions out, in every term but the cosine."""
+    model = covers.load(analyzer.network.spec.name, analyzer.network.digest)
+    assert model is not None
+    crops = np.random.default_rng(3).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    query, other = (analyzer.embed(crops)[n] for n in range(2))
+    cells = list(range(32, 64))
+    hidden = query.hidden(cells)
+    seen = model.see(hidden).visibility
+    assert seen is not None
+    assert (seen[0, cells] == 0).all()
+    np.testing.assert_array_equal(seen[0, :32], model.see(query).visibility[0, :32])  # type: ignore[index]
+    assert (model.project(hidden).norms[0, cells] == 0).all()
+    np.testing.assert_array_equal(hidden.embedding, query.embedding)
+    np.testing.assert_array_equal(
+        model.see(model.see(query)).visibility, model.see(query).visibility
+    )
+    options = options_for(query.digest)
+    whole, part = (rerank(face, other, options) for face in (query, hidden))
+    assert part.cosine[0] == whole.cosine[0]
+    assert part.score[0] != whole.score[0]
+    with pytest.raises(InputError):
+        query.hidden([64])

@@ -11,12 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from faceflow.arrays import Int64
 from faceflow.errors import GalleryMismatchError, InputError
 from faceflow.features import DEFAULT_ALIGNMENT, Grid
 from faceflow.gallery.identity import NetworkLike, make_header
 from faceflow.gallery.person_names import person_name
 from faceflow.gallery.preparing import prepare
-from faceflow.gallery.reading import GalleryView, ReadableGallery
+from faceflow.gallery.reading import GalleryView, ReadableGallery, flat_ids
 from faceflow.gallery.records import Change, Enrolment, EnrolReport, GalleryStats, SharedPhoto
 from faceflow.gallery.search import EmbeddingIndex
 from faceflow.gallery.stores.sqlite.store import SqliteStore
@@ -302,6 +303,20 @@ class Gallery(ReadableGallery):
             InputError: both are the same person.
         """
         return self._store.merge(person_name(source), person_name(target))
+
+    def move_faces(self, face_ids: Sequence[int] | Int64, person: str) -> Change:
+        """Give faces to a person, who is made if needed: undoes a wrong merge or enrolment.
+
+        People left without faces are gone, and erased from the file as in :meth:`remove_face`.
+        Where the person would have the same photo twice, the face that was there first is kept
+        and the other counted in ``dropped``. Faces that already are the person's stay as they
+        are and are not counted.
+
+        Raises:
+            GalleryError: no such face; nothing is moved then.
+            InputError: a name that nobody can have.
+        """
+        return self._store.move_faces(flat_ids(face_ids), person_name(person))
 
     def update_settings(self, values: Mapping[str, Any]) -> None:
         """Set values that JSON can hold; None removes a setting.

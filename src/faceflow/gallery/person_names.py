@@ -50,6 +50,11 @@ def person_name(text: str) -> str:
     return name
 
 
+def by_name(name: str) -> tuple[str, str]:
+    """What people are listed by: their name without regard to case, then with it."""
+    return name.casefold(), name
+
+
 def showable(text: str) -> str:
     """Text that is safe to show: control characters and broken encodings are spelled out.
 

@@ -140,7 +140,7 @@ class ReadableGallery(ABC):
                 :meth:`snapshot` around both to rule that out. Or landmarks are wanted of a face
                 they were not kept of.
         """
-        ids = _ids(face_ids)
+        ids = flat_ids(face_ids)
         with self._reading() as store:
             embedding, payloads = store.vectors(ids)
             records = store.records(ids) if landmarks else None
@@ -184,7 +184,7 @@ class ReadableGallery(ABC):
             GalleryError: no such face.
         """
         with self._reading() as store:
-            payloads = store.vectors(_ids(face_ids)).payloads
+            payloads = store.vectors(flat_ids(face_ids)).payloads
         return self._codec.quantised(self._codec.unpack(payloads))
 
     def codes(self, face_ids: Sequence[int] | Int64) -> CodedFaces:
@@ -199,7 +199,7 @@ class ReadableGallery(ABC):
             GalleryError: no such face.
         """
         with self._reading() as store:
-            embedding, payloads = store.vectors(_ids(face_ids))
+            embedding, payloads = store.vectors(flat_ids(face_ids))
         parts = self._codec.unpack(payloads)
         return CodedFaces(embedding, self._codec.quantised(parts).values, parts["pooled"])
 
@@ -267,7 +267,7 @@ class ReadableGallery(ABC):
             InputError: as for ``rerank``.
             GalleryError: no such face, or landmarks are wanted of a face that has none.
         """
-        return rerank(query, _Kept(self, _ids(face_ids)), options, flow=flow)
+        return rerank(query, _Kept(self, flat_ids(face_ids)), options, flow=flow)
 
     # Looking
 
@@ -275,34 +275,63 @@ class ReadableGallery(ABC):
         with self._reading() as store:
             return store.count()
 
-    def people(self) -> list[PersonInfo]:
-        """Everyone with the number of faces, by name."""
-        with self._reading() as store:
-            return store.people()
+    @property
+    def revision(self) -> str:
+        """Hex digits that change with every change of the gallery, whoever makes it.
 
-    def faces(self, person: str | None = None) -> list[FaceRecord]:
+        Two equal ones mean that nothing was changed between: faces, names and settings.
+        """
+        with self._reading() as store:
+            return store.token()
+
+    def people(self, *, after: str | None = None, limit: int | None = None) -> list[PersonInfo]:
+        """People with the number of their faces, by name without regard to case.
+
+        Args:
+            after: only those behind this name in the order, whether or not somebody has it.
+            limit: at most so many; together with ``after`` everyone, page by page.
+        """
+        _require_limit(limit)
+        with self._reading() as store:
+            return store.people(after=after, limit=limit)
+
+    def person(self, who: str | int) -> PersonInfo:
+        """The person of that name, or of that ``person_id``. No such person: GalleryError."""
+        with self._reading() as store:
+            return store.person(person_name(who) if isinstance(who, str) else int(who))
+
+    def faces(
+        self, person: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[FaceRecord]:
         """Records of one person, or of all, by face id.
+
+        Args:
+            person: whose; default all.
+            after: only ids larger than this one.
+            limit: at most so many; together with ``after`` all of them, page by page.
 
         Raises:
             GalleryError: no such person.
         """
+        _require_limit(limit)
+        name = None if person is None else person_name(person)
         with self._reading() as store:
-            return store.records_of(None if person is None else person_name(person))
+            return store.records_of(name, after=after, limit=limit)
 
     def record(self, face_id: int) -> FaceRecord:
         """What is known about one face. No such face: GalleryError."""
         with self._reading() as store:
-            return store.records(_ids([face_id]))[0]
+            return store.records(flat_ids([face_id]))[0]
 
     def records(self, face_ids: Sequence[int] | Int64) -> list[FaceRecord]:
         """Records of the given faces, in that order. No such face: GalleryError."""
         with self._reading() as store:
-            return store.records(_ids(face_ids))
+            return store.records(flat_ids(face_ids))
 
     def person_of(self, face_ids: Sequence[int] | Int64) -> list[str]:
         """Names of the given faces, in that order. No such face: GalleryError."""
         with self._reading() as store:
-            return store.names(_ids(face_ids))
+            return store.names(flat_ids(face_ids))
 
     def people_with(self, content_hash: str) -> list[str]:
         """Names of those who have this photo: ask before computing features once more.
@@ -316,7 +345,7 @@ class ReadableGallery(ABC):
     def thumbnail(self, face_id: int) -> bytes | None:
         """The small JPEG of a face, or None where none was kept. No such face: GalleryError."""
         with self._reading() as store:
-            return store.thumbnails(_ids([face_id]))[0]
+            return store.thumbnails(flat_ids([face_id]))[0]
 
     def check(self) -> None:
         """Read every byte and compare it with its checksum; takes seconds on large galleries.
@@ -376,7 +405,13 @@ class _Kept:
         return self.gallery.codes(np.array(self.face_ids, np.int64))
 
 
-def _ids(face_ids: Sequence[int] | Int64) -> list[int]:
+def _require_limit(limit: int | None) -> None:
+    if limit is not None and not 0 < limit < 2**63:
+        raise InputError(f"limit is {limit}", why="a page holds at least 1")
+
+
+def flat_ids(face_ids: Sequence[int] | Int64) -> list[int]:
+    """Face ids as plain numbers; InputError for anything but a flat list of whole numbers."""
     array: Any = np.asarray(face_ids)
     numbers = array.dtype.kind in "iu" or (
         # Numbers beyond 64 bits: no face has them, which is for the store to say.

@@ -65,10 +65,15 @@ class FaceRecord:
 
 @dataclass(frozen=True, slots=True)
 class PersonInfo:
-    """A person and how many faces are enrolled."""
+    """A person and how many faces are enrolled.
+
+    ``person_id`` stays with the person through renames and merges into it, and is never given
+    again in its gallery; an import of an export gives new ones.
+    """
 
     name: str
     faces: int
+    person_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +114,11 @@ class EnrolReport:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a removal, rename or merge did.
+    """What a removal, rename, merge or move did.
 
     Attributes:
         faces: faces removed, renamed or moved.
-        dropped: faces a merge removed because both people had the same photo.
+        dropped: faces a merge or move removed because both people had the same photo.
         erased: the old data is gone from the files. False: it is gone from the gallery, but
             a copy stays in the log file until a reader in another process lets go; it is
             erased by the next change, at closing, or at the next opening.

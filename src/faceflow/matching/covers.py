@@ -106,7 +106,10 @@ class PatchModel:
         )
 
     def see(self, features: FaceFeatures) -> FaceFeatures:
-        """The same features with ``visibility`` (N, R): 1 - the probability of being covered."""
+        """The same features with ``visibility`` (N, R): 1 - the probability of being covered.
+
+        Where they came with a visibility, e.g. of hidden cells, it is the smaller of the two.
+        """
         self._check(features)
         return replace(features, visibility=self._visibility(features))
 
@@ -139,7 +142,9 @@ class PatchModel:
         return cosine
 
     def _visibility(self, features: FaceFeatures) -> Float32:
-        return 1 - self.cover.covered(features)
+        seen: Float32 = 1 - self.cover.covered(features)
+        # What is known to be hidden stays hidden; what was seen by this model stays as it was.
+        return seen if features.visibility is None else np.minimum(seen, features.visibility)
 
     def _check(self, features: FaceFeatures) -> None:
         r, c, _ = self.projection.shape
@@ -193,7 +198,7 @@ def _load(network: str, digest: str) -> PatchModel | None:
 
 def _read_cover(network: str, digest: str) -> CoverModel | None:
     """The cover model that comes with faceflow, where there is one for these very weights."""
-    file = resources.files("faceflow") / "data" / f"{network}.cover.npz"
+    file = resources.files("faceflow.matching") / "data" / f"{network}.cover.npz"
     if not file.is_file():
         return None
     with np.load(BytesIO(file.read_bytes()), allow_pickle=False) as kept:

@@ -63,28 +63,43 @@ def require_origin(request: Request) -> None:
         )
 
 
-def need(permission: Permission) -> Callable[[Request], Awaitable[Key]]:
-    """A dependency: the request's key, which must hold the permission.
+def need(*permissions: Permission) -> Callable[[Request], Awaitable[Key]]:
+    """A dependency: the request's key, which must hold one of the permissions.
 
-    With a ``gallery`` in the path the key must be bound to it. A gallery that is not there and
-    one that the key may not know of are answered alike.
+    Without any, every valid key will do. With a ``gallery`` in the path the key must be bound to
+    it; a gallery that is not there and one that the key may not know of are answered alike. What
+    belongs to the service and to no gallery takes a key that is bound to none.
 
     Raises:
-        Problem: 401 without a key, 403 where the role lacks the permission, 404 for the gallery.
+        Problem: 401 without a key, 403 where the role lacks the permission, 404 for the gallery,
+            429 for a key that asks too often.
     """
 
     async def check(request: Request) -> Key:
         key = key_of(request)
+        request.state.key_id = key.id
+        request.app.state.service.rates.take(key.id)
         gallery = request.path_params.get("gallery")
         if gallery is not None and key.galleries is not None and gallery not in key.galleries:
             raise not_found(f"gallery {gallery!r}")
-        if not key.may(permission):
+        if permissions and not any(key.may(one) for one in permissions):
             raise Problem(
                 HTTPStatus.FORBIDDEN,
                 "forbidden",
                 f"A key with the role {key.role} may not do this",
-                why=f"it needs the permission to {permission.value}",
+                why=f"it needs the permission to {' or '.join(permissions)}",
             )
         return key
 
     return check
+
+
+def require_unbound(key: Key) -> None:
+    """Refuse a key that is bound to galleries: 403, for what concerns the whole service."""
+    if key.galleries is not None:
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            "bound-key",
+            "A key that is bound to galleries may not do this",
+            why="it concerns the whole service",
+        )

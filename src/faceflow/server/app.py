@@ -1,59 +1,63 @@
-"""The application: its parts put together, with what every request and answer gets."""
+"""The application: the service's parts behind their routes."""
 
 from __future__ import annotations
 
 import contextlib
-import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 
 import faceflow
 from faceflow.server import pages, problems
-from faceflow.server.audit import Audit
-from faceflow.server.keys import Keys
-from faceflow.server.routes import session
-from faceflow.server.sessions import Sessions
-from faceflow.server.settings import ServerSettings
-from faceflow.server.state import State
-
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' blob: data:",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
+from faceflow.server.engine import Analyzers
+from faceflow.server.frame import Frame
+from faceflow.server.routes import (
+    cases,
+    faces,
+    galleries,
+    marks,
+    people,
+    retention,
+    searches,
+    session,
+    system,
 )
-HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-}
-"""On every answer. Answers may show faces, so nothing is cached unless a route says otherwise."""
+from faceflow.server.service import Service
+from faceflow.server.settings import ServerSettings
+
+ROUTERS = (
+    system.router,
+    galleries.router,
+    people.router,
+    faces.router,
+    searches.router,
+    marks.router,
+    retention.router,
+    cases.router,
+    session.router,
+    pages.router,
+)
 
 
-def create_app(settings: ServerSettings) -> FastAPI:
+def create_app(settings: ServerSettings, analyzers: Analyzers | None = None) -> FastAPI:
     """The service as an ASGI application.
+
+    Args:
+        settings: what it is told.
+        analyzers: where networks come from, see :class:`faceflow.server.engine.Engine`.
 
     Raises:
         GalleryError: the state file cannot be used.
     """
-    state = State(settings.state_path)
+    service = Service(settings, analyzers)
 
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        state.close()
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
 
     app = FastAPI(
         title="faceflow",
@@ -63,31 +67,14 @@ def create_app(settings: ServerSettings) -> FastAPI:
         openapi_url="/v1/openapi.json",
         lifespan=life,
     )
+    app.state.service = service
     app.state.settings = settings
-    app.state.state = state
-    app.state.keys = Keys(state)
-    app.state.sessions = Sessions(state, app.state.keys)
-    app.state.audit = Audit(state)
+    app.state.state = service.state
+    app.state.keys = service.keys
+    app.state.sessions = service.sessions
+    app.state.audit = service.audit
     problems.install(app)
-    app.include_router(session.router)
-    app.include_router(pages.router)
-
-    @app.middleware("http")
-    async def _frame(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        request.state.request_id = secrets.token_hex(8)
-        request.state.started = time.monotonic()
-        answer = await call_next(request)
-        answer.headers["X-Request-Id"] = request.state.request_id
-        for name, value in HEADERS.items():
-            answer.headers.setdefault(name, value)
-        answer.headers.setdefault("Cache-Control", "no-store")
-        return answer
-
-    @app.get("/livez", tags=["service"])
-    async def livez() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "ok"}
-
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Frame, limits=settings.limits, metrics=service.metrics)
     return app

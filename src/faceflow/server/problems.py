@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -36,8 +37,8 @@ STATUS: tuple[tuple[type[FaceflowError], int], ...] = (
 """The status of each kind of error, the most special first."""
 
 
-class Problem(Exception):
-    """An answer that is an error.
+class Problem(HTTPException):
+    """An answer that is an error; an HTTPException, so that no framework hides it in another.
 
     Args:
         status: the HTTP status.
@@ -56,14 +57,13 @@ class Problem(Exception):
         todo: str = "",
         headers: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(what)
+        super().__init__(int(status), what, headers or {})
         self.status, self.code, self.what, self.why, self.todo = status, code, what, why, todo
-        self.headers = headers or {}
 
 
-def not_found(what: str) -> Problem:
+def not_found(what: str, *, why: str = "") -> Problem:
     """Something that is not there, or that this key may not know of: the two look alike."""
-    return Problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no {what}")
+    return Problem(HTTPStatus.NOT_FOUND, "not-found", f"There is no {what}", why=why)
 
 
 def problem_of(error: FaceflowError) -> Problem:
@@ -127,17 +127,35 @@ def install(app: FastAPI) -> None:
         )
         return response(request, problem)
 
-    @app.exception_handler(Exception)
-    async def _bug(request: Request, error: Exception) -> JSONResponse:
-        log.error(
-            "bug %s in request %s", type(error).__name__, getattr(request.state, "request_id", "")
-        )
-        return response(
-            request,
-            Problem(
-                HTTPStatus.INTERNAL_SERVER_ERROR,
-                "bug",
-                "This is a bug in faceflow",
-                todo="report it with the request id",
-            ),
-        )
+
+def bug(error: Exception, request_id: str) -> Problem:
+    """The answer to an error that nobody foresaw; its text may hold anything and is not told."""
+    log.error("bug %s in request %s", type(error).__name__, request_id)
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "bug",
+        "This is a bug in faceflow",
+        todo="report it with the request id",
+    )
+
+
+def too_many(what: str, seconds: float, *, why: str = "") -> Problem:
+    """429, with the time after which it is worth trying again."""
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too-many-requests",
+        what,
+        why=why,
+        todo="wait as Retry-After says, and try again",
+        headers={"Retry-After": str(max(1, math.ceil(seconds)))},
+    )
+
+
+def invalid(what: str, *, why: str = "", todo: str = "") -> Problem:
+    """422: what was sent cannot be meant."""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", what, why=why, todo=todo)
+
+
+def conflict(code: str, what: str, *, why: str = "", todo: str = "") -> Problem:
+    """409: it contradicts what is there."""
+    return Problem(HTTPStatus.CONFLICT, code, what, why=why, todo=todo)

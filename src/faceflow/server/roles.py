@@ -15,7 +15,9 @@ class Permission(StrEnum):
     ENROLL = "enroll"
     """Add faces, start and cancel jobs."""
     MANAGE_PEOPLE = "manage people"
-    """Rename, merge, split, remove people and faces; consent, expiry, not-this-person marks."""
+    """Rename, merge, split, remove people and faces; consent and expiry."""
+    MARK = "mark"
+    """Say that a search's candidate is not the person, and take it back."""
     OPEN_CASE = "open case"
     """Keep a search as a case and append the first decision."""
     REVIEW_CASE = "review case"
@@ -44,9 +46,9 @@ _P = Permission
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.SEARCHER: frozenset({_P.SEARCH}),
     Role.ENROLLER: frozenset({_P.READ_PEOPLE, _P.ENROLL, _P.MANAGE_PEOPLE}),
-    Role.EXAMINER: frozenset({_P.SEARCH, _P.READ_PEOPLE, _P.OPEN_CASE, _P.READ_CASES}),
+    Role.EXAMINER: frozenset({_P.SEARCH, _P.READ_PEOPLE, _P.MARK, _P.OPEN_CASE, _P.READ_CASES}),
     # A reviewer sees a case without its decisions until theirs is in; see cases.
-    Role.REVIEWER: frozenset({_P.SEARCH, _P.READ_PEOPLE, _P.REVIEW_CASE, _P.READ_CASES}),
+    Role.REVIEWER: frozenset({_P.SEARCH, _P.READ_PEOPLE, _P.MARK, _P.REVIEW_CASE, _P.READ_CASES}),
     Role.AUDITOR: frozenset({_P.READ_CASES, _P.READ_AUDIT}),
     Role.ADMINISTRATOR: frozenset(Permission),
 }

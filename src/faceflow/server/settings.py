@@ -23,8 +23,11 @@ class Limits:
         seconds: for one photo's decoding, and for one search.
         searches: computed at once; more wait in the queue.
         queue: requests that may wait for a place; more are answered 429.
-        per_minute: requests of one key.
+        requests: in flight at once, in one process; more are answered 503.
+        per_minute: requests of one key, in one process; a tenth of them at once.
         candidates: the largest k.
+        upload_seconds: for a whole request to arrive.
+        search_hours: how long a search can be asked about before it is forgotten.
     """
 
     photo_bytes: int = 20 * MIB
@@ -34,8 +37,11 @@ class Limits:
     seconds: float = 30.0
     searches: int = 2
     queue: int = 32
+    requests: int = 200
     per_minute: int = 600
     candidates: int = 1000
+    upload_seconds: float = 120.0
+    search_hours: float = 24.0
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ SCHEMA = (
 )
 """Tables of the parts below; jobs, cases and people add theirs in :data:`PARTS`."""
 
+_IDLE = 8
+"""Connections kept open while nobody uses them."""
+
 PARTS: list[tuple[str, ...]] = [SCHEMA]
 """Schemas of all parts, in the order they were added; each part appends its own on import."""
 
@@ -43,8 +47,9 @@ class State:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._closed = False
         with _translated(self.path):
             if not self.path.exists():
                 os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -73,34 +78,50 @@ class State:
                     )
                 )
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(
-                self.path, timeout=10, isolation_level=None, check_same_thread=False
-            )
-            connection.row_factory = sqlite3.Row
-            for pragma in (
-                "journal_mode = WAL",
-                "synchronous = FULL",
-                "secure_delete = ON",
-                "foreign_keys = ON",
-                "trusted_schema = OFF",
-            ):
-                connection.execute(f"PRAGMA {pragma}")
-            self._local.connection = connection
-            with self._lock:
-                self._all.append(connection)
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=10, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "secure_delete = ON",
+            "foreign_keys = ON",
+            "trusted_schema = OFF",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
         return connection
 
     @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        """A connection that nobody else uses meanwhile; kept for the next one who asks.
+
+        Not one a thread: the threads of a web server come and go, and each would leave its
+        connection behind.
+        """
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._open()
+        self._local.current = connection
+        try:
+            yield connection
+        finally:
+            self._local.current = None
+            with self._lock:
+                if self._closed or len(self._idle) >= _IDLE:
+                    connection.close()
+                else:
+                    self._idle.append(connection)
+
+    @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of this thread; reads inside see one state."""
-        with _translated(self.path):
-            connection = self._connection()
-            if connection.in_transaction:
-                yield connection
-                return
+        """A connection for one thread; reads inside see one state, that of a change around it."""
+        current: sqlite3.Connection | None = getattr(self._local, "current", None)
+        if current is not None:
+            yield current
+            return
+        with _translated(self.path), self._borrowed() as connection:
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -110,8 +131,7 @@ class State:
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, durable when the block ends well, else as if it had not been."""
-        with _translated(self.path):
-            connection = self._connection()
+        with _translated(self.path), self._borrowed() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -121,19 +141,31 @@ class State:
                     connection.execute("ROLLBACK")
                 raise
 
+    def secret(self, name: str) -> bytes:
+        """32 random bytes of that name, drawn once and kept."""
+        with self.writing() as connection:
+            connection.execute(
+                "INSERT INTO setting VALUES(?, ?) ON CONFLICT DO NOTHING",
+                (f"secret {name}", secrets.token_hex(32)),
+            )
+            row = connection.execute(
+                "SELECT content FROM setting WHERE name = ?", (f"secret {name}",)
+            ).fetchone()
+        return bytes.fromhex(row[0])
+
     def erase(self) -> bool:
         """Fold the log into the file, so that what was deleted is nowhere; False if in use."""
-        with _translated(self.path):
-            busy = self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        with _translated(self.path), self._borrowed() as connection:
+            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         return not busy
 
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
         with self._lock:
-            for connection in self._all:
+            self._closed = True
+            for connection in self._idle:
                 connection.close()
-            self._all.clear()
-        self._local = threading.local()
+            self._idle.clear()
 
 
 @contextlib.contextmanager

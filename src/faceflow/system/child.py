@@ -50,7 +50,7 @@ child.serve(sys.argv[1], request)
 _MB = 2**20
 _VALUE_LIMIT = 64 * _MB  # bytes of an answer's JSON
 # Libraries reserve address space for every thread of theirs; one does for reading a file.
-_SMALL = {
+ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -147,7 +147,7 @@ def _wait(
             stdout=subprocess.DEVNULL,
             stderr=None if debug else subprocess.DEVNULL,
             cwd=folder,
-            env=environment() | _SMALL,
+            env=environment() | ONE_THREAD,
         )
     except (OSError, ValueError) as problem:
         raise error(
@@ -282,17 +282,17 @@ def _limit_rest(limits: Limits) -> None:
 
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime) + limits.cpu_seconds
-    _lower(resource.RLIMIT_CPU, seconds, seconds + 1)
+    lower_limit(resource.RLIMIT_CPU, seconds, seconds + 1)
     # The header that safetensors adds to the arrays' bytes is small beside this.
-    _lower(resource.RLIMIT_FSIZE, limits.answer + _MB)
-    _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_NOFILE, 64)
+    lower_limit(resource.RLIMIT_FSIZE, limits.answer + _MB)
+    lower_limit(resource.RLIMIT_CORE, 0)
+    lower_limit(resource.RLIMIT_NOFILE, 64)
     with contextlib.suppress(OSError):  # Linux only; macOS would refuse or ignore the limit
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + limits.memory)
+        lower_limit(resource.RLIMIT_AS, pages * resource.getpagesize() + limits.memory)
 
 
-def _lower(kind: int, soft: int, hard: int | None = None) -> None:
+def lower_limit(kind: int, soft: int, hard: int | None = None) -> None:
     """Set a limit, or keep one that is lower already."""
     import resource
 

@@ -79,8 +79,16 @@ class StoreView(Protocol):
     def records(self, face_ids: Sequence[int]) -> list[FaceRecord]:
         """Records in the order asked for. Unknown id: GalleryError."""
 
-    def records_of(self, person: str | None) -> list[FaceRecord]:
-        """Records of one person, or of all, by id. Unknown person: GalleryError."""
+    def token(self) -> str:
+        """Hex digits that change with every change of whatever kind."""
+
+    def records_of(
+        self, person: str | None, *, after: int = 0, limit: int | None = None
+    ) -> list[FaceRecord]:
+        """Records of one person, or of all, by id: the first with an id > after.
+
+        Unknown person: GalleryError.
+        """
 
     def names(self, face_ids: Sequence[int]) -> list[str]:
         """Whose faces these are, in the order asked for. Unknown id: GalleryError."""
@@ -91,8 +99,11 @@ class StoreView(Protocol):
     def thumbnails(self, face_ids: Sequence[int]) -> list[bytes | None]:
         """Thumbnails in the order asked for. Unknown id: GalleryError."""
 
-    def people(self) -> list[PersonInfo]:
-        """Everyone, by name."""
+    def people(self, *, after: str | None = None, limit: int | None = None) -> list[PersonInfo]:
+        """People by name without regard to case, then by name: the first behind ``after``."""
+
+    def person(self, who: str | int) -> PersonInfo:
+        """The person of that name or id. Unknown: GalleryError."""
 
     def count(self) -> int:
         """Faces."""
@@ -140,6 +151,13 @@ class Store(Protocol):
 
     def merge(self, source: str, target: str) -> Change:
         """Move all faces of ``source`` to ``target``; a photo both have is kept once."""
+
+    def move_faces(self, face_ids: Sequence[int], person: str) -> Change:
+        """Move these faces to ``person``, who is made if needed.
+
+        People left without faces are gone. Of a photo that ``person`` would then have twice, the
+        face that was there first (then the one of smallest id) is kept. Unknown id: GalleryError.
+        """
 
     def update_settings(self, values: Mapping[str, Any]) -> None:
         """Set each; None removes it."""

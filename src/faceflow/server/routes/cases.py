@@ -227,9 +227,7 @@ async def open_case(
             wanted.title,
             kept.search.model_dump(mode="json") | {"expires": None},
             _pictures(kept, gallery),
-            also=lambda connection: served.searches.pin(
-                connection, wanted.gallery, wanted.search
-            ),
+            also=lambda connection: served.searches.pin(connection, wanted.gallery, wanted.search),
         )
 
     async def once() -> str:

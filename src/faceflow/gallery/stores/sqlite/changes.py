@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -36,10 +37,7 @@ def add(
             continue
         if person is None:
             last_person = person = last_person + 1
-            connection.execute("INSERT INTO person VALUES(?)", (person,))
-            connection.execute(
-                "INSERT INTO person_name VALUES(?, ?, ?)", (person, name, seal_name(person, name))
-            )
+            _insert_person(connection, person, name)
         people[name] = person
         wanted = face.record.face_id
         if wanted and wanted <= last_face:
@@ -112,18 +110,90 @@ def merge(connection: sqlite3.Connection, source: int, target: int) -> tuple[int
         [(source, target)],
     )
     dropped = _remove_collected(connection)
-    rows = connection.execute(
-        "SELECT face_id, record FROM face WHERE person_id = ?", (source,)
-    ).fetchall()
-    for face_id, record in rows:
-        content = unseal("record", (face_id, source), record)
+    moving = connection.execute("SELECT face_id FROM face WHERE person_id = ?", (source,))
+    moved = [face_id for (face_id,) in moving.fetchall()]
+    _give(connection, moved, target)
+    _forget_empty(connection)
+    return len(moved), dropped
+
+
+def move_faces(
+    connection: sqlite3.Connection, face_ids: Sequence[int], name: str
+) -> tuple[int, int]:
+    """Move faces to a person, made if needed; how many were moved, and dropped as same photos."""
+    wanted = sorted(set(face_ids))
+    require_possible(wanted)
+    target = find(connection, name)
+    moving = []
+    for face_id in wanted:
+        row = connection.execute(
+            "SELECT person_id FROM face WHERE face_id = ?", (face_id,)
+        ).fetchone()
+        if row is None:
+            raise no_face(face_id)
+        if row[0] != target:
+            moving.append(face_id)
+    if not moving:
+        return 0, 0
+    if target is None:
+        _, target, _ = state(connection)
+        target += 1
+        connection.execute("UPDATE state SET last_person_id = ?", (target,))
+        _insert_person(connection, target, name)
+    there = connection.execute("SELECT content_hash FROM photo WHERE person_id = ?", (target,))
+    taken = {content for (content,) in there.fetchall()}
+    twice = []
+    for face_id in moving:
+        content = _photo(_record(connection, face_id)[1], face_id)
+        if content in taken:
+            twice.append(face_id)
+        taken.add(content)
+    moved = sorted(set(moving) - set(twice))
+    _give(connection, moved, target)
+    # Last: nobody is forgotten while the new person has no face yet.
+    _collect(connection, "INSERT INTO gone VALUES(?)", [(face_id,) for face_id in twice])
+    dropped = _remove_collected(connection)
+    _forget_empty(connection)
+    return len(moved), dropped
+
+
+def _give(connection: sqlite3.Connection, face_ids: Iterable[int], target: int) -> None:
+    """Make faces another person's, none of whose photos is already that person's."""
+    for face_id in face_ids:
+        source, record = _record(connection, face_id)
         connection.execute(
             "UPDATE face SET person_id = ?, record = ? WHERE face_id = ?",
-            (target, seal("record", (face_id, target), content), face_id),
+            (target, seal("record", (face_id, target), record), face_id),
         )
-    connection.execute("UPDATE photo SET person_id = ? WHERE person_id = ?", (target, source))
-    _forget_empty(connection)
-    return len(rows), dropped
+        changed = connection.execute(
+            "UPDATE photo SET person_id = ?3 WHERE content_hash = ?1 AND person_id = ?2",
+            (_photo(record, face_id), source, target),
+        )
+        if changed.rowcount != 1:
+            raise damaged("photo index", ())
+
+
+def _record(connection: sqlite3.Connection, face_id: int) -> tuple[int, bytes]:
+    """Whose a face is, and its record as JSON; the face exists."""
+    source, sealed = connection.execute(
+        "SELECT person_id, record FROM face WHERE face_id = ?", (face_id,)
+    ).fetchone()
+    return source, unseal("record", (face_id, source), sealed)
+
+
+def _photo(record: bytes, face_id: int) -> bytes:
+    """The content hash that a record names."""
+    try:
+        return bytes.fromhex(json.loads(record)["content_hash"])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise damaged("record", (face_id,)) from error
+
+
+def _insert_person(connection: sqlite3.Connection, person: int, name: str) -> None:
+    connection.execute("INSERT INTO person VALUES(?)", (person,))
+    connection.execute(
+        "INSERT INTO person_name VALUES(?, ?, ?)", (person, name, seal_name(person, name))
+    )
 
 
 def find(connection: sqlite3.Connection, name: str) -> int | None:
@@ -158,6 +228,14 @@ def no_face(face_id: int) -> GalleryError:
     )
 
 
+def no_person(person_id: int) -> GalleryError:
+    """The error for a person's id that is not in the gallery."""
+    return GalleryError(
+        f"there is no person with the id {person_id} in the gallery",
+        why="the last face was removed or moved, or the id is of another gallery",
+    )
+
+
 def _name(connection: sqlite3.Connection, person: int) -> str:
     row = connection.execute(
         "SELECT name, seal FROM person_name WHERE person_id = ?", (person,)
@@ -165,7 +243,7 @@ def _name(connection: sqlite3.Connection, person: int) -> str:
     return checked_name(person, *(row or (None, None)))
 
 
-def _collect(connection: sqlite3.Connection, insert: str, rows: list[tuple[int, ...]]) -> None:
+def _collect(connection: sqlite3.Connection, insert: str, rows: Sequence[tuple[int, ...]]) -> None:
     connection.execute("CREATE TEMP TABLE gone(face_id INTEGER PRIMARY KEY)")
     connection.executemany(insert, rows)
 

@@ -130,6 +130,11 @@ class Watch:
             self._known = token
 
 
+def token(connection: sqlite3.Connection) -> bytes:
+    """The token of the state that a connection sees."""
+    return _current(connection)
+
+
 def _current(connection: sqlite3.Connection) -> bytes:
     row = connection.execute("SELECT link FROM lineage").fetchone()
     link = row and row[0]

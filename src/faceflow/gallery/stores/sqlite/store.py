@@ -116,6 +116,12 @@ class SqliteStore:
             moved, dropped = sqlite_changes.merge(connection, old, new)
         return Change(moved, dropped, self._erase())
 
+    def move_faces(self, face_ids: Sequence[int], person: str) -> Change:
+        """One transaction; then the log is erased."""
+        with self._writer.writing() as connection:
+            moved, dropped = sqlite_changes.move_faces(connection, face_ids, person)
+        return Change(moved, dropped, self._erase())
+
     def update_settings(self, values: Mapping[str, Any]) -> None:
         """One transaction."""
         with self._writer.writing() as connection:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,10 +14,12 @@ import numpy as np
 from faceflow.arrays import Float32, Int64
 from faceflow.errors import GalleryError
 from faceflow.gallery.identity import GalleryHeader
+from faceflow.gallery.person_names import by_name
 from faceflow.gallery.records import FaceRecord, PersonInfo
 from faceflow.gallery.search import not_unit
 from faceflow.gallery.stores.seal import damaged, unseal
 from faceflow.gallery.stores.sqlite import changes as sqlite_changes
+from faceflow.gallery.stores.sqlite import lineage, schema
 from faceflow.gallery.stores.sqlite.errors import RESTORE
 from faceflow.gallery.stores.sqlite.rows import checked_name, unseal_record, unseal_setting
 from faceflow.gallery.stores.sqlite.session import Session
@@ -23,6 +27,7 @@ from faceflow.gallery.stores.store import Revision, Vectors
 
 # Rows fetched at a time, and ids asked for in one statement.
 _BLOCK = 512
+LARGEST_ID = 2**63 - 1
 
 
 class SqliteView:
@@ -105,31 +110,86 @@ class SqliteView:
             ).fetchall()
         return sorted(checked_name(*row) for row in rows)
 
-    def records_of(self, person: str | None) -> list[FaceRecord]:
+    def token(self) -> str:
+        """Drawn anew by every change."""
+        with self._reading() as connection:
+            if schema.version(connection) > 1:
+                return lineage.token(connection).hex()
+            # Of a former format, opened for reading: all that changes without a change of size.
+            digest = hashlib.sha256(repr(self._revision).encode())
+            for statement in (
+                "SELECT * FROM person_name ORDER BY person_id",
+                "SELECT * FROM setting ORDER BY name",
+                "SELECT face_id, person_id FROM face INDEXED BY face_of_person ORDER BY person_id",
+            ):
+                for row in connection.execute(statement):
+                    digest.update(repr(row).encode())
+            return digest.hexdigest()[:32]
+
+    def records_of(
+        self, person: str | None, *, after: int = 0, limit: int | None = None
+    ) -> list[FaceRecord]:
         """Records of one person or all, checksums compared."""
+        page = (min(max(after, 0), LARGEST_ID), -1 if limit is None else limit)
         statement = (
             "SELECT face_id, f.person_id, record, name, seal FROM face f"
             " LEFT JOIN person_name n ON n.person_id = f.person_id"
         )
         with self._reading() as connection:
             if person is None:
-                rows = connection.execute(f"{statement} ORDER BY face_id").fetchall()
+                statement += " WHERE face_id > ? ORDER BY face_id LIMIT ?"
+                rows = connection.execute(statement, page).fetchall()
             else:
-                one = (sqlite_changes.require(connection, person),)
-                statement += " WHERE f.person_id = ? ORDER BY face_id"
-                rows = connection.execute(statement, one).fetchall()
+                one = sqlite_changes.require(connection, person)
+                statement += " WHERE f.person_id = ? AND face_id > ? ORDER BY face_id LIMIT ?"
+                rows = connection.execute(statement, (one, *page)).fetchall()
         return [unseal_record(*row) for row in rows]
 
-    def people(self) -> list[PersonInfo]:
-        """Everyone, by name without regard to case."""
+    def people(self, *, after: str | None = None, limit: int | None = None) -> list[PersonInfo]:
+        """By name without regard to case; of those on the page alone the faces are counted."""
         with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT f.person_id, name, seal, faces FROM"
-                " (SELECT person_id, count(*) AS faces FROM face GROUP BY person_id) f"
-                " LEFT JOIN person_name n ON n.person_id = f.person_id"
-            ).fetchall()
-        found = [PersonInfo(checked_name(i, name, s), faces) for i, name, s, faces in rows]
-        return sorted(found, key=lambda person: (person.name.casefold(), person.name))
+            rows = connection.execute("SELECT person_id, name, seal FROM person_name").fetchall()
+            named = [(checked_name(*row), row[0]) for row in rows]
+            named.sort(key=lambda row: by_name(row[0]))
+            if after is not None:
+                first = bisect.bisect_right(named, by_name(after), key=lambda row: by_name(row[0]))
+                named = named[first:]
+            return self._counted(connection, named[:limit])
+
+    def person(self, who: str | int) -> PersonInfo:
+        """A look into the list of people, checksum compared."""
+        with self._reading() as connection:
+            if isinstance(who, str):
+                found = (who, sqlite_changes.require(connection, who))
+                return self._counted(connection, [found])[0]
+            row = None
+            if 0 < who <= LARGEST_ID:
+                row = connection.execute(
+                    "SELECT person_id, name, seal FROM person_name WHERE person_id = ?", (who,)
+                ).fetchone()
+            if row is None:
+                raise sqlite_changes.no_person(who)
+            return self._counted(connection, [(checked_name(*row), who)])[0]
+
+    @staticmethod
+    def _counted(
+        connection: sqlite3.Connection, named: Sequence[tuple[str, int]]
+    ) -> list[PersonInfo]:
+        """People by name and id, with their faces counted."""
+        faces: dict[int, int] = {}
+        for start in range(0, len(named), _BLOCK):
+            block = [person_id for _, person_id in named[start : start + _BLOCK]]
+            marks = ",".join("?" * len(block))
+            faces.update(
+                connection.execute(
+                    "SELECT person_id, count(*) FROM face"
+                    f" WHERE person_id IN ({marks}) GROUP BY person_id",
+                    block,
+                )
+            )
+        if len(faces) != len(named):
+            raise damaged("index of people and photos", ())
+        return [PersonInfo(name, faces[person_id], person_id) for name, person_id in named]
 
     def count(self) -> int:
         """Faces."""

@@ -1,0 +1,258 @@
+"""The galleries of a service, the networks they belong to, and where the work is done."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceflow import models, networks
+from faceflow.analyzer import Face, FaceAnalyzer, Select, WholeImage
+from faceflow.arrays import UInt8
+from faceflow.errors import GalleryError, InputError
+from faceflow.faces import detectors
+from faceflow.gallery import Gallery
+from faceflow.matching.options import Changes, MatchOptions
+from faceflow.matching.transport import Sinkhorn
+from faceflow.server.decoding import Decoders
+from faceflow.server.limits import Computing
+from faceflow.server.problems import conflict, not_found
+from faceflow.server.settings import ServerSettings
+
+log = logging.getLogger("faceflow.server")
+
+Analyzers = Callable[[str, str], FaceAnalyzer]
+"""Gives the analyzer of a network and an alignment."""
+
+SUFFIX = ".faceflow"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_BESIDE = ("-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A gallery that is open, and the very file it was opened from."""
+
+    name: str
+    gallery: Gallery
+    file: tuple[int, int]
+
+
+class Engine:
+    """Everything that a process computes with; one of them a process.
+
+    Args:
+        settings: of the service.
+        analyzers: where analyzers come from; default: the networks and detectors in the cache,
+            fetched unless the settings say offline.
+    """
+
+    def __init__(self, settings: ServerSettings, analyzers: Analyzers | None = None) -> None:
+        limits = settings.limits
+        self.settings = settings
+        self.computing = Computing(limits)
+        self.decoders = Decoders(limits.searches, limits.seconds, limits.decoded_bytes)
+        self._make = analyzers or self._load
+        self._analyzers: dict[tuple[str, str], FaceAnalyzer] = {}
+        self._open: dict[str, Opened] = {}
+        self._lock = threading.RLock()
+        self._loading = threading.Lock()
+
+    # Galleries
+
+    def names(self) -> list[str]:
+        """Names of all galleries there are now, sorted."""
+        place = self.settings.galleries
+        if not place.is_dir():
+            return [place.stem] if place.exists() else []
+        found = {path.stem for path in place.glob(f"*{SUFFIX}") if path.is_file()}
+        return sorted(name for name in found if NAME.fullmatch(name))
+
+    def path(self, name: str) -> Path:
+        """Where a gallery of that name lies, or would."""
+        place = self.settings.galleries
+        return place / f"{name}{SUFFIX}" if place.is_dir() else place
+
+    def gallery(self, name: str) -> Gallery:
+        """The gallery of that name, as it is on the disk now.
+
+        Another process may have deleted it, or put another in its place: what is open then
+        is let go of.
+
+        Raises:
+            Problem: 404, there is none.
+            GalleryError: it cannot be opened.
+        """
+        path = self.path(name)
+        with self._lock:
+            known = self._open.get(name)
+            try:
+                if not NAME.fullmatch(name) or (
+                    not self.settings.galleries.is_dir() and name != path.stem
+                ):
+                    raise FileNotFoundError
+                status = path.stat()
+            except (OSError, ValueError):
+                self._forget(name)
+                raise not_found(f"gallery {name!r}") from None
+            file = (status.st_dev, status.st_ino)
+            if known is None or known.file != file:
+                self._forget(name)
+                known = self._open[name] = Opened(name, Gallery.open(path), file)
+            return known.gallery
+
+    def _forget(self, name: str) -> None:
+        known = self._open.pop(name, None)
+        if known is not None:
+            with contextlib.suppress(GalleryError):
+                known.gallery.close()
+
+    def create(self, name: str, network: str | None, alignment: str | None) -> Gallery:
+        """Make an empty gallery.
+
+        Raises:
+            Problem: 409, the name is taken, or the service was given one gallery only.
+            InputError: a network, alignment or name that there is not.
+            WeightsError: the network's weights cannot be had.
+        """
+        if not self.settings.galleries.is_dir():
+            raise conflict("one-gallery", "This service has one gallery and makes no others")
+        if not NAME.fullmatch(name):
+            raise InputError(f"a gallery cannot be called {name!r}")
+        aligned_by = alignment or detectors.DEFAULT
+        detectors.check_alignment(aligned_by)
+        analyzer = self._analyzer(network or networks.DEFAULT, aligned_by)
+        spec = analyzer.network.spec
+        with self._lock:
+            if any(name.casefold() == other.casefold() for other in self.names()):
+                raise conflict("exists", f"There is a gallery {name!r} already")
+            Gallery.create(
+                self.path(name),
+                network_name=spec.name,
+                digest=analyzer.network.digest,
+                embedding_size=spec.embedding_size,
+                grid=spec.grid,
+                channels=spec.channels,
+                alignment=analyzer.alignment,
+            ).close()
+        return self.gallery(name)
+
+    def delete(self, name: str) -> int:
+        """Remove a gallery's file with all that lies beside it; how many faces it held.
+
+        Raises:
+            Problem: 404, there is none.
+        """
+        with self._lock:
+            gallery = self.gallery(name)
+            path, faces = gallery.path, len(gallery)
+            self._forget(name)
+            # The main file last: what is left after a kill is still a gallery, and is found.
+            for ending in _BESIDE:
+                Path(f"{path}{ending}").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        return faces
+
+    # Networks
+
+    def analyzer(self, gallery: Gallery) -> FaceAnalyzer:
+        """What computes this gallery's features; loaded once for all galleries alike.
+
+        Raises:
+            GalleryMismatchError: it was made for other weights than those that are here.
+            WeightsError: they are missing and cannot or must not be fetched.
+        """
+        header = gallery.header
+        found = self._analyzer(header.network_name, header.alignment)
+        gallery.require_network(found.network)
+        gallery.require_alignment(found.alignment)
+        return found
+
+    def _analyzer(self, network: str, alignment: str) -> FaceAnalyzer:
+        with self._loading:
+            found = self._analyzers.get((network, alignment))
+            if found is None:
+                found = self._analyzers[network, alignment] = self._make(network, alignment)
+            return found
+
+    def _load(self, network: str, alignment: str) -> FaceAnalyzer:
+        threads = self.settings.threads
+        wanted = [networks.spec(network).model_name]
+        wanted += [model.name for model in detectors.MODELS if model.name == alignment]
+        models.ensure(*wanted, offline=self.settings.offline, tell=log.warning)
+        return FaceAnalyzer(
+            networks.load_network(network, threads=threads),
+            detectors.load_detector(alignment, threads=threads),
+        )
+
+    # Work, for the threads of ``computing``
+
+    def analyze(
+        self,
+        gallery: Gallery,
+        photo: bytes,
+        *,
+        select: Select = "all",
+        whole_image: WholeImage = "never",
+    ) -> tuple[UInt8, list[Face]]:
+        """A photo's pixels (H, W, 3), and its faces as the gallery's network sees them.
+
+        Raises:
+            ImageError: it cannot be read.
+            NoFaceError: it shows no face.
+        """
+        pixels = self.decoders.decode(photo)
+        faces = self.analyzer(gallery).analyze(pixels, select=select, whole_image=whole_image)
+        return pixels, faces
+
+    def options(self, gallery: Gallery, changes: Changes, epsilon: float | None) -> MatchOptions:
+        """How a gallery compares, with changes.
+
+        Raises:
+            InputError: out of range.
+        """
+        threads = self.settings.threads
+        solver = Sinkhorn(threads=threads)
+        if epsilon is not None:
+            solver = Sinkhorn(epsilon=epsilon, threads=threads)
+        k = changes.get("k")
+        if k is not None and k > self.settings.limits.candidates:
+            raise InputError(
+                f"k is {k}", why=f"at most {self.settings.limits.candidates} are compared here"
+            )
+        given: Changes = {**changes, "solver": solver}
+        return gallery.options(**given)
+
+    def warm(self) -> None:
+        """Load what the first search would wait for: a decoder, and the galleries' networks."""
+        self.decoders.warm()
+        for name in self.names():
+            try:
+                gallery = self.gallery(name)
+                self.analyzer(gallery)
+                gallery.options()
+            except Exception as error:  # said by whoever asks for that gallery
+                log.warning("a gallery is not ready: %s", type(error).__name__)
+
+    def close(self) -> None:
+        """Finish what runs, and let go of everything."""
+        self.computing.close()
+        self.decoders.close()
+        with self._lock:
+            for name in list(self._open):
+                self._forget(name)
+
+    def opened(self) -> Iterator[str]:
+        """Names of the galleries that are open now."""
+        with self._lock:
+            return iter(list(self._open))
