@@ -13,7 +13,7 @@ start(async ({ page, who, may }) => {
   $("h1").after(h("p", { class: "note" }, `${kept.gallery} · opened by ${kept.name} on ${day(kept.created)}`));
   const picture = (name) => api.casePicture(id, name);
   const crops = [{ label: "Aligned", src: picture("query-aligned.png"), caption: "Aligned, as the network sees it." }];
-  if (kept.pictures.includes("query-original.png")) crops.push({ label: "Original", src: picture("query-original.png"), caption: "The photo around the face." });
+  if (kept.pictures.includes("query-original.jpg")) crops.push({ label: "Original", src: picture("query-original.jpg"), caption: "The photo around the face." });
   const own = new Set(kept.pictures);
   const work = new Workspace(kept.search, {
     crops: () => crops, kept,

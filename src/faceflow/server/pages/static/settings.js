@@ -18,11 +18,11 @@ start(async ({ page, who }) => {
   page.replaceChildren(wrong, ...[galleries, keys, scale, limits].map((part) => h("section", { class: "card stack" }, part)));
 
   const act = (label, work, look = "") => h("button", { type: "button", class: `small ${look}`, onclick: (event) => attempt(event.currentTarget, wrong, work) }, label);
-  const table = (label, heads, rows) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => (head ? h("th", { scope: "col" }, head) : h("td"))))), h("tbody", {}, rows)));
+  const table = (label, heads, rows) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => (head ? h("th", { scope: "col", class: head === "Made" ? "hide-small" : "" }, head) : h("td"))))), h("tbody", {}, rows)));
 
   const showGalleries = async () => {
     const rows = [];
-    for await (const one of api.galleries()) rows.push(h("tr", {}, h("th", { scope: "row" }, one.name), h("td", { class: "number" }, plural(one.people, "person", "people")), h("td", { class: "number" }, plural(one.faces, "face")), h("td", {}, one.network), h("td", {}, h("code", {}, one.digest.slice(0, 12)))));
+    for await (const one of api.galleries()) rows.push(h("tr", {}, h("th", { scope: "row" }, one.name), h("td", {}, String(one.people)), h("td", {}, String(one.faces)), h("td", {}, one.network), h("td", {}, h("code", {}, one.digest.slice(0, 12)))));
     galleries.replaceChildren(h("div", { class: "row spread" }, h("h2", {}, "Galleries"), act("New gallery", async () => {
       const said = await ask("A new gallery", [field("Name", "name", { required: true, pattern: "[A-Za-z0-9][A-Za-z0-9_\\-]{0,63}", title: "letters, digits, - and _" })], { action: "Make it", note: "It belongs to the default network; the API takes others." });
       if (said) { await call("POST", "/v1/galleries", { json: { name: said.name } }); await showGalleries(); }
@@ -50,7 +50,7 @@ start(async ({ page, who }) => {
   const showScale = async () => {
     const { conclusions } = await api.conclusions();
     const form = h("form", { class: "stack" }, h("h2", {}, "Scale of conclusions"), h("p", { class: "note" }, "From the same person to different people, with a step that says neither. Decisions keep the words they were made in."),
-      h("div", { class: "stack" }, conclusions.map((step, i) => h("div", { class: "row" }, h("input", { type: "text", name: `text-${i}`, value: step.text, "aria-label": `Step ${i + 1}`, maxlength: 200, required: true }), h("span", { class: "tag" }, step.direction)))),
+      h("div", { class: "words" }, conclusions.map((step, i) => [h("input", { type: "text", name: `text-${i}`, value: step.text, "aria-label": `Step ${i + 1}, ${step.direction}`, maxlength: 200, required: true }), h("span", { class: "note" }, step.direction)])),
       h("div", {}, h("button", { type: "submit", class: "small" }, "Save the words")));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -64,7 +64,7 @@ start(async ({ page, who }) => {
 
   const showLimits = async () => {
     const settings = await api.settings();
-    limits.replaceChildren(h("h2", {}, "Limits"), h("p", { class: "note" }, `faceflow ${settings.version}. They are set where the service is started.`),
+    limits.replaceChildren(h("h2", {}, "Limits"), h("p", { class: "note after" }, `faceflow ${settings.version}. They are set where the service is started.`),
       h("dl", { class: "facts" }, Object.entries(settings.limits).map(([name, value]) => [h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, /bytes/.test(name) ? `${(value / 2 ** 20).toLocaleString()} MiB` : value.toLocaleString())])));
   };
 

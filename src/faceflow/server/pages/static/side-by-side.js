@@ -37,7 +37,7 @@ export class SideBySide {
     }, turn, lines);
     const words = h("figcaption", {}, caption);
     this.#handle(frame);
-    return { frame, image, turn, lines, caption: words, figure: h("figure", {}, h("h3", {}, title), frame, words) };
+    return { frame, image, turn, lines, caption: words, figure: h("figure", {}, h("h2", { class: "third" }, title), frame, words) };
   }
 
   #tools() {

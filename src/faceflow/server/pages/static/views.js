@@ -113,8 +113,8 @@ export async function flow(work) {
   return h("div", {},
     h("div", { class: "faces" },
       h("div", { class: "pair" },
-        h("figure", {}, h("h3", {}, "Query: what each cell adds"), faces.query.element),
-        h("figure", {}, h("h3", {}, `${work.label(work.candidate)}: what each cell receives`), faces.gallery.element)),
+        h("figure", {}, h("h2", { class: "third" }, "Query: what each cell adds"), faces.query.element),
+        h("figure", {}, h("h2", { class: "third" }, `${work.label(work.candidate)}: what each cell receives`), faces.gallery.element)),
       threads),
     h("div", { class: "faces" }, legend(contributionTable, `−${number(most, 4)} of score`, "nothing", `+${number(most, 4)} of score`)),
     readout,
@@ -152,10 +152,10 @@ export async function whyNot(work, signal) {
       onleave: () => { query.mark(null); readout.textContent = hint; },
     });
     query.paint((r) => [contributionColour(it.cells[r] / most), 0.72]);
-    const face = (one) => h("figure", {}, h("h3", { class: "name" }, work.label(one)), h("div", { class: "face" }, h("img", { src: work.thumbnail(one.face_id), alt: "Enrolled face" })), h("figcaption", { class: "number" }, `score ${number(one === other ? it.score_b : it.score_a)}`));
+    const face = (one) => h("figure", {}, h("h2", { class: "third name" }, work.label(one)), h("div", { class: "face" }, h("img", { src: work.thumbnail(one.face_id), alt: "Enrolled face" })), h("figcaption", { class: "number" }, `score ${number(one === other ? it.score_b : it.score_a)}`));
     place.replaceChildren(
       h("div", { class: "why" }, face(work.candidate),
-        h("figure", {}, h("h3", {}, "Where they differ on the query"), query.element, legend(contributionTable, `for ${work.label(other)}`, "", `for ${work.label(work.candidate)}`)),
+        h("figure", {}, h("h2", { class: "third" }, "Where they differ on the query"), query.element, legend(contributionTable, `for ${work.label(other)}`, "", `for ${work.label(work.candidate)}`)),
         face(other)),
       readout,
       waterfall(it));
@@ -276,9 +276,9 @@ export function ranks(work) {
     strip.append(s("path", { d: `M${x(work.threshold)} 30V58`, class: "limit" }), s("text", { x: x(work.threshold), y: 70, "text-anchor": "middle" }, `threshold ${number(work.threshold)}`));
   }
   return h("div", { class: "rank stack" },
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores" }, h("h3", {}, `Scores of all ${plural(candidates.length, "candidate")}`), strip),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Ranks" }, h("h3", {}, "From the first stage to the last"), slope),
-    h("div", {}, h("h3", {}, `Faces of ${work.label(candidate)}`), h("div", { class: "strip" },
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores" }, h("h2", { class: "third" }, `Scores of all ${plural(candidates.length, "candidate")}`), strip),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Ranks" }, h("h2", { class: "third" }, "From the first stage to the last"), slope),
+    h("div", {}, h("h2", { class: "third" }, `Faces of ${work.label(candidate)}`), h("div", { class: "strip" },
       (candidate.faces.length ? candidate.faces : [{ face_id: candidate.face_id, score: candidate.score }]).map((face) => h("figure", {}, h("img", { class: "thumb", loading: "lazy", src: work.thumbnail(face.face_id), alt: `Face ${face.face_id}` }), h("figcaption", { class: "number" }, number(face.score)))))));
 }
 

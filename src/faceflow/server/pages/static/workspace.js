@@ -148,9 +148,9 @@ export class Workspace {
     }));
     return h("div", { class: "stack" },
       h("div", { class: "analyse" },
-        h("figure", {}, h("h3", {}, "The query"), h("div", { class: "face" }, h("img", { src: (original ?? crop).src, alt: "The face in the photo that was searched" })), h("figcaption", {}, `${plural(query.faces.length, "face")} in the photo of ${query.width}×${query.height} pixels.`)),
-        h("figure", {}, h("h3", {}, "Which regions show the face"), visibility(crop.src, this.grid, quality.cells, "The aligned face; bright cells show it, dark ones are covered"), h("figcaption", {}, quality.cells ? "As the network sees it. Dark cells count for little in the comparison." : "This network has no model of covers; judge for yourself.")),
-        h("div", { class: "stack" }, h("h3", {}, "Quality"), measures,
+        h("figure", {}, h("h2", { class: "third" }, "The query"), h("div", { class: "face" }, h("img", { src: (original ?? crop).src, alt: "The face in the photo that was searched" })), h("figcaption", {}, `${plural(query.faces.length, "face")} in the photo of ${query.width}×${query.height} pixels.`)),
+        h("figure", {}, h("h2", { class: "third" }, "Which regions show the face"), visibility(crop.src, this.grid, quality.cells, "The aligned face; bright cells show it, dark ones are covered"), h("figcaption", {}, quality.cells ? "As the network sees it. Dark cells count for little in the comparison." : "This network has no model of covers; judge for yourself.")),
+        h("div", { class: "stack" }, h("h2", { class: "third" }, "Quality"), measures,
           quality.warnings.length > 0 && h("ul", { class: "stack" }, quality.warnings.map((key) => h("li", { class: "told" }, WARNINGS[key] ?? key))))),
       h("fieldset", { class: "sum" }, h("legend", {}, "What can you see, before you look at anybody?"),
         h("p", { class: "note" }, "It is kept with your decision."), ticks),
