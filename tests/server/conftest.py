@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from faceflow.server.app import create_app
 from faceflow.server.roles import Role
 from faceflow.server.service import Service
-from faceflow.server.settings import ServerSettings
+from faceflow.server.settings import Limits, ServerSettings
 from faceflow.server.state import State
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -92,7 +92,8 @@ class Asker:
 @pytest.fixture
 def settings(tmp_path: Path) -> ServerSettings:
     (tmp_path / "galleries").mkdir()
-    return ServerSettings(galleries=tmp_path / "galleries")
+    limits = Limits(per_minute=100_000)
+    return ServerSettings(galleries=tmp_path / "galleries", limits=limits)
 
 
 @pytest.fixture

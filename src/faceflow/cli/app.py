@@ -20,6 +20,7 @@ from faceflow.cli.identifying import identify
 from faceflow.cli.occluding import occlude
 from faceflow.cli.pairs import explain, verify
 from faceflow.cli.people import faces, merge, people, remove, rename
+from faceflow.cli.serving import audit_verify, serve
 from faceflow.cli.transfer import export, import_
 
 app = typer.Typer(
@@ -46,9 +47,14 @@ evaluate_app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+audit_app = typer.Typer(
+    help="A service's audit log.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
 _FACES = "Faces"
 _GALLERY = "Gallery"
 _SETUP = "Setup"
+_SERVICE = "Service"
 
 _COMMANDS: list[tuple[str, Callable[..., Any], str]] = [
     ("enroll", enroll, _FACES),
@@ -66,6 +72,7 @@ _COMMANDS: list[tuple[str, Callable[..., Any], str]] = [
     ("calibrate", calibrate, _SETUP),
     ("demo", demo, _SETUP),
     ("doctor", doctor, _SETUP),
+    ("serve", serve, _SERVICE),
 ]
 
 for _name, _command, _panel in _COMMANDS:
@@ -91,6 +98,8 @@ app.add_typer(models_app, name="models", rich_help_panel=_SETUP)
 train_app.command("head")(translated(flattened(training.head)))
 train_app.command("network")(translated(flattened(training.network)))
 app.add_typer(train_app, name="train", rich_help_panel=_SETUP)
+audit_app.command("verify")(translated(audit_verify))
+app.add_typer(audit_app, name="audit", rich_help_panel=_SERVICE)
 app.add_typer(evaluate_app, name="evaluate", rich_help_panel=_SETUP)
 
 

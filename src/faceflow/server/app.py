@@ -8,19 +8,23 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 import faceflow
-from faceflow.server import pages, problems
+from faceflow.server import openapi, pages, problems
 from faceflow.server.engine import Analyzers
 from faceflow.server.frame import Frame
 from faceflow.server.routes import (
+    audit,
     cases,
     faces,
     galleries,
+    jobs,
+    keys,
     marks,
     people,
     retention,
     searches,
     session,
     system,
+    viewer,
 )
 from faceflow.server.service import Service
 from faceflow.server.settings import ServerSettings
@@ -36,6 +40,10 @@ ROUTERS = (
     cases.router,
     session.router,
     pages.router,
+    jobs.router,
+    keys.router,
+    audit.router,
+    viewer.router,
 )
 
 
@@ -76,5 +84,6 @@ def create_app(settings: ServerSettings, analyzers: Analyzers | None = None) -> 
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    openapi.install(app)
     app.add_middleware(Frame, limits=settings.limits, metrics=service.metrics)
     return app

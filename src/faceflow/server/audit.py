@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -81,12 +82,17 @@ class Audit:
         with self._state.writing() as own:
             _append(own, content)
 
-    def entries(self, after: int = 0, limit: int = 100) -> list[Entry]:
-        """Entries with a number above ``after``, at most ``limit``."""
+    def entries(
+        self, after: int = 0, limit: int = 100, *, galleries: Sequence[str] | None = None
+    ) -> list[Entry]:
+        """Entries with a number above ``after``, at most ``limit``; None: of all galleries."""
+        wanted = None if galleries is None else json.dumps(list(galleries))
         with self._state.reading() as connection:
             rows = connection.execute(
-                "SELECT number, content, hash FROM audit WHERE number > ? ORDER BY number LIMIT ?",
-                (after, limit),
+                "SELECT number, content, hash FROM audit WHERE number > ?1 AND (?3 IS NULL OR"
+                " json_extract(content, '$.gallery') IN (SELECT value FROM json_each(?3)))"
+                " ORDER BY number LIMIT ?2",
+                (after, limit, wanted),
             ).fetchall()
         return [_entry(*row) for row in rows]
 

@@ -20,11 +20,11 @@ _FORGET = 10_000
 
 
 class Rates:
-    """A bucket of tokens for each key: refilled steadily, a tenth of a minute's worth deep."""
+    """A bucket of tokens for each key: refilled steadily, and a minute's worth deep."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = per_minute / 60
-        self._depth = max(1.0, per_minute / 10)
+        self._depth = float(per_minute)
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()

@@ -24,7 +24,7 @@ class Limits:
         searches: computed at once; more wait in the queue.
         queue: requests that may wait for a place; more are answered 429.
         requests: in flight at once, in one process; more are answered 503.
-        per_minute: requests of one key, in one process; a tenth of them at once.
+        per_minute: requests of one key, in one process.
         candidates: the largest k.
         upload_seconds: for a whole request to arrive.
         search_hours: how long a search can be asked about before it is forgotten.
@@ -38,7 +38,7 @@ class Limits:
     searches: int = 2
     queue: int = 32
     requests: int = 200
-    per_minute: int = 600
+    per_minute: int = 1200
     candidates: int = 1000
     upload_seconds: float = 120.0
     search_hours: float = 24.0

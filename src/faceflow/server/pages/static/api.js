@@ -82,7 +82,7 @@ export const api = {
   job: (name, id) => get(`${gallery(name)}/jobs/${part(id)}`),
   jobPhotos: (name, id) => all(`${gallery(name)}/jobs/${part(id)}/photos`),
   jobEvents: (name, id) => `${gallery(name)}/jobs/${part(id)}/events`,
-  cancelJob: (name, id) => post(`${gallery(name)}/jobs/${part(id)}/cancel`),
+  cancelJob: (name, id) => call("DELETE", `${gallery(name)}/jobs/${part(id)}`),
 
   cases: () => all("/v1/cases"),
   case: (id) => get(`/v1/cases/${part(id)}`),

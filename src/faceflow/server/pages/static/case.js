@@ -22,5 +22,5 @@ start(async ({ page, who, may }) => {
   Object.assign(work, { who, may });
   if (!kept.hidden) $("#actions").append(h("a", { class: "button", href: api.caseFile(id), download: `${id}.zip` }, "Case file"));
   page.replaceChildren(work.element);
-  if (!kept.may_decide) { work.tabs.pick("decide"); }
+  if (!kept.may_decide || kept.decisions.length) work.tabs.pick("decide");
 });

@@ -50,7 +50,9 @@ export async function decide(work) {
       location.assign(`/cases/${id}`);
     });
   });
-  return form;
+  if (!kept?.decisions.length) return form;
+  // Whoever decided first may think again until somebody reviews.
+  return h("div", { class: "stack" }, decisions(kept), h("details", {}, h("summary", {}, "Add another decision in place of yours"), form));
 }
 
 const DIRECTIONS = { same: "the same person", different: "different people", neither: "inconclusive" };

@@ -34,7 +34,7 @@ start(async ({ page }) => {
 
   const batch = async (photos, from, total) => {
     const form = new FormData();
-    for (const one of photos) { form.append("photos", one.file, one.file.name); form.append("people", one.person); }
+    for (const one of photos) form.append("images", one.file, `${one.person}/${one.file.name}`);
     const gallery = select.value;
     const job = await api.startJob(gallery, form);
     const meter = h("progress", { max: photos.length, value: 0, "aria-label": "Photos done" });
@@ -70,7 +70,6 @@ start(async ({ page }) => {
       meter.value = shown.size;
       told.textContent = `${shown.size} of ${job.photos} done`;
     });
-    source.addEventListener("job", (event) => { const now = JSON.parse(event.data); count(now); if (now.finished) finish(); });
     source.addEventListener("end", finish);
     // The browser connects again by itself and says where it was; only a refusal ends it.
     source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) finish(); });

@@ -1,0 +1,168 @@
+"""The ``serve`` command, and ``audit verify``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceflow.cli.options import Offline, Threads
+from faceflow.cli.output import say
+from faceflow.errors import GalleryError, InputError, MissingExtraError
+
+_LISTENING = "Listening"
+
+
+def serve(
+    gallery: Annotated[
+        Path | None,
+        typer.Option("--gallery", "-g", help="One gallery file to serve.", metavar="FILE"),
+    ] = None,
+    galleries: Annotated[
+        Path | None,
+        typer.Option("--galleries", help="A folder of galleries to serve.", metavar="FOLDER"),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state",
+            help="File of keys, jobs, cases and the audit log (default: beside the galleries).",
+            metavar="FILE",
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option("--host", help="Address to listen at.", rich_help_panel=_LISTENING),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", min=0, max=65535, help="0 takes a free one.", rich_help_panel=_LISTENING
+        ),
+    ] = 8765,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificate",
+            help="PEM file of a TLS certificate.",
+            metavar="FILE",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = None,
+    certificate_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificate-key",
+            help="PEM file of its key.",
+            metavar="FILE",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = None,
+    public: Annotated[
+        bool,
+        typer.Option(
+            "--public",
+            help="Listen at a public address without a certificate: a proxy in front encrypts.",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = False,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--origin",
+            help="Address that browsers show for the pages, e.g. https://faces.example.",
+            metavar="URL",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = None,
+    searches: Annotated[
+        int, typer.Option("--searches", min=1, max=64, help="Photos worked on at once.")
+    ] = 2,
+    per_minute: Annotated[
+        int, typer.Option("--per-minute", min=1, help="Requests of one key a minute.")
+    ] = 1200,
+    threads: Threads = None,
+    offline: Offline = False,
+) -> None:
+    """Serve galleries over HTTP: REST under /v1, described at /docs.
+
+    The first start prints an administrator's key, once. Stops gracefully at Ctrl-C or SIGTERM.
+    """
+    if (gallery is None) == (galleries is None):
+        raise InputError(
+            "It is not said what to serve",
+            todo="give --gallery people.faceflow, or --galleries FOLDER/",
+        )
+    place = gallery or galleries or Path()
+    if gallery is not None and not gallery.is_file():
+        raise GalleryError(
+            f"There is no gallery at {gallery}",
+            todo=f"make one with `faceflow enroll PHOTOS/ --gallery {gallery}`",
+        )
+    if galleries is not None and not galleries.is_dir():
+        raise GalleryError(f"There is no folder {galleries}", todo="make it, or check the name")
+    _require_extra()
+    from faceflow.server import serving
+    from faceflow.server.settings import Limits, ServerSettings
+
+    settings = ServerSettings(
+        galleries=place,
+        state=state,
+        host=host,
+        port=port,
+        certificate=certificate,
+        key=certificate_key,
+        public=public,
+        offline=offline,
+        threads=threads,
+        limits=Limits(searches=searches, per_minute=per_minute),
+        origins=tuple(origin or ()),
+    )
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("faceflow.server").setLevel(logging.INFO)
+    listener = serving.listen(settings)
+    key = serving.first_key(settings)
+    if key is not None:
+        say("The first administrator's key, shown this once and kept nowhere:")
+        # On stdout, so that it can be put into a file or a password store.
+        sys.stdout.write(f"{key}\n")
+        sys.stdout.flush()
+    say(f"faceflow serves {place} at {serving.address(settings, listener)} (Ctrl-C stops)")
+    serving.run(settings, listener)
+
+
+def audit_verify(
+    state: Annotated[
+        Path, typer.Argument(help="A service's state file.", metavar="FILE", exists=False)
+    ],
+) -> None:
+    """Check every link of a service's audit log; print where it ends."""
+    _require_extra()
+    if not state.is_file():
+        raise GalleryError(f"There is no state file at {state}", todo="check the name")
+    from faceflow.server.audit import verify
+    from faceflow.server.state import State
+
+    opened = State(state)
+    try:
+        number, value = verify(opened)
+    finally:
+        opened.close()
+    sys.stdout.write(f"{number} {value}\n")
+
+
+def _require_extra() -> None:
+    try:
+        import fastapi
+        import python_multipart
+        import uvicorn
+    except ImportError as error:
+        raise MissingExtraError(
+            "The service needs packages that are not installed",
+            why=f"there is no {error.name}",
+            todo='run: pip install "faceflow[server]"',
+        ) from error
+    del fastapi, python_multipart, uvicorn

@@ -1,0 +1,104 @@
+"""Run the service: announce the first key, listen, stop gracefully."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from types import FrameType
+
+import uvicorn
+
+from faceflow.errors import FaceflowError
+from faceflow.server.app import create_app
+from faceflow.server.engine import Analyzers
+from faceflow.server.keys import Keys
+from faceflow.server.roles import Role
+from faceflow.server.service import Service
+from faceflow.server.settings import ServerSettings
+from faceflow.server.state import State
+
+_GRACE = 30
+"""Seconds that requests under way are given when the service stops."""
+
+
+def first_key(settings: ServerSettings) -> str | None:
+    """An administrator's key for a service that has none yet; None where there are keys.
+
+    Raises:
+        GalleryError: the state file cannot be used.
+    """
+    state = State(settings.state_path)
+    try:
+        keys = Keys(state)
+        if keys.all():
+            return None
+        return keys.create("the first administrator", Role.ADMINISTRATOR)[1]
+    finally:
+        state.close()
+
+
+def listen(settings: ServerSettings) -> socket.socket:
+    """The socket that the service listens at; port 0 takes a free one.
+
+    Raises:
+        FaceflowError: somebody else listens there, or the address is not this machine's.
+    """
+    try:
+        info = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(info[0], info[1])
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(info[4])
+    except OSError as error:
+        raise FaceflowError(
+            f"The service cannot listen at {settings.host}:{settings.port}",
+            why=error.strerror or str(error),
+            todo="stop what listens there, or choose another --port",
+        ) from error
+    return listener
+
+
+def address(settings: ServerSettings, listener: socket.socket) -> str:
+    """What to type into a browser."""
+    scheme = "http" if settings.certificate is None else "https"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
+
+
+def run(
+    settings: ServerSettings, listener: socket.socket, analyzers: Analyzers | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what runs and return.
+
+    Raises:
+        GalleryError: the state file cannot be used.
+    """
+    app = create_app(settings, analyzers)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # it writes paths, which may name people; ours does not
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.key,
+        timeout_graceful_shutdown=_GRACE,
+        timeout_keep_alive=15,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    _Server(config, app.state.service).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Tells streams that the service is stopping, so that they end and it can."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal to stop."""
+        self._service.ready = False
+        self._service.stopping.set()
+        super().handle_exit(sig, frame)
