@@ -191,7 +191,7 @@ def test_the_case_file_is_whole_and_can_be_checked(
     assert decision.pop("sha256") == noted["details"]["sha256"]
     text = json.dumps(decision, sort_keys=True, separators=(",", ":"))
     assert hashlib.sha256(text.encode()).hexdigest() == noted["details"]["sha256"]
-    for one in search["candidates"]:
+    for one in search["candidates"][:2]:  # the best two, and whoever was decided about
         face = one["face_id"]
         why = json.loads(files[f"explanations/face-{face}.json"])
         assert why["score"] == pytest.approx(one["score"], abs=2e-6)

@@ -349,7 +349,7 @@ def test_the_examiners_story(browser: Browser, running: Running, axe: str | None
     # (9) The case file holds, and so does the log.
     page.goto(address)
     expect(page.get_by_text("Settled: the same person")).to_be_visible()
-    with page.expect_download() as download:
+    with page.expect_download(timeout=240_000) as download:
         page.get_by_role("link", name="Case file").click()
     check_case_file(Path(download.value.path()).read_bytes())
     for visitor in (ida, *reviewers):
