@@ -1,4 +1,4 @@
-"""Fit the cover model of a network: which patches of a face are covered.
+"""Fit the cover model that comes with faceflow; `faceflow covers learn` fits a user's own.
 
     python benchmarks/accuracy/fit_cover.py LFW/ -o lightcnn-v4.cover.npz
 
@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from faceflow import FaceAnalyzer, FaceflowError
+from faceflow.cover_learning.cover_fit import logistic
 from faceflow.faces.alignment import template
 from faceflow.faces.images import iter_images, load_image
 from faceflow.occlusion import occlude
@@ -67,31 +68,6 @@ def shares(
     return warped.reshape(h, height // h, w, width // w).mean(axis=(1, 3)).ravel()
 
 
-def fit(x: np.ndarray, y: np.ndarray, ridge: float) -> tuple[np.ndarray, float]:
-    """Logistic regression by Newton's method; the bias is not penalised.
-
-    Args:
-        x: (N, C), y: (N,) 0 or 1.
-        ridge: penalty on the squared weights of standardised x.
-    """
-    scale = max(float(x.std()), 1e-12)
-    mean = x.mean(axis=0)
-    design = np.column_stack([(x - mean) / scale, np.ones(len(x))])
-    penalty = np.full(design.shape[1], ridge * len(x))
-    penalty[-1] = 1e-6
-    beta = np.zeros(design.shape[1])
-    for _ in range(30):
-        p = 1 / (1 + np.exp(-np.clip(design @ beta, -30, 30)))
-        gradient = design.T @ (p - y) + penalty * beta
-        hessian = (design * (p * (1 - p) + 1e-9)[:, None]).T @ design + np.diag(penalty)
-        step = np.linalg.solve(hessian, gradient)
-        beta -= step * min(1.0, 5.0 / max(1e-12, float(np.abs(step).max())))
-        if np.abs(step).max() < 1e-6:
-            break
-    weight = beta[:-1] / scale
-    return weight, float(beta[-1] - weight @ mean)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -104,15 +80,18 @@ def main() -> None:
     analyzer = FaceAnalyzer(threads=arguments.threads)
     pairs = list(samples(analyzer, arguments.root))
     x = np.stack([patches for patches, _ in pairs])
-    y = (np.stack([share for _, share in pairs]) > 0.5).astype(np.float64)
-    mean = np.einsum("nr,nrc->rc", 1 - y, x) / (1 - y).sum(axis=0)[:, None]
+    y = np.stack([share for _, share in pairs]) > 0.5
+    mean = np.einsum("nr,nrc->rc", ~y, x) / (~y).sum(axis=0)[:, None]
     held = np.arange(len(x)) % 5 == 0  # a fifth, to see how well it does
     for name, rows in (("fit on four fifths", ~held), ("fit on all", np.ones(len(x), bool))):
-        found = [fit(x[rows, r].astype(np.float64), y[rows, r], arguments.ridge) for r in range(64)]
+        found = [
+            logistic(x[rows, r].astype(np.float64), y[rows, r], arguments.ridge)
+            for r in range(x.shape[1])
+        ]
         weight = np.stack([w for w, _ in found])
         bias = np.array([b for _, b in found])
         guess = np.einsum("nrc,rc->nr", x[held], weight) + bias > 0
-        truth = y[held] > 0
+        truth = y[held]
         print(
             f"{name}: {len(x)} faces, held fifth: patches right {(guess == truth).mean():.3f}, "
             f"covered found {guess[truth].mean():.3f}, false {guess[~truth].mean():.3f}"

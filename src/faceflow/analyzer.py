@@ -25,6 +25,7 @@ from faceflow.faces.images import ImageSource, load_image, source_name
 from faceflow.faces.landmarks import landmark_share
 from faceflow.features import FaceFeatures, Grid, features_digest
 from faceflow.networks import FaceNetwork, load_network
+from faceflow.quality import Quality, measure
 
 Select = Literal["all", "largest", "centre"]
 WholeImage = Literal["never", "fallback", "always"]
@@ -55,6 +56,19 @@ class Face:
     crop: UInt8
     features: FaceFeatures
     source: Literal["detected", "whole-image"]
+
+    @property
+    def quality(self) -> Quality:
+        """How much the face gives to go by; ``visible`` where its features say it."""
+        length, shown = self.features.length, self.features.visibility
+        return measure(
+            self.crop,
+            self.box,
+            self.landmarks,
+            detection=self.score if self.source == "detected" else None,
+            length=None if length is None else float(length[0]),
+            visible=None if shown is None else float(shown.mean()),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -89,6 +89,8 @@ class FaceFeatures:
         landmark_share: (N, R) float32 share of each face's landmarks per cell, for LMK
             weighting; a row of zeros for a face whose landmarks are not known, as of a whole
             image. None where nobody looked for landmarks.
+        length: (N,) float32, the embedding's length before it was made unit: short where the
+            network saw little. None where nobody kept it; a gallery does not.
         digest: what made these features, as :func:`features_digest` says it; None for arrays
             of unknown origin. Only features of one digest are compared, see :meth:`as_from`.
 
@@ -103,6 +105,7 @@ class FaceFeatures:
     visibility: Float32 | None = None
     landmark_share: Float32 | None = None
     digest: str | None = None
+    length: Float32 | None = None
 
     def __post_init__(self) -> None:
         n = self.embedding.shape[0] if self.embedding.ndim == 2 else -1
@@ -118,6 +121,8 @@ class FaceFeatures:
             expected["visibility"] = (n, r)
         if self.landmark_share is not None:
             expected["landmark_share"] = (n, r)
+        if self.length is not None:
+            expected["length"] = (n,)
         for name, shape in expected.items():
             values = getattr(self, name)
             if values.shape != shape or values.dtype != np.float32:
@@ -147,7 +152,8 @@ class FaceFeatures:
         raw = np.ascontiguousarray(maps.reshape(n, c, h * w).transpose(0, 2, 1), dtype=np.float32)
         require_finite("embedding", embedding)
         require_finite("maps", raw)
-        return cls._from_raw(unit(embedding), raw, (h, w), digest)
+        length = np.linalg.norm(embedding.astype(np.float64), axis=-1).astype(np.float32)
+        return replace(cls._from_raw(unit(embedding), raw, (h, w), digest), length=length)
 
     @classmethod
     def _from_raw(
@@ -166,7 +172,7 @@ class FaceFeatures:
     def concatenate(cls, parts: Sequence[FaceFeatures]) -> FaceFeatures:
         """Stack features along the face axis; all parts must share grid, C and D.
 
-        Landmark shares survive only when every part has them.
+        Landmark shares and lengths survive only when every part has them.
 
         Raises:
             InputError: there are none, or they differ in sizes.
@@ -190,6 +196,7 @@ class FaceFeatures:
             visibility=np.concatenate(seen) if seen else None,
             landmark_share=_stacked([p.landmark_share for p in parts]),
             digest=parts[0].digest,
+            length=_stacked([p.length for p in parts]),
         )
 
     def with_landmarks(self, share: Float32 | None) -> FaceFeatures:
@@ -219,6 +226,7 @@ class FaceFeatures:
             visibility=None if self.visibility is None else self.visibility[rows],
             landmark_share=None if self.landmark_share is None else self.landmark_share[rows],
             digest=self.digest,
+            length=None if self.length is None else self.length[rows],
         )
 
     def __iter__(self) -> Iterator[FaceFeatures]:
@@ -281,7 +289,13 @@ class FaceFeatures:
         if share is not None:
             cells = share.reshape(n, new_h, h // new_h, new_w, w // new_w)
             share = cells.sum(axis=(2, 4)).reshape(n, new_h * new_w)
-        return replace(pooled, pooled=self.pooled, visibility=visibility, landmark_share=share)
+        return replace(
+            pooled,
+            pooled=self.pooled,
+            visibility=visibility,
+            landmark_share=share,
+            length=self.length,
+        )
 
 
 def _stacked(parts: Sequence[Float32 | None]) -> Float32 | None:

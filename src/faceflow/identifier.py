@@ -43,11 +43,13 @@ from faceflow.gallery.enrolment import (
     enroll_photos,
     list_photos,
 )
+from faceflow.matching.abstaining import abstain, quality_of
 from faceflow.matching.identification import Matches, PersonMatch, Status, identify
 from faceflow.matching.options import Changes, MatchOptions, options_for
 from faceflow.matching.transport import Sinkhorn
 from faceflow.matching.verification import Verification, verify
 from faceflow.networks import FaceNetwork
+from faceflow.quality import BANDS, Band, Quality
 
 _LOG = logging.getLogger("faceflow")
 
@@ -60,11 +62,13 @@ class FoundFace:
         photo: the photo's path as it was given, or what kind of object it was.
         face: the face itself: crop, landmarks, features, the detector's score.
         matches: the whole answer, with every re-ranked gallery face.
+        quality: how much the face gives to go by; ``quality.flaws`` says in words what is wrong.
     """
 
     photo: str
     face: Face
     matches: Matches
+    quality: Quality
     _asked: Identifier = field(repr=False)
     _options: MatchOptions = field(repr=False)
 
@@ -78,14 +82,14 @@ class FoundFace:
         """What was decided, in a word.
 
         "identified" when the best person's score reaches the threshold, "unknown" when it does
-        not, "ranked" when there is no threshold and nothing was decided, "empty" when nobody is
-        enrolled.
+        not, "ranked" when there is no threshold and nothing was decided, "unsure" when the face
+        is worse than the identifier's ``min_quality``, "empty" when nobody is enrolled.
         """
         return self.matches.status
 
     @property
     def people(self) -> tuple[PersonMatch, ...]:
-        """The most similar people, best first, also where the status is "unknown".
+        """The most similar people, best first, also where the status is "unknown" or "unsure".
 
         Each has ``person``, ``score``, the parts of the score, and ``rank``.
         """
@@ -93,7 +97,7 @@ class FoundFace:
 
     @property
     def person(self) -> str | None:
-        """The best person's name; None when unknown or when nobody is enrolled."""
+        """The best person's name; None when unknown, unsure, or when nobody is enrolled."""
         return self.matches.person
 
     @property
@@ -230,6 +234,8 @@ class Identifier:
         threshold: the least score that counts as identified; None takes the calibrated one where
             it holds, else people are ranked and nothing is decided.
         best_faces: score a person by the mean of this many of their best faces.
+        min_quality: the worst :class:`faceflow.quality.Quality` band that is answered: "fair"
+            says "unsure" of poor faces, "good" of fair ones too, "poor" of none.
         threads: CPU threads for finding, embedding and comparing faces, by what is loaded here;
             None: one per physical core. No result depends on it.
         readonly: never write to the gallery; it must exist.
@@ -250,6 +256,7 @@ class Identifier:
         options: MatchOptions | None = None,
         threshold: float | None = None,
         best_faces: int = 1,
+        min_quality: Band = "poor",
         threads: int | None = None,
         readonly: bool = False,
         offline: bool = False,
@@ -258,6 +265,7 @@ class Identifier:
         self._given_options = options
         self._threshold = threshold
         self._best_faces = best_faces
+        self._min_quality = min_quality
         self._threads = threads
         self._readonly = readonly
         self._offline = offline or _offline_by_environment()
@@ -269,6 +277,8 @@ class Identifier:
         self._gallery: Gallery | None = None
         if best_faces < 1:
             raise InputError(f"best_faces is {best_faces}", why="a person needs at least one face")
+        if min_quality not in BANDS:
+            raise InputError(f"min_quality is {min_quality!r}", todo="choose good, fair or poor")
         if isinstance(network, str):
             networks.spec(network)  # an unknown name is told now
         if isinstance(detector, str):
@@ -550,10 +560,12 @@ class Identifier:
             best_faces=self._best_faces if best_faces is None else best_faces,
         )
         name = source_name(photo)
-        return [
-            FoundFace(name, face, answer, self, used)
-            for face, answer in zip(faces, matches, strict=True)
-        ]
+        found = []
+        for face, answer in zip(faces, matches, strict=True):
+            quality = quality_of(face, used.model)
+            told = abstain(answer, quality, self._min_quality)
+            found.append(FoundFace(name, face, told, quality, self, used))
+        return found
 
     def verify(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from faceflow.errors import GalleryError, GalleryMismatchError
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.matching import covers
+from faceflow.matching.covers import PatchModel
 from faceflow.matching.identification import identify
-from faceflow.matching.options import MatchOptions
+from faceflow.matching.options import Calibration, MatchOptions
 from faceflow.matching.transport import Sinkhorn
 
 
@@ -153,3 +154,19 @@ def test_a_calibration_that_cannot_be_read_is_told(gallery, faces, damaged) -> N
         identify(faces[0], gallery)
     assert forget(gallery)
     assert identify(faces[0], gallery)[0].status == "ranked"
+
+
+def test_a_threshold_holds_for_the_patch_model_it_was_measured_with(
+    make_patch_model: Callable[..., PatchModel],
+) -> None:
+    """Scores change with the covers, so a threshold from before they were learned says nothing."""
+    shipped, learned = make_patch_model(3), replace(make_patch_model(4), learned=True)
+    options = MatchOptions(0.2, "uncovered", 50, patches="projected", visible_share=0.3)
+    kept = Calibration(0.2, "uncovered", 50, "projected", 0.3, threshold=0.4)
+    assert kept.holds_for(replace(options, model=shipped)), "kept before there was another"
+    assert not kept.holds_for(replace(options, model=learned))
+    named = replace(kept, patch_model=learned.digest)
+    assert named.holds_for(replace(options, model=learned))
+    assert not named.holds_for(replace(options, model=shipped))
+    raw = Calibration(0.2, "uniform", 50, threshold=0.4)
+    assert raw.holds_for(MatchOptions(0.2, "uniform", 50, model=learned))

@@ -26,7 +26,9 @@ def test_from_photos_to_a_decision(run, tmp_path: Path) -> None:
     ran = run(
         *("calibrate", tmp_path / "PHOTOS", "-g", gallery, "--fpir", "0.3"),
         *("--covers", "clean", "--weightings", "uniform", "--json", report),
+        *("--picture", tmp_path / "trust.svg"),
     )
+    assert "visible share of the face" in (tmp_path / "trust.svg").read_text()
     record = json.loads(report.read_text())
     origin = record["origin"]
     assert (origin["enrolled_faces"], origin["people"], origin["impostors"]) == (10, 20, 10)
@@ -36,6 +38,9 @@ def test_from_photos_to_a_decision(run, tmp_path: Path) -> None:
     (clean,) = record["strata"]
     assert (clean["rates"]["mated"], clean["rates"]["nonmated"]) == (10, 10)
     assert clean["rates"]["stage1_tpir"]["estimate"] == 1  # drawn faces are easy
+    assert sum(rates["nonmated"] for _, rates in record["bands"]) == 10
+    assert sum(part["rates"]["mated"] for part in record["visible"]) == 10
+    assert all(f"\n{band} " in ran.out for band, _ in record["bands"])
     assert f"threshold {record['match']['threshold']:.4g}" in ran.out
 
     assert run("calibrate", "--show", "-g", gallery, "--json", "-").json == record

@@ -14,6 +14,7 @@ COMMANDS = [[name] for name, *_ in cli_app._COMMANDS] + [
     ["models", name] for name in ("list", "pull", "import", "path", "verify")
 ]
 COMMANDS += [["train", "head"], ["train", "network"]]
+COMMANDS += [["covers", name] for name in ("learn", "show", "forget")]
 COMMANDS += [
     ["evaluate", name] for name in ("identification", "verification", "table", "figure", "ablation")
 ]
@@ -23,12 +24,12 @@ ANSWERING = [words for words in COMMANDS if words]
 def test_all_the_promised_commands_are_there() -> None:
     names = {words[0] for words in COMMANDS}
     promised = "enroll identify verify explain people faces remove rename merge export import"
-    more = "models calibrate occlude train evaluate demo doctor"
+    more = "models calibrate occlude covers train evaluate demo doctor"
     assert names == {*promised.split(), *more.split()}
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["models"], ["train"], ["evaluate"], *COMMANDS], ids=" ".join
+    "words", [[], ["models"], ["covers"], ["train"], ["evaluate"], *COMMANDS], ids=" ".join
 )
 def test_help_renders(run, words: list[str]) -> None:
     ran = run(*words, "--help")

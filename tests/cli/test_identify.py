@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageFilter
 
 from faceflow.faces import detectors
 from faceflow.gallery import Gallery
@@ -21,6 +22,8 @@ MATCH_KEYS = {"person", "score", "cosine", "emd", "visible_cosine"} | {
 ANSWER_KEYS = {"query", "status", "person", "threshold", "face", "faces", "box"} | {
     "detection_score",
     "source",
+    "quality",
+    "patch_model",
     "matches",
 }
 
@@ -48,6 +51,32 @@ def test_threshold_decides(run, drawn: Path, gallery: Path) -> None:
     assert answer["matches"], "the best people are told even when nobody reaches the threshold"
     table = run("identify", query, "-g", gallery, "-t", "0.3").out
     assert "identified" in table
+
+
+def test_a_poor_face_is_told_in_words_and_may_get_no_answer(
+    run, drawn: Path, gallery: Path, tmp_path: Path
+) -> None:
+    photo = next((drawn / "people" / "Ada").iterdir())
+    spoilt = tmp_path / "blurred.png"
+    with Image.open(photo) as image:
+        image.convert("RGB").filter(ImageFilter.GaussianBlur(7)).save(spoilt)
+    fine, poor = run("identify", photo, spoilt, "-g", gallery, "-t", "0.3", "--json").lines
+    assert fine["quality"]["visible"] > poor["quality"]["visible"] - 0.5
+    assert fine["quality"]["sharpness"] > 5 * poor["quality"]["sharpness"]
+    assert (fine["status"], poor["quality"]["band"]) == ("identified", "poor")
+    assert any("blurred" in flaw for flaw in poor["quality"]["flaws"])
+    shown = run("identify", spoilt, "-g", gallery, "-t", "0.3")
+    assert "too blurred" in shown.err
+    assert "do not trust the score" in shown.err
+    options = ["-g", gallery, "-t", "0.3", "--min-quality", "fair"]
+    (unsure,) = run("identify", spoilt, *options, "--json").lines
+    assert (unsure["status"], unsure["person"]) == ("unsure", None)
+    assert unsure["matches"] == poor["matches"], "the people stay for who wants to look"
+    pages = tmp_path / "pages"
+    assert "unsure" in run("identify", spoilt, *options, "--explain", pages).out
+    (page,) = pages.glob("*.html")
+    assert "too little to go by" in page.read_text(encoding="utf-8")
+    run("identify", spoilt, "-g", gallery, "--min-quality", "superb", code=2)
 
 
 def test_failed_photos_are_answers_too(

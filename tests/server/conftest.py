@@ -15,6 +15,7 @@ pytest.importorskip("fastapi", reason='the service needs: pip install "faceflow[
 from fastapi.testclient import TestClient
 
 from faceflow.server.app import create_app
+from faceflow.server.decoding import Decoders
 from faceflow.server.roles import Role
 from faceflow.server.service import Service
 from faceflow.server.settings import Limits, ServerSettings
@@ -103,10 +104,25 @@ def state(settings: ServerSettings) -> Iterator[State]:
     state.close()
 
 
+class _Lasting(Decoders):
+    """Processes that outlive the services of single tests: starting one takes a quarter second."""
+
+    def close(self) -> None:
+        self.deaths = 0
+
+
+@pytest.fixture(scope="session")
+def decoders() -> Iterator[Decoders]:
+    made = _Lasting(2, 30, 2**28)
+    yield made
+    Decoders.close(made)
+
+
 @pytest.fixture
-def http(settings: ServerSettings) -> Iterator[TestClient]:
+def http(settings: ServerSettings, decoders: Decoders) -> Iterator[TestClient]:
     """A service that knows the network "blocks", with nobody in it."""
     app = create_app(settings, squares.analyzer)
+    app.state.service.engine.decoders = decoders
     with TestClient(app, base_url="http://127.0.0.1:8765", raise_server_exceptions=False) as made:
         yield made
 
@@ -129,17 +145,14 @@ def asker(http: TestClient, service: Service) -> Callable[..., Asker]:
 
 
 @pytest.fixture
-def admin(asker: Callable[..., Asker]) -> Asker:
+def admin(asker: Callable[..., Asker], service: Service) -> Asker:
     """An administrator of a service with an empty gallery "a"."""
-    made = asker()
-    made("POST", "/v1/galleries", status=201, json={"name": "a", "network": "blocks"})
-    return made
+    service.engine.create("a", "blocks", None)
+    return asker()
 
 
 @pytest.fixture
-def people(admin: Asker) -> Asker:
+def people(admin: Asker, service: Service) -> Asker:
     """An administrator of a service with four people, two photos each."""
-    for person in range(4):
-        for photo in range(2):
-            admin.add(person, photo)
+    service.gallery("a").enroll(squares.enrolments(people=4, photos=2))
     return admin

@@ -7,6 +7,8 @@ A photo is grey, with a red square for each face. What a face looks like lies in
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import io
 from collections.abc import Sequence
 
@@ -19,6 +21,7 @@ from faceflow.arrays import UInt8
 from faceflow.faces.alignment import TEMPLATES
 from faceflow.faces.detectors import Detection
 from faceflow.features import FaceFeatures, features_digest
+from faceflow.gallery import Enrolment
 
 BLOCKS = 8
 GRID = (4, 4)
@@ -99,6 +102,28 @@ class Blocks:
 def analyzer(network: str = "blocks", alignment: str = "mtcnn") -> FaceAnalyzer:
     """What a service asks for in place of a real network."""
     return FaceAnalyzer(Blocks(name=network), Squares())  # type: ignore[arg-type]
+
+
+@functools.cache
+def enrolments(*, people: int, photos: int) -> tuple[Enrolment, ...]:
+    """What adding photos 0, 1, ... of people 0, 1, ... gives, person by person."""
+    made = []
+    for person in range(people):
+        for number in range(photos):
+            data = photo((person, number))
+            (face,) = analyzer().analyze(data)
+            made.append(
+                Enrolment(
+                    person=f"Person {person}",
+                    source=f"{person}-{number}.png",
+                    content_hash=hashlib.sha256(data).hexdigest(),
+                    features=face.features,
+                    box=face.box,
+                    score=face.score,
+                    crop=face.crop,
+                )
+            )
+    return tuple(made)
 
 
 def multipart(

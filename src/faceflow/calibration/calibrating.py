@@ -28,6 +28,7 @@ from faceflow.calibration.searches import (
     transport_runs,
 )
 from faceflow.calibration.summing_up import own_choice, rates
+from faceflow.calibration.trust import by_band, by_visible, query_quality
 from faceflow.errors import InputError
 from faceflow.evaluation.data import Photo, pair_by_name, pair_by_table, read
 from faceflow.evaluation.data.edited import sources_of
@@ -36,6 +37,7 @@ from faceflow.faces import detectors
 from faceflow.gallery import Gallery
 from faceflow.matching import covers as patch_model
 from faceflow.networks import defaults_for
+from faceflow.quality import Quality
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, in all, of what)."""
@@ -102,12 +104,13 @@ def calibrate(
     name, digest = _network(gallery, analyzer)
     model = patch_model.load(name, digest)
     defaults = defaults_for(name)
+    covers_alone = model is not None and not model.linear
     settings = settings_grid(
-        weightings,
+        (*weightings, "uncovered") if covers_alone else weightings,
         alphas=alphas,
         ks=ks,
         unranked_k=defaults.k,
-        visible_shares=() if model is None else (0.0, defaults.visible_share),
+        visible_shares=(0.0, defaults.visible_share) if model is not None and model.linear else (),
     )
     runs = transport_runs(settings, model)  # a weighting that cannot be had must say so now
     clean = read("folder", photos).photos
@@ -161,10 +164,12 @@ def calibrate(
     origin = replace(
         _origin(analyzer, everything, searches, evidence, material, leaks, gallery is None, seed),
         unconfirmed=unconfirmed,
+        patch_model=None if model is None else model.digest,
     )
     if fpir is not None:
         require_impostors(origin.impostor_photographs, origin.impostors, fpir)
-    result = conclude(evidence, fpir, origin, unseen=material.unseen)
+    quality = query_quality(material, searches, model)
+    result = conclude(evidence, fpir, origin, unseen=material.unseen, quality=quality)
     if gallery is not None and save:
         remember(gallery, result)
     return result
@@ -176,8 +181,16 @@ def conclude(
     origin: Origin,
     *,
     unseen: Mapping[str, int] | None = None,
+    quality: Sequence[Quality] = (),
 ) -> CalibrationResult:
     """Decide on all people, and judge decisions made the same way by other people.
+
+    Args:
+        evidence: the searches.
+        fpir: the target; None sets no threshold.
+        origin: how they were made.
+        unseen: stratum -> photos whose face was no longer found under the cover.
+        quality: of the queries, one for each search, or none.
 
     Raises:
         InputError: fewer than ``choice.LEAST_PEOPLE`` people could be found.
@@ -216,6 +229,8 @@ def conclude(
         strata=tuple(strata),
         folds=tuple(evidence.settings[fold.setting] for fold in judged.decisions),
         origin=origin,
+        bands=by_band(evidence, judged, quality, threshold=threshold),
+        visible=by_visible(evidence, judged, quality, threshold=threshold),
     )
 
 

@@ -34,10 +34,18 @@ class Setting:
     patches: Patches = "raw"
     visible_share: float = 0.0
 
-    def with_threshold(self, threshold: float | None) -> Calibration:
+    def with_threshold(
+        self, threshold: float | None, patch_model: str | None = None
+    ) -> Calibration:
         """What a gallery keeps when this is chosen."""
         return Calibration(
-            self.alpha, self.weighting, self.k, self.patches, self.visible_share, threshold
+            self.alpha,
+            self.weighting,
+            self.k,
+            self.patches,
+            self.visible_share,
+            threshold,
+            patch_model,
         )
 
     @property

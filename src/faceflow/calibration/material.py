@@ -17,6 +17,7 @@ from faceflow.features import FaceFeatures
 from faceflow.gallery.thumbnail import thumbnail
 from faceflow.occlusion import alter
 from faceflow.occlusion.alterations import check_alterations
+from faceflow.quality import Quality
 
 CLEAN = "clean"
 Progress = Callable[[int, int], None]
@@ -38,6 +39,7 @@ class Material:
         pictures: source id -> small JPEG of the aligned face as it is.
         left_out: photos that gave nothing.
         unseen: stratum -> photos whose face was no longer found under the cover.
+        quality: of the faces, in the order of ``photos``; ``visible`` is not known yet.
     """
 
     photos: tuple[Photo, ...]
@@ -45,6 +47,7 @@ class Material:
     pictures: Mapping[str, bytes]
     left_out: tuple[LeftOut, ...]
     unseen: Mapping[str, int]
+    quality: tuple[Quality, ...] = ()
 
 
 def check_covers(covers: Sequence[str], others: Iterable[str]) -> None:
@@ -89,6 +92,7 @@ def gather(
     """
     found: list[Photo] = []
     features: list[FaceFeatures] = []
+    quality: list[Quality] = []
     pictures: dict[str, bytes] = {}
     left_out: list[LeftOut] = []
     unseen: Counter[str] = Counter()
@@ -106,6 +110,7 @@ def gather(
         else:
             found.append(replace(photo, condition=stratum))
             features.append(face.features)
+            quality.append(face.quality)
             pictures.setdefault(photo.source_id, thumbnail(face.crop))  # an edit comes later
             if stratum == CLEAN:
                 for name, hidden in _covered(image, face, drawn, analyzer, seed):
@@ -114,6 +119,7 @@ def gather(
                         continue
                     found.append(replace(photo, condition=name))
                     features.append(hidden.features)
+                    quality.append(hidden.quality)
         if progress is not None:
             progress(done, len(todo))
     if not found:
@@ -121,7 +127,12 @@ def gather(
             f"no face was found in any of {len(todo):,} photos", todo="give photos of faces"
         )
     return Material(
-        tuple(found), FaceFeatures.concatenate(features), pictures, tuple(left_out), dict(unseen)
+        tuple(found),
+        FaceFeatures.concatenate(features),
+        pictures,
+        tuple(left_out),
+        dict(unseen),
+        tuple(quality),
     )
 
 

@@ -55,6 +55,20 @@ class Stratum:
 
 
 @dataclass(frozen=True, slots=True)
+class VisiblePart:
+    """Searches with faces of which about as much is visible.
+
+    Attributes:
+        low, high: the mean visibility of the patches lies in [low, high), or reaches 1.
+        rates: as in :class:`Stratum`.
+    """
+
+    low: float
+    high: float
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """How a calibration was made.
 
@@ -62,6 +76,7 @@ class Origin:
         made: UTC.
         version: of faceflow.
         network, digest: the face network.
+        patch_model: digest of its patch model; None where none is known.
         enrolled_people, enrolled_faces: of the gallery that was searched.
         temporary: whether that gallery was made of the photos themselves.
         people: people searched for.
@@ -100,6 +115,7 @@ class Origin:
     by_picture: int
     by_hash: int
     seed: int
+    patch_model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +133,10 @@ class CalibrationResult:
         strata: each by itself.
         folds: the settings that each part of the people led to; how stable the choice is.
         origin: how it was made.
+        bands: the searches by the quality of their faces, "good", "fair" and "poor"; none where
+            nobody looked at it.
+        visible: the searches by how much of the face is visible; none where the network's covers
+            are not known.
     """
 
     setting: Setting
@@ -129,11 +149,19 @@ class CalibrationResult:
     strata: tuple[Stratum, ...]
     folds: tuple[Setting, ...]
     origin: Origin
+    bands: tuple[tuple[str, Rates], ...] = ()
+    visible: tuple[VisiblePart, ...] = ()
 
     @property
     def calibration(self) -> Calibration:
         """What the gallery keeps, and ``identify`` starts from."""
-        return self.setting.with_threshold(self.threshold)
+        used = self.setting.visible_share > 0 or (
+            self.setting.alpha > 0
+            and (self.setting.patches == "projected" or self.setting.weighting == "uncovered")
+        )
+        return self.setting.with_threshold(
+            self.threshold, self.origin.patch_model if used else None
+        )
 
     @property
     def verdict(self) -> str:

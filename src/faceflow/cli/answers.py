@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from faceflow.analyzer import Face
     from faceflow.explain.report import Report
     from faceflow.matching.identification import Matches, PersonMatch
+    from faceflow.matching.options import MatchOptions
+    from faceflow.quality import Quality
 
 _STYLES = {
     "identified": "bold green",
     "unknown": "bold yellow",
+    "unsure": "bold yellow",
     "no_face": "red",
     "error": "red",
 }
@@ -32,12 +36,14 @@ class Answer:
 
     Attributes:
         query: the photo.
-        status: identified, unknown, ranked, empty, no_face or error.
+        status: identified, unknown, ranked, unsure, empty, no_face or error.
         place, of: this is face number ``place`` of ``of`` answered for; 0 for a failure.
         box, score, source: where the face was found, see :class:`faceflow.analyzer.Face`.
         threshold: what decided, if anything.
         people: the best people.
         report: files with the reasons, if asked for.
+        quality: how much the face gives to go by.
+        patch_model: digest of what is known of the network's patches, where it counts.
         error: what went wrong.
     """
 
@@ -51,6 +57,8 @@ class Answer:
     threshold: float | None = None
     people: tuple[PersonMatch, ...] = ()
     report: Report | None = None
+    quality: Quality | None = None
+    patch_model: str | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -62,6 +70,8 @@ class Answer:
         matches: Matches,
         top: int,
         report: Report | None,
+        quality: Quality,
+        options: MatchOptions,
     ) -> Answer:
         """The answer for face ``place[0]`` of ``place[1]``, with the best ``top`` people."""
         return cls(
@@ -74,6 +84,8 @@ class Answer:
             threshold=matches.threshold,
             people=matches.people[:top],
             report=report,
+            quality=quality,
+            patch_model=options.model_digest,
         )
 
     @classmethod
@@ -94,6 +106,8 @@ class Answer:
             "box": list(self.box),
             "detection_score": self.score,
             "source": self.source,
+            "quality": None if self.quality is None else _quality(self.quality),
+            "patch_model": self.patch_model,
             "matches": [_match(match) for match in self.people],
         }
         if self.report is not None:
@@ -121,6 +135,10 @@ class Answer:
             )
             for place, match in enumerate(self.people[:top])
         ]
+
+
+def _quality(quality: Quality) -> dict[str, Any]:
+    return dataclasses.asdict(quality) | {"band": quality.band, "flaws": list(quality.flaws)}
 
 
 def _match(match: PersonMatch) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from faceflow import __version__
-from faceflow.cli import evaluating, models, onnx_networks, training
+from faceflow.cli import covers, evaluating, models, onnx_networks, training
 from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
@@ -97,6 +97,7 @@ for _name, _command in (
 app.add_typer(models_app, name="models", rich_help_panel=_SETUP)
 train_app.command("head")(translated(flattened(training.head)))
 train_app.command("network")(translated(flattened(training.network)))
+app.add_typer(covers.app, name="covers", rich_help_panel=_SETUP)
 app.add_typer(train_app, name="train", rich_help_panel=_SETUP)
 audit_app.command("verify")(translated(audit_verify))
 app.add_typer(audit_app, name="audit", rich_help_panel=_SERVICE)

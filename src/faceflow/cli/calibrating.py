@@ -113,6 +113,14 @@ def calibrate(
             "--json", help="Also write everything as JSON to a file; - for stdout.", metavar="FILE"
         ),
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--picture",
+            help="Draw errors against the visible share of the face.",
+            metavar="FILE.svg",
+        ),
+    ] = None,
     threads: Threads = None,
     offline: Offline = False,
 ) -> None:
@@ -148,6 +156,8 @@ def calibrate(
         with open_gallery(place, readonly=not save) as opened:
             result = _run(photos, opened, None, threads, offline, options | {"save": save})
     record = result.record()
+    if picture is not None:
+        _draw(picture, result)
     if report is not None and str(report) == "-":
         print_json(record)
         return
@@ -158,6 +168,16 @@ def calibrate(
     elif place is None:
         say("nothing was kept: give these to 'faceflow identify', or calibrate with a gallery")
     _write(report, record)
+
+
+def _draw(picture: Path, result: CalibrationResult) -> None:
+    from faceflow.calibration.picture import trust_picture
+    from faceflow.system.files import atomic_write
+
+    drawn = trust_picture(result)
+    with atomic_write(picture) as file:
+        file.write(drawn.encode())
+    say(f"drawn in {picture}")
 
 
 def _run(
@@ -216,6 +236,13 @@ def _show(record: Mapping[str, Any]) -> None:
         [*rows, _row("all", record["overall"], None)],
         right=("mated", "others"),
     )
+    bands = record.get("bands") or []
+    if bands:
+        print_table(
+            ("quality", "mated", "others", f"{measure} (95%)", "stage 1 alone", "FPIR"),
+            [_row(name, rates, None)[:-1] for name, rates in bands],
+            right=("mated", "others"),
+        )
     print_line(record["verdict"])
     for stratum in record["strata"]:
         test = stratum["rates"]["test"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
     from faceflow.gallery import Gallery
     from faceflow.matching.options import MatchOptions
+    from faceflow.quality import Band
 
 _TOP = 5
 
@@ -91,6 +92,15 @@ def identify(
         ),
     ] = False,
     whole_image: Whole = "never",
+    min_quality: Annotated[
+        Literal["good", "fair", "poor"],
+        typer.Option(
+            "--min-quality",
+            help='Say "unsure" of faces worse than this: too covered, small, blurred or turned. '
+            '"poor" answers always.',
+            rich_help_panel="Faces in a photo",
+        ),
+    ] = "poor",
     explain: Annotated[
         Path | None,
         typer.Option(
@@ -139,6 +149,7 @@ def identify(
             whole_image=whole_image,
             explain=explain,
             top=top or _TOP,
+            min_quality=min_quality,
         )
         errors: list[FaceflowError] = []
         shown: list[Answer] = []
@@ -155,6 +166,11 @@ def identify(
                     else:
                         shown.append(answer)
                 advance(done, len(sources))
+    if not as_json and options.model is not None and options.model.learned:
+        used = "compared by what both show, with" if options.needs_model else "looked at with"
+        say(
+            f"faces are {used} the covers learned of {name} (faceflow covers show --network {name})"
+        )
     if not as_json:
         _show(shown, top or (_TOP if len(sources) == 1 else 1), calibrated=calibrated)
     for error in errors:
@@ -191,10 +207,12 @@ def _identify(
     whole_image: WholeImage,
     explain: Path | None,
     top: int,
+    min_quality: Band,
 ) -> Iterator[list[Answer]]:
     """The answers of each photo in turn: one per face, or one failure."""
     from faceflow.explain.report import write_report
     from faceflow.features import FaceFeatures
+    from faceflow.matching.abstaining import abstain, quality_of
     from faceflow.matching.identification import identify as search
 
     taken: set[str] = set()
@@ -210,14 +228,20 @@ def _identify(
             best_faces=best_faces,
         )
         answers = []
-        for place, (face, answer) in enumerate(zip(found, matches, strict=True), start=1):
+        for place, (face, matched) in enumerate(zip(found, matches, strict=True), start=1):
+            quality = quality_of(face, options.model)
+            answer = abstain(matched, quality, min_quality)
             report = None
             if explain is not None:
                 label = _label(source, place if len(found) > 1 else 0, taken)
                 report = write_report(
                     explain, label, face, answer, gallery, options, top=top, title=str(source)
                 )
-            answers.append(Answer.of_face(source, (place, len(found)), face, answer, top, report))
+            answers.append(
+                Answer.of_face(
+                    source, (place, len(found)), face, answer, top, report, quality, options
+                )
+            )
         yield answers
 
 
@@ -238,8 +262,21 @@ def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:
         rows,
         right=("score", "cosine", "visible cosine", "EMD"),
     )
+    for answer in answers:
+        if answer.quality is not None and answer.quality.flaws:
+            where = f"{answer.query} #{answer.place}" if answer.of > 1 else str(answer.query)
+            weak = {"poor": "do not trust the score", "fair": "trust the score less"}
+            band = answer.quality.band
+            say(
+                f"{where}: the face is {', '.join(answer.quality.flaws)}; {weak[band]}",
+                label="quality",
+                style="yellow",
+            )
     if any(answer.status == "ranked" for answer in answers):
         why = "no threshold was given"
         if calibrated:
-            why = "the calibrated threshold does not hold for other scoring options"
+            why = (
+                "the calibrated threshold does not hold for other scoring options, nor for covers "
+                "learned since"
+            )
         say(f"{why}, so people are ranked and nothing is decided (--threshold)")

@@ -122,7 +122,7 @@ def _describe(options: MatchOptions, example: FaceFeatures) -> str:
     name = f"{type(solver).__module__}.{type(solver).__qualname__}"
     solved = "with EMD" if options.alpha > 0 else "without EMD"
     seen = "with visible" if options.visible_share > 0 else "without visible"
-    model = options.model.digest if options.model is not None and options.needs_model else None
+    model = options.model_digest
     method = (options.k, solved, options.weighting, options.grid, options.patches, seen, model)
     return repr((*method, name, fields))
 

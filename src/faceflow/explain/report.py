@@ -259,6 +259,8 @@ def decision_text(matches: Matches) -> str:
     best = matches.people[0]
     if matches.status == "ranked":
         return f"Most like {best.person}; no threshold was given, so nothing is decided"
+    if matches.status == "unsure":
+        return f"Unsure, most like {best.person}: the face gives too little to go by"
     reached = f"{best.score:.3f} against the threshold {matches.threshold:.3f}"
     if matches.status == "unknown":
         return f"Unknown: the best score is {reached}"

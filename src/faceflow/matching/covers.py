@@ -26,6 +26,8 @@ from faceflow.arrays import Float32, Float64, unit
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
 from faceflow.matching.transport import native
+from faceflow.networks import NetworkSpec, learned
+from faceflow.networks.runtime import NoLastLayerError
 from faceflow.weights import TrainedHere
 
 
@@ -57,13 +59,21 @@ class PatchModel:
 
     Attributes:
         grid: (h, w) of the patches, R = h * w.
-        projection: (R, C, D) float32; patch r adds ``x_r @ projection[r]`` to the embedding.
+        projection: (R, C, D) float32; patch r adds ``x_r @ projection[r]`` to the embedding. D is
+            0 where the embedding is not linear in the patches: then only :meth:`see` answers.
         cover: which patches are covered.
+        learned: whether the cover model comes from the user's photos, not with faceflow.
     """
 
     grid: Grid
     projection: Float32
     cover: CoverModel
+    learned: bool = False
+
+    @property
+    def linear(self) -> bool:
+        """Whether it is known what each patch adds to the embedding."""
+        return bool(self.projection.shape[2])
 
     @cached_property
     def digest(self) -> str:
@@ -89,9 +99,16 @@ class PatchModel:
             landmark shares they had.
 
         Raises:
-            InputError: the features lie on another grid or have other channels.
+            InputError: the features lie on another grid or have other channels, or the network
+                is not linear in its patches.
         """
         self._check(features)
+        if not self.linear:
+            raise InputError(
+                "it is not known what each patch adds to the embedding",
+                why="the network's embedding is not linear in its patches",
+                todo="use raw patches and visible_share 0",
+            )
         patches, lengths = native.project(features.raw_patches, self.projection)
         centre = np.einsum("nrd,nr->nd", patches, lengths)
         return FaceFeatures(
@@ -167,33 +184,73 @@ def load(network: str, digest: str) -> PatchModel | None:
     Raises:
         WeightsError: the network is known and its graph is not in the cache.
     """
-    try:
-        return _load(network, digest)
-    except _Unknown:
+    spec = networks.find(network)
+    if spec is None or not spec.source.member_sha256 or spec.digest != digest:
+        return None  # no network of that name and digest is here now; it may be tomorrow
+    # What is kept goes by what may be learned anew meanwhile.
+    return _load(spec, tuple(map(learned.stamp, _teachers(spec))))
+
+
+@lru_cache(maxsize=4)
+def _load(spec: NetworkSpec, _: tuple[learned.Stamp | None, ...]) -> PatchModel | None:
+    found = _cover(spec)
+    if found is None:
         return None
+    cover, own = found
+    return PatchModel(spec.grid, projection_of(spec), cover, learned=own)
 
 
-class _Unknown(Exception):
-    """No network of that name and digest is here now; it may be tomorrow."""
+def shipped(spec: NetworkSpec) -> PatchModel | None:
+    """The patch model that comes with faceflow, whatever was learned since; mostly None.
+
+    Raises:
+        WeightsError: the network's graph is not in the cache.
+    """
+    cover = _shipped_cover(spec)
+    return None if cover is None else PatchModel(spec.grid, projection_of(spec), cover)
 
 
-@lru_cache(maxsize=4)  # an exception is not kept
-def _load(network: str, digest: str) -> PatchModel | None:
+def projection_of(spec: NetworkSpec) -> Float32:
+    """(R, C, D) what each patch adds to the embedding; D is 0 where that is not linear.
+
+    Raises:
+        WeightsError: the network's graph is not in the cache.
+    """
     try:
-        spec = networks.spec(network)
-    except InputError as error:
-        raise _Unknown from error
+        weight, _ = networks.last_layer(spec.name)
+    except NoLastLayerError:
+        return np.zeros((int(np.prod(spec.grid)), spec.channels, 0), np.float32)
+    return np.ascontiguousarray(weight.transpose(1, 2, 0))
+
+
+def _teachers(spec: NetworkSpec) -> tuple[NetworkSpec, ...]:
+    """The networks whose covers are this one's, first the nearest.
+
+    A last layer that was trained here leaves raw patches, and so covers, as they were.
+    """
     source = spec.source
-    if not source.member_sha256 or spec.digest != digest:
-        raise _Unknown
+    if not isinstance(source, TrainedHere):
+        return (spec,)
+    base = networks.find(source.upstream)
+    same = base is not None and base.source.member_sha256 and base.digest == source.patches
+    return (spec, base) if base is not None and same else (spec,)
+
+
+def _cover(spec: NetworkSpec) -> tuple[CoverModel, bool] | None:
+    """The cover model, and whether it was learned from the user's photos."""
+    for teacher in _teachers(spec):
+        known = learned.recall(teacher)
+        if known is not None:
+            return CoverModel(known.weight, known.bias, known.mean), True
+    cover = _shipped_cover(spec)
+    return None if cover is None else (cover, False)
+
+
+def _shipped_cover(spec: NetworkSpec) -> CoverModel | None:
+    source = spec.source
     if isinstance(source, TrainedHere):  # raw patches, and so covers, as of where it came from
-        cover = _read_cover(source.upstream, source.patches)
-    else:
-        cover = _read_cover(network, digest)
-    if cover is None:
-        return None
-    weight, _ = networks.last_layer(network)
-    return PatchModel(spec.grid, np.ascontiguousarray(weight.transpose(1, 2, 0)), cover)
+        return _read_cover(source.upstream, source.patches)
+    return _read_cover(spec.name, spec.digest)
 
 
 def _read_cover(network: str, digest: str) -> CoverModel | None:

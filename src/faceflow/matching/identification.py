@@ -18,7 +18,7 @@ from faceflow.matching.score import Reranked
 from faceflow.matching.shortlist import Shortlist
 from faceflow.matching.transport import Plan
 
-Status = Literal["identified", "unknown", "ranked", "empty"]
+Status = Literal["identified", "unknown", "ranked", "unsure", "empty"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ class Matches:
     Attributes:
         status: "identified" when the best person's score reaches the threshold, "unknown"
             when it does not, "ranked" when no threshold was given and nothing was decided,
-            "empty" when the gallery holds no face.
+            "unsure" when the query gives too little to go by, see
+            :func:`faceflow.matching.abstaining.abstain`, "empty" when the gallery holds no face.
         threshold: the threshold that decided, if any.
         faces: the re-ranked faces, best first, at most k.
         people: the people among them, best first.
@@ -88,8 +89,9 @@ class Matches:
 
     @property
     def person(self) -> str | None:
-        """The best person's name, or None when unknown or the gallery is empty."""
-        return self.people[0].person if self.people and self.status != "unknown" else None
+        """The best person's name, or None when unknown, unsure or the gallery is empty."""
+        named = self.people and self.status in ("identified", "ranked")
+        return self.people[0].person if named else None
 
 
 class GalleryView(Protocol):

@@ -39,6 +39,8 @@ class Calibration:
     Attributes:
         alpha, weighting, k, patches, visible_share: as in :class:`MatchOptions`.
         threshold: the least score that counts as identified; None where none was set.
+        patch_model: :attr:`PatchModel.digest` of the one it was measured with; None where none
+            counted, or where the one that comes with faceflow was the only one there was.
     """
 
     alpha: float
@@ -47,6 +49,7 @@ class Calibration:
     patches: Patches = "raw"
     visible_share: float = 0.0
     threshold: float | None = None
+    patch_model: str | None = None
 
     @classmethod
     def from_json(
@@ -80,14 +83,14 @@ class Calibration:
             patches=found.patches,
             visible_share=found.visible_share,
             threshold=_number(known, "threshold"),
+            patch_model=None if known.get("patch_model") is None else str(known["patch_model"]),
         )
 
     def as_json(self) -> dict[str, Any]:
-        """All fields as JSON values; no threshold where there is none."""
+        """All fields as JSON values; no threshold and no patch model where there is none."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        if self.threshold is None:
-            del values["threshold"]
-        return values
+        optional = ("threshold", "patch_model")
+        return {k: v for k, v in values.items() if v is not None or k not in optional}
 
     def holds_for(self, options: MatchOptions) -> bool:
         """Whether scores come out as they did when the threshold was set."""
@@ -99,7 +102,14 @@ class Calibration:
             and options.grid is None
             and isinstance(options.solver, Sinkhorn)
             and replace(options.solver, threads=None) == Sinkhorn()  # threads change no score
+            and self._same_model(options)
         )
+
+    def _same_model(self, options: MatchOptions) -> bool:
+        model = options.model
+        if model is None or not options.needs_model:
+            return True
+        return not model.learned if self.patch_model is None else self.patch_model == model.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +134,7 @@ class MatchOptions:
             :meth:`faceflow.matching.covers.PatchModel.visible_cosine`.
         model: the network's patch model, which projected patches, the weighting "uncovered" and
             the visible cosine need. It is known from the network and not a choice, so two
-            options that differ in it alone are equal.
+            options that differ in it alone are equal; :attr:`model_digest` tells them apart.
     """
 
     alpha: float
@@ -166,6 +176,11 @@ class MatchOptions:
         )
 
     @property
+    def model_digest(self) -> str | None:
+        """:attr:`PatchModel.digest` where scores depend on it, else None."""
+        return self.model.digest if self.model is not None and self.needs_model else None
+
+    @property
     def needs_landmarks(self) -> bool:
         """Whether the weighting asks for :attr:`FaceFeatures.landmark_share`."""
         return self.weighting in NEED_LANDMARKS
@@ -183,6 +198,13 @@ class MatchOptions:
                 why="these options have none; it is known for some networks only",
                 todo="take gallery.options(...) or options_for(...), which add it where it is "
                 "known, or use raw patches, visible_share 0 and another weighting than uncovered",
+            )
+        linear = self.model is None or self.model.linear
+        if not linear and (self.patches == "projected" or self.visible_share > 0):
+            raise InputError(
+                "projected patches and the visible cosine cannot be had of this network",
+                why="its embedding is not linear in its patches",
+                todo="use raw patches and visible_share 0; the weighting uncovered works",
             )
 
     def changed(self, **changes: Unpack[Changes]) -> MatchOptions:
@@ -223,7 +245,7 @@ class MatchOptions:
         }
         if given.get("alpha") == 0:
             found["visible_share"] = 0.0
-        if model is None or "grid" in given:
+        if model is None or not model.linear or "grid" in given:
             found |= {"patches": "raw", "visible_share": 0.0}
         if model is None and found["weighting"] == "uncovered":
             found["weighting"] = "uniform"
@@ -257,7 +279,7 @@ def options_for(digest: str | None, **changes: Unpack[Changes]) -> MatchOptions:
     if spec is None:
         return MatchOptions.resolve(UNCALIBRATED, changes=changes)
     model = covers.load(spec.name, spec.digest)
-    return MatchOptions.resolve(spec.defaults, model=model, changes=changes)
+    return MatchOptions.resolve(networks.defaults_for(spec.name), model=model, changes=changes)
 
 
 def _network(digest: str) -> NetworkSpec | None:

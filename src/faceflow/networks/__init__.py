@@ -7,7 +7,7 @@ from functools import partial
 
 from faceflow.arrays import Float32
 from faceflow.errors import InputError
-from faceflow.networks import arcface, cosface, described, facenet, iresnet, lightcnn
+from faceflow.networks import arcface, cosface, described, facenet, iresnet, learned, lightcnn
 from faceflow.networks.architecture import Architecture
 from faceflow.networks.described import check_name
 from faceflow.networks.runtime import FaceNetwork, last_layer_of
@@ -130,12 +130,21 @@ def require_new_name(name: str) -> None:
 def defaults_for(name: str) -> MatchDefaults:
     """Matching options to start from with the network called ``name``.
 
-    An imported network has those of its description, one trained here those of its base where
+    Those that measured better with covers learned from the user's photos come first. Else an
+    imported network has those of its description, one trained here those of its base where
     they hold without a patch model. A name not known here, as of a network
     whose features a gallery holds, gets cautious ones (alpha 0.1, uniform, k 100); calibrate them.
+
+    Raises:
+        WeightsError: what was learned of it is damaged.
     """
     own = _OWN.get(name) or described.find(name)
-    return UNCALIBRATED if own is None else own.defaults
+    if own is None:
+        return UNCALIBRATED
+    if not learned.anything(own):  # mostly, and then no other file need be opened
+        return own.defaults
+    known = learned.recall(spec(name))
+    return own.defaults if known is None or known.defaults is None else known.defaults
 
 
 def last_layer(name: str) -> tuple[Float32, Float32]:

@@ -57,7 +57,7 @@ def read_description(fields: Fields) -> Description:
         std=std,
         template=fields.text("template"),
         licence=_read_licence(fields.table("licence")),
-        defaults=_read_defaults(fields.table("defaults"))
+        defaults=read_defaults(fields.table("defaults"))
         if fields.has("defaults")
         else UNCALIBRATED,
     )
@@ -99,7 +99,12 @@ def _read_licence(table: Fields) -> Licence:
     return found
 
 
-def _read_defaults(table: Fields) -> MatchDefaults:
+def read_defaults(table: Fields) -> MatchDefaults:
+    """Matching options out of a table.
+
+    Raises:
+        InputError: a field is missing, unknown or wrong.
+    """
     patches = table.choice("patches", ("raw", "projected")) if table.has("patches") else "raw"
     # Records from before 0.2 may speak of the share and the weighting under former names.
     share = "visible" if table.has("visible") else "visible_share"

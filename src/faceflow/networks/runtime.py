@@ -133,8 +133,16 @@ class FaceNetwork:
         return last_layer_of(self.spec, self._read_graph())
 
 
+class NoLastLayerError(WeightsError):
+    """No linear layer makes a network's embedding of its patches."""
+
+
 def last_layer_of(spec: NetworkSpec, graph: bytes) -> tuple[Float32, Float32]:
-    """Weight (D, R, C) and bias (D,); see :attr:`FaceNetwork.last_layer`."""
+    """Weight (D, R, C) and bias (D,); see :attr:`FaceNetwork.last_layer`.
+
+    Raises:
+        NoLastLayerError: there is no such layer.
+    """
     import onnx  # a quarter of a second to import, and only this needs it
 
     found = {
@@ -143,10 +151,10 @@ def last_layer_of(spec: NetworkSpec, graph: bytes) -> tuple[Float32, Float32]:
         if tensor.name in ("fc.weight", "fc.bias")
     }
     if len(found) != 2:
-        raise WeightsError(f"the graph of {spec.name} has no last layer named fc")
+        raise NoLastLayerError(f"the graph of {spec.name} has no last layer named fc")
     d, c, r = spec.embedding_size, spec.channels, int(np.prod(spec.grid))
     if spec.patch_output != "patches" or found["fc.weight"].size not in (d * c * r, d * c):
-        raise WeightsError(
+        raise NoLastLayerError(
             f"no linear layer makes the embedding of {spec.name} of its patches",
             why="its patches come from the middle of the network",
             todo="use the network's last patches where a linear layer is needed",

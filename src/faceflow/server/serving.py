@@ -48,6 +48,8 @@ def listen(settings: ServerSettings) -> socket.socket:
         listener = socket.socket(info[0], info[1])
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(info[4])
+        # From now on clients wait instead of being turned away.
+        listener.listen(512)
     except OSError as error:
         raise FaceflowError(
             f"The service cannot listen at {settings.host}:{settings.port}",
@@ -98,7 +100,11 @@ class _Server(uvicorn.Server):
         self._service = service
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal to stop."""
+        """A signal to stop; the second one does not wait for what runs.
+
+        The signal is not raised again afterwards, as uvicorn would: stopping is no failure.
+        """
         self._service.ready = False
         self._service.stopping.set()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit
+        self.should_exit = True

@@ -88,6 +88,20 @@ def chart(
     return "".join([*parts, "</svg>"])
 
 
+_STYLE = (
+    "svg{font:12px system-ui,sans-serif;background:#fff}.grid{stroke:#ddd}.tick,.axis{fill:#333}"
+    ".line{fill:none;stroke-width:2}"
+)
+
+
+def standalone(svg: str, title: str) -> str:
+    """An element that :func:`chart` made as a document of its own, for a file."""
+    start = '<svg xmlns="http://www.w3.org/2000/svg" '
+    inner = svg.removeprefix("<svg ")
+    head, _, rest = inner.partition(">")
+    return f"{start}{head}><title>{escape(title)}</title><style>{_STYLE}</style>{rest}\n"
+
+
 def _usable(one: Series, log_x: bool, log_y: bool) -> tuple[Series, list[tuple[float, float]]]:
     points = [
         (x, y)
