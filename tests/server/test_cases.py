@@ -15,7 +15,7 @@ import pytest
 from faceflow.errors import InputError
 from faceflow.server import conclusions
 from faceflow.server.audit import Audit, verify
-from faceflow.server.cases import Case, Cases, Status
+from faceflow.server.cases import Case, Cases, CaseStatus
 from faceflow.server.conclusions import Conclusion, Direction
 from faceflow.server.keys import Key, Keys
 from faceflow.server.problems import Problem
@@ -68,7 +68,11 @@ def test_a_case_keeps_the_search_and_its_pictures(
 ) -> None:
     kept = cases.get(people["Noor"], case)
     assert kept.search == SEARCH
-    assert (kept.title, kept.status, kept.pictures) == ("Till robbery", Status.OPEN, ("query.jpg",))
+    assert (kept.title, kept.status, kept.pictures) == (
+        "Till robbery",
+        CaseStatus.OPEN,
+        ("query.jpg",),
+    )
     assert cases.picture(people["Noor"], case, "query.jpg") == b"jpg"
     with pytest.raises(Problem, match="no picture"):
         cases.picture(people["Noor"], case, "../state")
@@ -76,9 +80,9 @@ def test_a_case_keeps_the_search_and_its_pictures(
 
 def test_two_who_agree_settle_a_case(cases: Cases, people: dict[str, Key], case: str) -> None:
     seen = first(cases, people, case)
-    assert seen.status is Status.REVIEW
+    assert seen.status is CaseStatus.REVIEW
     seen = cases.decide(people["Noor"], case, "same-limited", person="p1")
-    assert seen.status is Status.SETTLED
+    assert seen.status is CaseStatus.SETTLED
     assert seen.outcome is not None
     assert (seen.outcome.direction, seen.outcome.person) == (Direction.SAME, "p1")
     assert [one.note for one in cases.get(people["Maria"], case).decisions] == [SECRET, ""]
@@ -107,10 +111,10 @@ def test_a_third_settles_a_conflict(
 ) -> None:
     first(cases, people, case)
     seen = cases.decide(people["Noor"], case, second[0], person=second[1])
-    assert (seen.status, seen.may_decide) == (Status.REVIEW, False)
+    assert (seen.status, seen.may_decide) == (CaseStatus.REVIEW, False)
     assert cases.get(people["Olu"], case).may_decide
     seen = cases.decide(people["Olu"], case, third[0], person=third[1])
-    assert seen.status is Status.SETTLED
+    assert seen.status is CaseStatus.SETTLED
     assert seen.outcome is not None
     assert (seen.outcome.direction, seen.outcome.agreed) == (direction, agreed)
 
@@ -137,7 +141,7 @@ def test_nobody_sees_anothers_decision_before_the_end(
     assert [one.note for one in cases.get(people["Noor"], case).decisions] == ["too dark"]
     assert [one.note for one in cases.get(people["Maria"], case).decisions] == [SECRET]
     assert cases.get(people["Olu"], case).decisions == ()
-    assert cases.get(people["Olu"], case).status is Status.REVIEW
+    assert cases.get(people["Olu"], case).status is CaseStatus.REVIEW
     # Who only reads cases decides none, so nothing is to be kept from them.
     assert [one.note for one in cases.get(people["Quinn"], case).decisions] == [SECRET, "too dark"]
 
@@ -149,7 +153,7 @@ def test_the_first_may_think_again_until_somebody_reviews(
     seen = cases.decide(people["Maria"], case, "inconclusive", note="on second thoughts")
     assert [one.round for one in seen.decisions] == [1, 1]
     seen = cases.decide(people["Noor"], case, "inconclusive")
-    assert seen.status is Status.SETTLED  # the last word of the first round counts
+    assert seen.status is CaseStatus.SETTLED  # the last word of the first round counts
     assert len(seen.decisions) == 3
 
 

@@ -73,10 +73,24 @@ def values(schema: Any) -> st.SearchStrategy[str]:
     )
 
 
-FIELDS = (
-    "name into faces hidden consent search person note role galleries expires expiry legal_hold date"
-    " network x"
-).split()
+FIELDS = [
+    "name",
+    "into",
+    "faces",
+    "hidden",
+    "consent",
+    "search",
+    "person",
+    "note",
+    "role",
+    "galleries",
+    "expires",
+    "expiry",
+    "legal_hold",
+    "date",
+    "network",
+    "x",
+]
 JSON = st.recursive(
     st.one_of(
         st.none(),

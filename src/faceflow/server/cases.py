@@ -49,7 +49,7 @@ LONGEST_TITLE, LONGEST_NOTE, MOST_FEATURES = 200, 20_000, 50
 ROUNDS = 3
 
 
-class Status(StrEnum):
+class CaseStatus(StrEnum):
     """Where a case stands."""
 
     OPEN = "open"
@@ -138,7 +138,7 @@ class Case:
     created: str
     search: dict[str, Any]
     pictures: tuple[str, ...]
-    status: Status
+    status: CaseStatus
     decisions: tuple[Decision, ...]
     hidden: bool
     may_decide: bool
@@ -375,7 +375,7 @@ def _seen(
     # Whoever may still have to decide, or has decided while others may, sees what is theirs.
     takes_part = key.may(Permission.REVIEW_CASE) or bool(own) or key.may(Permission.OPEN_CASE)
     shown = made if outcome is not None or not takes_part else own
-    status = Status.SETTLED if outcome else Status.REVIEW if made else Status.OPEN
+    status = CaseStatus.SETTLED if outcome else CaseStatus.REVIEW if made else CaseStatus.OPEN
     try:
         _turn(made, key)
     except Problem:

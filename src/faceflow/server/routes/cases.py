@@ -27,7 +27,7 @@ from faceflow.server.cases import (
     LONGEST_TITLE,
     MOST_FEATURES,
     Case,
-    Status,
+    CaseStatus,
 )
 from faceflow.server.conclusions import Conclusion, Direction
 from faceflow.server.idempotency import status
@@ -128,7 +128,7 @@ class CaseSummary(Model):
     key: str
     name: str
     created: str
-    status: Status
+    status: CaseStatus
     may_decide: bool
 
 

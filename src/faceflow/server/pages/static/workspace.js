@@ -11,6 +11,14 @@ const LOOKS = [
 ];
 const TELLING = new Set(["flow", "why", "what", "ranks"]); // they cannot be shown without scores
 
+const BANDS = { good: "good", fair: "spot", poor: "bad" };
+const STATES = {
+  identified: (score) => `The best reaches the threshold ${score}.`,
+  unknown: (score) => `Nobody reaches the threshold ${score}.`,
+  unsure: () => "Too little of the face can be seen for the threshold to mean anything.",
+  ranked: () => "Ranked only: without a threshold nothing is decided.",
+  empty: () => "Nobody is enrolled.",
+};
 const WARNINGS = {
   "no face": "No face was found; the whole photo was taken for one.",
   "unsure detection": "The detector is unsure that this is a face.",
@@ -127,7 +135,7 @@ export class Workspace {
     this.rail.replaceChildren(
       h("div", { class: "over stack" }, h("h2", {}, plural(people.length, "candidate")),
         this.named
-          ? h("p", { class: "note" }, this.search.status === "identified" ? `The best reaches the threshold ${number(this.threshold)}.` : this.search.status === "unknown" ? `Nobody reaches the threshold ${number(this.threshold)}.` : "Ranked only: without a threshold nothing is decided.")
+          ? h("p", { class: "note" }, STATES[this.search.status](number(this.threshold)))
           : [h("p", { class: "note" }, "In no order."), h("button", { type: "button", class: "small", id: "show-names", onclick: () => { this.#name(); this.look(this.at); } }, "Show names and scores")]),
       list);
   }
@@ -150,8 +158,8 @@ export class Workspace {
       h("div", { class: "analyse" },
         h("figure", {}, h("h2", { class: "third" }, "The query"), h("div", { class: "face" }, h("img", { src: (original ?? crop).src, alt: "The face in the photo that was searched" })), h("figcaption", {}, `${plural(query.faces.length, "face")} in the photo of ${query.width}×${query.height} pixels.`)),
         h("figure", {}, h("h2", { class: "third" }, "Which regions show the face"), visibility(crop.src, this.grid, quality.cells, "The aligned face; bright cells show it, dark ones are covered"), h("figcaption", {}, quality.cells ? "As the network sees it. Dark cells count for little in the comparison." : "This network has no model of covers; judge for yourself.")),
-        h("div", { class: "stack" }, h("h2", { class: "third" }, "Quality"), measures,
-          quality.warnings.length > 0 && h("ul", { class: "stack" }, quality.warnings.map((key) => h("li", { class: "told" }, WARNINGS[key] ?? key))))),
+        h("div", { class: "stack" }, h("div", { class: "row" }, h("h2", { class: "third" }, "Quality"), h("span", { class: `tag ${BANDS[quality.band]}` }, quality.band)), measures,
+          h("ul", { class: "stack" }, [...new Set([...quality.flaws, ...quality.warnings.map((key) => WARNINGS[key] ?? key)])].map((words) => h("li", { class: "told" }, words))))),
       h("fieldset", { class: "sum" }, h("legend", {}, "What can you see, before you look at anybody?"),
         h("p", { class: "note" }, "It is kept with your decision."), ticks),
       h("div", { class: "row" }, h("button", { type: "button", class: "main", onclick: () => { this.tabs.pick("side"); this.panel.focus(); } }, "Look at the candidates"),
