@@ -46,7 +46,7 @@ def test_every_photo_has_an_outcome_and_a_reason(admin: Ask, service: Service) -
         ("Ada/again.png", squares.photo((1, 0))),
         ("Bo/two.png", squares.photo((2, 0), (3, 0))),
         ("Bo/none.png", squares.photo()),
-        ("Bo/small.png", squares.photo((2, 1), side=40)),
+        ("Bo/small.png", squares.photo((2, 1), side=16)),
         ("Bo/broken.png", squares.photo((2, 2))[:300]),
         ("nobody.png", squares.photo((4, 0))),
         ("Cy/3.png", squares.photo((5, 0))),

@@ -73,24 +73,8 @@ def values(schema: Any) -> st.SearchStrategy[str]:
     )
 
 
-FIELDS = [
-    "name",
-    "into",
-    "faces",
-    "hidden",
-    "consent",
-    "search",
-    "person",
-    "note",
-    "role",
-    "galleries",
-    "expires",
-    "expiry",
-    "legal_hold",
-    "date",
-    "network",
-    "x",
-]
+FIELDS = ["name", "into", "faces", "hidden", "consent", "search", "person", "note", "role"]
+FIELDS += ["galleries", "expires", "expiry", "legal_hold", "date", "network", "x"]
 JSON = st.recursive(
     st.one_of(
         st.none(),
@@ -157,6 +141,8 @@ def quoted(text: str) -> str:
     return made if made.strip(".") else "x"
 
 
-@pytest.mark.parametrize("path", ["/v1/galleries/..%2f..%2fetc", "/v1/galleries/%00", "//", "/v1"])
+@pytest.mark.parametrize(
+    "path", ["/v1/galleries/..%2f..%2fetc", "/v1/galleries/%00", "//etc", "/v1"]
+)
 def test_odd_paths(path: str, people: Ask) -> None:
     people("GET", path, status=404)

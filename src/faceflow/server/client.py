@@ -169,7 +169,8 @@ class Client:
 
     def thumbnail(self, gallery: str, face: int) -> bytes:
         """The small JPEG of a face."""
-        return self._request("GET", _of(gallery, "faces", str(face), "thumbnail")).data
+        answer = self._request("GET", _of(gallery, "faces", str(face), "thumbnail"))
+        return bytes(answer.data)
 
     # Searches
 

@@ -1,58 +1,42 @@
-"""How good a face is for a search: the one place where its numbers and warnings are made."""
+"""How good a face is for a search, as it is sent; :mod:`faceflow.quality` measures it."""
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
+from dataclasses import replace
 
 from faceflow.analyzer import Face
 from faceflow.matching.covers import PatchModel
-from faceflow.server.schemas import Quality
+from faceflow.server import schemas
 
-SMALL = 48.0
-"""Pixels between a face's left and right side below which details are missing."""
-COVERED = 0.35
-"""Share of a face below which little is left to compare."""
-UNSURE = 0.8
-"""Detection scores below which the detector itself doubts."""
+_REASONS = {
+    "visible": "mostly covered",
+    "size": "too small",
+    "sharpness": "blurred",
+    "yaw": "extreme pose",
+    "detection": "unsure detection",
+}
+"""What a measure in the worst band is called where photos are refused."""
 
 
-def quality_of(face: Face, model: PatchModel | None) -> Quality:
+def quality_of(face: Face, model: PatchModel | None) -> schemas.Quality:
     """Numbers and warnings of one face.
 
     Args:
         face: from an analyzer.
         model: its network's patch model, which sees covers; None where there is none.
     """
-    x0, _, x1, _ = (float(value) for value in face.box)
-    shown: float | None = None
-    cells: list[float] | None = None
-    if model is not None:
-        visibility = model.see(face.features).visibility
-        assert visibility is not None
-        cells = [round(float(value), 4) for value in visibility[0]]
-        shown = round(float(visibility[0].mean()), 4)
-    warnings = []
-    if face.source == "whole-image":
-        warnings.append("no face")
-    elif face.score < UNSURE:
-        warnings.append("unsure detection")
-    if x1 - x0 < SMALL:
-        warnings.append("too small")
-    if shown is not None and shown < COVERED:
-        warnings.append("mostly covered")
-    return Quality(
-        visible_share=shown,
-        cells=cells,
-        width=round(x1 - x0, 1),
-        sharpness=_sharpness(face),
-        pose=None,
-        embedding_length=None,
-        warnings=warnings,
+    features = face.features if model is None else model.see(face.features)
+    found = replace(face, features=features).quality
+    cells = features.visibility
+    warnings = [_REASONS[name] for name, band in found.bands.items() if band == "poor"]
+    return schemas.Quality(
+        visible_share=found.visible,
+        cells=None if cells is None else [round(float(value), 4) for value in cells[0]],
+        width=float(face.box[2] - face.box[0]),
+        sharpness=found.sharpness,
+        pose=None if found.yaw is None else {"yaw": found.yaw},
+        embedding_length=found.length,
+        band=found.band,
+        flaws=list(found.flaws),
+        warnings=["no face", *warnings] if face.source == "whole-image" else warnings,
     )
-
-
-def _sharpness(face: Face) -> float:
-    """Variance of the Laplacian of the aligned crop's grey values: low where it is blurred."""
-    grey = cv2.cvtColor(np.ascontiguousarray(face.crop), cv2.COLOR_RGB2GRAY)
-    return round(float(cv2.Laplacian(grey, cv2.CV_64F).var()), 2)

@@ -196,7 +196,9 @@ class Quality(Model):
     sharpness: float | None
     pose: dict[str, float] | None
     embedding_length: float | None
-    warnings: list[str]
+    band: Literal["good", "fair", "poor"] = Field(description="The worst of all measures.")
+    flaws: list[str] = Field(description="What is not good, in words.")
+    warnings: list[str] = Field(description="What makes photos be refused in a job.")
 
 
 # Searches
@@ -280,7 +282,7 @@ class Search(Model):
     digest: str
     options: Options
     query: Query
-    status: Literal["identified", "unknown", "ranked", "empty"] = Field(
+    status: Literal["identified", "unknown", "ranked", "unsure", "empty"] = Field(
         description="Of the best candidate that is not marked as somebody else."
     )
     threshold: float | None

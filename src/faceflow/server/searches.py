@@ -24,7 +24,13 @@ from faceflow.arrays import UInt8
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Gallery, ReadableGallery
-from faceflow.matching.identification import Match, Matches, PersonMatch, identify
+from faceflow.matching.identification import (
+    Match,
+    Matches,
+    PersonMatch,
+    Status,
+    identify,
+)
 from faceflow.matching.options import Changes, MatchOptions
 from faceflow.matching.terms import terms
 from faceflow.matching.transport import Sinkhorn
@@ -351,9 +357,7 @@ def _candidates(
     return found
 
 
-def _status(
-    matches: Matches, candidates: list[schemas.Candidate]
-) -> Literal["identified", "unknown", "ranked", "empty"]:
+def _status(matches: Matches, candidates: list[schemas.Candidate]) -> Status:
     """As identification says it, but of the best candidate who is not marked."""
     left = [one for one in candidates if not one.marked_not_this_person]
     if matches.threshold is None or not candidates:

@@ -12,6 +12,7 @@ from faceflow.server import access, sessions
 from faceflow.server.keys import Key
 from faceflow.server.problems import Problem
 from faceflow.server.roles import PERMISSIONS
+from faceflow.server.routes.common import problems
 
 router = APIRouter()
 
@@ -50,7 +51,7 @@ def _who(key: Key) -> Who:
     )
 
 
-@router.get("/v1/whoami", tags=["service"])
+@router.get("/v1/whoami", tags=["service"], responses=problems())
 def whoami(request: Request) -> Who:
     """Whose key this is and what it may do."""
     return _who(access.key_of(request))
