@@ -114,6 +114,21 @@ def install(*, groups: tuple[str, ...] = ()) -> None:
     stamp.write_text("\n".join([*keep, tools, build]) + "\n")
 
 
+def browser() -> None:
+    """Chromium for the tests of the pages, where this may install it; they skip without."""
+    if any(shutil.which(name) for name in ("chromium", "chromium-browser")):
+        return
+    apt = shutil.which("apt-get")
+    if apt is None or not hasattr(os, "geteuid") or os.geteuid() != 0:
+        print("NOTE: there is no Chromium, so the tests of the pages are skipped.", flush=True)
+        return
+    for words in (("update", "-qq"), ("install", "-qq", "-y", "chromium")):
+        done = subprocess.run([apt, *words], stdout=subprocess.DEVNULL, check=False)
+        if done.returncode:
+            print("NOTE: Chromium cannot be installed here; the tests of the pages are skipped.")
+            return
+
+
 def demo(rest: list[str]) -> None:
     """Install, fetch the weights, enroll people and identify covered photos of them."""
     install()
@@ -124,6 +139,7 @@ def test(rest: list[str]) -> None:
     """Install, fetch the weights, and run all tests with their coverage, or pytest's arguments."""
     install(groups=("dev", "docs"))
     run(BIN / "faceflow", "models", "pull")
+    browser()
     run(PYTHON, "-m", "pytest", *(rest or ["--cov", "--cov-report=term:skip-covered"]))
 
 
@@ -150,6 +166,7 @@ def check(rest: list[str]) -> None:
     run(PYTHON, *words, label="clang-format")
     run(PYTHON, "-m", "mypy")
     run(BIN / "faceflow", "models", "pull")
+    browser()
     # A file's tests stay in one process, so that what they share is made once.
     tests = ["--numprocesses", str(options.jobs), "--dist", "loadfile", "--quiet"]
     tests += [f"--ignore={path}" for path in SLOW if options.fast]

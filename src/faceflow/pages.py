@@ -22,7 +22,8 @@ def asset(package: str, name: str) -> str:
 def template(package: str, name: str) -> jinja2.Template:
     """A template inside a package; every value is escaped and :func:`printable`.
 
-    A missing value is an error. Markup of our own goes through as it is.
+    A missing value is an error. Markup of our own goes through as it is. A template may extend
+    and include others of its package, named as it is itself.
     """
     import jinja2  # here: most of what explains or answers makes no page
 
@@ -32,8 +33,9 @@ def template(package: str, name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_shown,
+        loader=jinja2.FunctionLoader(lambda other: asset(package, other)),
     )
-    return environment.from_string(asset(package, name))
+    return environment.get_template(name)
 
 
 def _shown(value: object) -> object:

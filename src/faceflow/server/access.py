@@ -7,29 +7,60 @@ from http import HTTPStatus
 
 from fastapi import Request
 
+from faceflow.server import sessions
 from faceflow.server.keys import Key
 from faceflow.server.problems import Problem, not_found
 from faceflow.server.roles import Permission
 
 
 def key_of(request: Request) -> Key:
-    """The key a request carries in its Authorization header.
+    """Whose request this is: by the key in its Authorization header, else by its session.
+
+    A header that is there counts, right or wrong. A session's cookie travels by itself, so every
+    request with one that changes something must say that one of our own pages sent it.
 
     Raises:
-        Problem: 401 without a valid key.
+        Problem: 401 without a valid key or session, 403 for a session from another origin.
     """
-    scheme, _, text = request.headers.get("authorization", "").partition(" ")
-    key = request.app.state.keys.check(text.strip()) if scheme.lower() == "bearer" else None
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, text = header.partition(" ")
+        key = request.app.state.keys.check(text.strip()) if scheme.lower() == "bearer" else None
+    else:
+        text = request.cookies.get(sessions.cookie_name(request.app.state.settings), "")
+        key = request.app.state.sessions.key(text) if text else None
+        if key is not None:
+            require_origin(request)
     if key is None:
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
             "no-key",
             "This needs a valid key",
-            todo="send the header 'Authorization: Bearer ffk_...'",
+            todo="send the header 'Authorization: Bearer ffk_...', or sign in on the pages",
             headers={"WWW-Authenticate": "Bearer"},
         )
     assert isinstance(key, Key)
     return key
+
+
+def require_origin(request: Request) -> None:
+    """Refuse a request that changes something and was not sent by one of our own pages.
+
+    Raises:
+        Problem: 403, unless the method is safe or the Origin header names an address of ours.
+    """
+    if request.method in sessions.SAFE:
+        return
+    port = (request.scope.get("server") or ("", 0))[1] or 0
+    allowed = sessions.origins(request.app.state.settings, port)
+    if request.headers.get("origin") not in allowed:
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            "foreign-origin",
+            "This request did not come from one of the service's own pages",
+            why="a session's cookie alone does not show who sent it",
+            todo="open the pages at their own address (--origin names more), or send a key",
+        )
 
 
 def need(*permissions: Permission) -> Callable[[Request], Awaitable[Key]]:

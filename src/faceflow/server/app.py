@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 import faceflow
-from faceflow.server import openapi, problems
+from faceflow.server import openapi, pages, problems
 from faceflow.server.engine import Analyzers
 from faceflow.server.frame import Frame
 from faceflow.server.routes import (
     audit,
+    cases,
     faces,
     galleries,
     jobs,
@@ -21,6 +22,7 @@ from faceflow.server.routes import (
     people,
     retention,
     searches,
+    session,
     system,
     viewer,
 )
@@ -35,6 +37,9 @@ ROUTERS = (
     searches.router,
     marks.router,
     retention.router,
+    cases.router,
+    session.router,
+    pages.router,
     jobs.router,
     keys.router,
     audit.router,
@@ -74,6 +79,7 @@ def create_app(settings: ServerSettings, analyzers: Analyzers | None = None) -> 
     app.state.settings = settings
     app.state.state = service.state
     app.state.keys = service.keys
+    app.state.sessions = service.sessions
     app.state.audit = service.audit
     problems.install(app)
     for router in ROUTERS:

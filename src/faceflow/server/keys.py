@@ -112,6 +112,12 @@ class Keys:
         key = _key(row)
         return key if key.valid(datetime.now(UTC)) else None
 
+    def find(self, identity: str) -> Key | None:
+        """The key with this id, whether or not it still opens anything."""
+        with self._state.reading() as connection:
+            row = connection.execute("SELECT * FROM key WHERE id = ?", (identity,)).fetchone()
+        return None if row is None else _key(row)
+
     def all(self) -> list[Key]:
         """Every key, by age."""
         with self._state.reading() as connection:

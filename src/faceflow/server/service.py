@@ -16,6 +16,7 @@ from faceflow.errors import FaceflowError, GalleryError
 from faceflow.gallery import Gallery, PersonInfo
 from faceflow.server import schemas
 from faceflow.server.audit import Audit
+from faceflow.server.cases import Cases
 from faceflow.server.cursors import Cursors
 from faceflow.server.deletions import Deletions
 from faceflow.server.engine import Analyzers, Engine
@@ -29,6 +30,7 @@ from faceflow.server.metrics import Metrics
 from faceflow.server.people import Consents, Merges
 from faceflow.server.problems import Problem, not_found
 from faceflow.server.searches import Searches
+from faceflow.server.sessions import Sessions
 from faceflow.server.settings import ServerSettings
 from faceflow.server.state import State
 
@@ -62,6 +64,8 @@ class Service:
         self.rates = Rates(settings.limits.per_minute)
         self.engine = Engine(settings, analyzers)
         self.repetitions = Repetitions(self.state)
+        self.sessions = Sessions(self.state, self.keys)
+        self.cases = Cases(self.state, self.audit)
         self.searches = Searches(self.state, settings.limits.search_hours)
         self.marks = Marks(self.state)
         self.consents = Consents(self.state)
