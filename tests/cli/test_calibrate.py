@@ -26,6 +26,7 @@ def test_from_photos_to_a_decision(run, tmp_path: Path) -> None:
     ran = run(
         *("calibrate", tmp_path / "PHOTOS", "-g", gallery, "--fpir", "0.3"),
         *("--cover", "clean", "--weighting", "uniform", "-o", report),
+        *("--picture", tmp_path / "trust.svg"),
     )
     assert "visible share of the face" in (tmp_path / "trust.svg").read_text()
     record = json.loads(report.read_text())

@@ -71,14 +71,14 @@ def test_identify_says_that_it_uses_what_was_learned(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from faceflow.cli import identifying
+    from faceflow import models
     from faceflow.cover_learning import learn
     from faceflow.gallery import Gallery
     from faceflow.gallery.enrolment import enroll_photos, list_photos
 
-    monkeypatch.setattr(identifying, "load_analyzer", lambda *_, **__: looker)
+    monkeypatch.setattr(models, "open_analyzer", lambda *_, **__: looker)
     place, photo = tmp_path / "people.faceflow", people / "person-00" / "1.png"
-    with Gallery.open_or_create(place, looker.network) as gallery:
+    with Gallery.open_or_create(place, looker.network, detector=looker.detector_name) as gallery:
         enroll_photos(
             list_photos([people / "person-00", people / "person-01"], person="both"),
             gallery,

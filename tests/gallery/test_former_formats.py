@@ -74,7 +74,7 @@ def state(gallery: Gallery, items: list[Enrolment]) -> list[object]:
         gallery.people(),
         gallery.settings,
         gallery.features(ids).embedding.tobytes(),
-        [code.tobytes() for code in gallery.codes(ids)],
+        [code.tobytes() for code in gallery.codes(ids) if code is not None],
         found.face_ids.tolist(),
         np.nan_to_num(found.cosine, nan=-9).tolist(),
         gallery.thumbnail(ids[0]),

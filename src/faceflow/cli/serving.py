@@ -4,24 +4,73 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from faceflow.cli.options import Json, Machine
+from faceflow.cli.options import GALLERY, Json, Machine
 from faceflow.cli.output import print_json, print_line, say
 from faceflow.errors import GalleryError, InputError, MissingExtraError
 
 _LISTENING = "Listening"
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a service listens, and behind what."""
+
+    host: Annotated[
+        str,
+        typer.Option("--host", help="Address to listen at.", rich_help_panel=_LISTENING),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", min=0, max=65535, help="0 takes a free one.", rich_help_panel=_LISTENING
+        ),
+    ] = 8765
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificate",
+            help="PEM file of a TLS certificate.",
+            metavar="FILE",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = None
+    certificate_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificate-key",
+            help="PEM file of its key.",
+            metavar="FILE",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = None
+    public: Annotated[
+        bool,
+        typer.Option(
+            "--public",
+            help="Listen at a public address without a certificate: a proxy in front encrypts.",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = False
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--origin",
+            help="Address that browsers show for the pages, e.g. https://faces.example.",
+            metavar="URL",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = None
+
+
 def serve(
     *,
-    gallery: Annotated[
-        Path | None,
-        typer.Option("--gallery", "-g", help="One gallery file to serve.", metavar="FILE"),
-    ] = None,
+    gallery: Annotated[Path | None, GALLERY] = None,
     galleries: Annotated[
         Path | None,
         typer.Option("--galleries", help="A folder of galleries to serve.", metavar="FOLDER"),
@@ -34,51 +83,7 @@ def serve(
             metavar="FILE",
         ),
     ] = None,
-    host: Annotated[
-        str,
-        typer.Option("--host", help="Address to listen at.", rich_help_panel=_LISTENING),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port", min=0, max=65535, help="0 takes a free one.", rich_help_panel=_LISTENING
-        ),
-    ] = 8765,
-    certificate: Annotated[
-        Path | None,
-        typer.Option(
-            "--certificate",
-            help="PEM file of a TLS certificate.",
-            metavar="FILE",
-            rich_help_panel=_LISTENING,
-        ),
-    ] = None,
-    certificate_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--certificate-key",
-            help="PEM file of its key.",
-            metavar="FILE",
-            rich_help_panel=_LISTENING,
-        ),
-    ] = None,
-    public: Annotated[
-        bool,
-        typer.Option(
-            "--public",
-            help="Listen at a public address without a certificate: a proxy in front encrypts.",
-            rich_help_panel=_LISTENING,
-        ),
-    ] = False,
-    origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--origin",
-            help="Address that browsers show for the pages, e.g. https://faces.example.",
-            metavar="URL",
-            rich_help_panel=_LISTENING,
-        ),
-    ] = None,
+    listening: Listening,
     searches: Annotated[
         int, typer.Option("--searches", min=1, max=64, help="Photos worked on at once.")
     ] = 2,
@@ -111,15 +116,15 @@ def serve(
     settings = ServerSettings(
         galleries=place,
         state=state,
-        host=host,
-        port=port,
-        certificate=certificate,
-        key=certificate_key,
-        public=public,
+        host=listening.host,
+        port=listening.port,
+        certificate=listening.certificate,
+        key=listening.certificate_key,
+        public=listening.public,
         offline=machine.offline,
         threads=machine.threads,
         limits=Limits(searches=searches, per_minute=per_minute),
-        origins=tuple(origin or ()),
+        origins=tuple(listening.origin or ()),
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("faceflow.server").setLevel(logging.INFO)

@@ -19,8 +19,9 @@ def answer(gallery: Gallery, query: FaceFeatures) -> str:
     with gallery.snapshot() as view:
         shortlist = view.search(query, k=60).face_ids[0]
         found = shortlist[shortlist > 0]
-        embedding, values, pooled = view.codes(found)
-        assert len(embedding) == len(values) == len(pooled) == len(found) == len(view)
+        codes = view.codes(found)
+        sizes = {len(codes.embedding), len(codes.patches), len(codes.pooled)}
+        assert sizes == {len(found)} == {len(view)}
         people = view.person_of(found)
     return " ".join(f"{i}:{person}" for i, person in sorted(zip(found, people, strict=True)))
 
