@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from faceflow import __version__
 from faceflow.errors import FaceflowError, MissingExtraError, WeightsError
+
+if TYPE_CHECKING:
+    from faceflow.gallery import GalleryLocation
 
 Verdict = Literal["ok", "note", "problem"]
 
@@ -65,7 +68,7 @@ class Check:
     error: FaceflowError | None = None
 
 
-def examine(*, gallery: str | Path | None = None) -> list[Check]:
+def examine(*, gallery: str | Path | GalleryLocation | None = None) -> list[Check]:
     """Look at everything the main job needs; takes about two seconds.
 
     Args:
@@ -87,7 +90,7 @@ def examine(*, gallery: str | Path | None = None) -> list[Check]:
         if not any(check.verdict == "problem" for check in checks):
             checks.append(_guarded("self-test", _self_test))
     if gallery is not None:
-        checks.append(_guarded("gallery", lambda: _gallery(Path(gallery))))
+        checks.append(_guarded("gallery", lambda: _gallery(gallery)))
     return checks
 
 
@@ -274,13 +277,13 @@ def _self_test() -> str:
     )
 
 
-def _gallery(path: Path) -> str:
+def _gallery(place: str | Path | GalleryLocation) -> str:
     from faceflow.gallery import Gallery
 
-    with Gallery.open(path, readonly=True) as gallery:
+    with Gallery.open(place, readonly=True) as gallery:
         gallery.check()
         stats = gallery.stats()
     return (
-        f"{path}: {stats.faces:,} faces of {stats.people:,} people, every byte as it was written, "
+        f"{gallery.location}: {stats.faces:,} faces of {stats.people:,} people, every byte as it was written, "
         f"{stats.header.describe()}"
     )

@@ -19,6 +19,7 @@ from faceflow.cli.options import (
     WEIGHTING,
     Here,
     Network,
+    Place,
     Seed,
     said,
 )
@@ -107,7 +108,7 @@ def calibrate(
         ),
     ] = None,
     *,
-    gallery: Annotated[Path | None, GALLERY] = None,
+    gallery: Annotated[Place | None, GALLERY] = None,
     network: Network = None,
     save: Annotated[
         bool, typer.Option("--save/--no-save", help="Keep the result in the gallery.")
@@ -196,7 +197,7 @@ def _run(
         return run(photos, gallery, analyzer=analyzer, progress=advance, **arguments)
 
 
-def _forget(place: Path) -> None:
+def _forget(place: Place) -> None:
     from faceflow.calibration import forget
 
     with open_gallery(place, readonly=False) as opened:
@@ -204,7 +205,7 @@ def _forget(place: Path) -> None:
     print_line(f"{place}: {'calibration dropped' if known else 'there was no calibration'}")
 
 
-def _recall(place: Path, output: Path | None, *, as_json: bool) -> None:
+def _recall(place: Place, output: Path | None, *, as_json: bool) -> None:
     """Show what a gallery keeps."""
     from faceflow.calibration import recall
 

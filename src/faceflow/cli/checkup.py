@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from faceflow.cli.failures import code_of
-from faceflow.cli.options import GALLERY, Json
+from faceflow.cli.options import GALLERY, Json, Place
 from faceflow.cli.output import Cell, print_json, print_table, say
 
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def doctor(
-    gallery: Annotated[Path | None, GALLERY] = None,
+    gallery: Annotated[Place | None, GALLERY] = None,
     as_json: Json = False,
 ) -> None:
     """Check this computer: versions, processor, models, disk, a self-test.

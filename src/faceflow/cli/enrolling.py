@@ -16,6 +16,7 @@ from faceflow.cli.options import (
     Here,
     Maker,
     OneFace,
+    Place,
     said,
 )
 from faceflow.cli.output import plural, print_json, print_line, progress, say
@@ -75,7 +76,7 @@ def enroll(
         raise typer.Exit(code_of([skip.error for skip in report.skipped]))
 
 
-def _show(report: EnrolmentReport, gallery: Path) -> None:
+def _show(report: EnrolmentReport, gallery: Place) -> None:
     for skip in report.skipped[:_LISTED]:
         say(sentence(skip.error), label="left out", style="yellow")
     if len(report.skipped) > _LISTED:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceflow.cli.output import say
@@ -10,7 +9,7 @@ from faceflow.errors import GalleryError
 
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
-    from faceflow.cli.options import Here
+    from faceflow.cli.options import Here, Place
     from faceflow.gallery import Gallery
     from faceflow.identifier import Identifier
 
@@ -36,14 +35,14 @@ def load_analyzer(
     return models.open_analyzer(network, detector, tell=say, threads=threads, offline=offline)
 
 
-def open_identifier(gallery: Path | None, here: Here, **more: Any) -> Identifier:
+def open_identifier(gallery: Place | None, here: Here, **more: Any) -> Identifier:
     """The everyday object on a gallery, or on none."""
     from faceflow.identifier import Identifier
 
     return Identifier(gallery, threads=here.threads, offline=here.offline, tell=say, **more)
 
 
-def open_gallery(path: Path, *, readonly: bool = True) -> Gallery:
+def open_gallery(path: Place, *, readonly: bool = True) -> Gallery:
     """Open a gallery that must exist.
 
     Raises:
@@ -55,7 +54,7 @@ def open_gallery(path: Path, *, readonly: bool = True) -> Gallery:
     return Gallery.open(path, readonly=readonly)
 
 
-def require_gallery(path: Path) -> None:
+def require_gallery(path: Place) -> None:
     """Raise GalleryError unless there is something at the gallery's place."""
     if not path.exists():
         raise GalleryError(

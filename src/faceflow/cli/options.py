@@ -17,7 +17,12 @@ import typer
 from faceflow.system.threads import MAX_THREADS
 
 if TYPE_CHECKING:
+    from faceflow.gallery import GalleryLocation
     from faceflow.matching.options import Changes
+
+    Place = Path | GalleryLocation
+else:
+    Place = Path  # typer gets its parser; loading the gallery would make --help slow
 
 DEFAULT_GALLERY = Path("people.faceflow")
 
@@ -42,8 +47,23 @@ def repeated(option: Any) -> Any:
 
 # One by one
 
+
+def _place(text: str | Path) -> Path | GalleryLocation:
+    """A path, or the URL of a server: which shows no password, and is no path at all."""
+    if "://" not in str(text):
+        return Path(text)
+    from faceflow.gallery import GalleryLocation
+
+    return GalleryLocation(str(text))
+
+
 GALLERY = typer.Option(
-    "--gallery", "-g", envvar="FACEFLOW_GALLERY", help="The gallery file.", metavar="FILE"
+    "--gallery",
+    "-g",
+    envvar="FACEFLOW_GALLERY",
+    parser=_place,
+    help="The gallery: a file, or a postgresql:// address.",
+    metavar="FILE",
 )
 NETWORK = typer.Option(
     "--network", help="Face network, see 'faceflow models list'.", metavar="NAME"
@@ -74,7 +94,7 @@ PEOPLE = typer.Argument(
     metavar="PHOTOS",
 )
 
-GalleryPath = Annotated[Path, GALLERY]
+GalleryPath = Annotated[Place, GALLERY]
 PeopleFolders = Annotated[list[Path], PEOPLE]
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON on stdout.")]
 Network = Annotated[str | None, NETWORK]

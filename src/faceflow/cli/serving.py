@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from faceflow.cli.options import GALLERY, Json, Machine
+from faceflow.cli.options import GALLERY, Json, Machine, Place
 from faceflow.cli.output import print_json, print_line, say
 from faceflow.errors import GalleryError, InputError, MissingExtraError
 
@@ -70,7 +70,7 @@ class Listening:
 
 def serve(
     *,
-    gallery: Annotated[Path | None, GALLERY] = None,
+    gallery: Annotated[Place | None, GALLERY] = None,
     galleries: Annotated[
         Path | None,
         typer.Option("--galleries", help="A folder of galleries to serve.", metavar="FOLDER"),
@@ -100,6 +100,11 @@ def serve(
         raise InputError(
             "It is not said what to serve",
             todo="give --gallery people.faceflow, or --galleries FOLDER/",
+        )
+    if gallery is not None and not isinstance(gallery, Path):
+        raise InputError(
+            "The service keeps galleries in files",
+            todo="serve a file, or export the gallery and import it into one",
         )
     place = gallery or galleries or Path()
     if gallery is not None and not gallery.is_file():
