@@ -17,9 +17,10 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="scripts as stand-ins
 SCRIPT = [sys.executable, "-P", "-c", "from faceflow.cli import main; main()"]
 MODULE = [sys.executable, "-m", "faceflow"]
 # What Python's own start of `-m` loads, from the working folder too, before any code of ours runs.
+# Not what site and its .pth files load: the working folder is not on the path yet.
 BEYOND_US = set(
     subprocess.run(
-        [sys.executable, "-I", "-c", "import runpy, sys; print(*sys.modules)"],
+        [sys.executable, "-I", "-S", "-c", "import runpy, sys; print(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
