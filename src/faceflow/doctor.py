@@ -284,6 +284,6 @@ def _gallery(place: str | Path | GalleryLocation) -> str:
         gallery.check()
         stats = gallery.stats()
     return (
-        f"{gallery.location}: {stats.faces:,} faces of {stats.people:,} people, every byte as it was written, "
-        f"{stats.header.describe()}"
+        f"{gallery.location}: {stats.faces:,} faces of {stats.people:,} people, every byte as it "
+        f"was written, {stats.header.describe()}"
     )
