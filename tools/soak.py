@@ -35,7 +35,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from faceflow.errors import FaceflowError
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
 
 State = dict[str, set[str]]
@@ -59,7 +59,9 @@ def face(number: int, person: str) -> Enrolment:
         source=digest.hexdigest()[:32],
         content_hash=digest.hexdigest(),
         features=FaceFeatures.from_maps(
-            rng.standard_normal((1, 32)), rng.standard_normal((1, 16, 4, 4))
+            rng.standard_normal((1, 32)),
+            rng.standard_normal((1, 16, 4, 4)),
+            digest=features_digest("d"),
         ),
         crop=rng.integers(0, 256, (24, 24, 3), dtype=np.uint8),
     )
