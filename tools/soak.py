@@ -222,7 +222,9 @@ def reader(path: Path) -> Callable[[Callable[[Any], None]], None]:
             parent = os.getppid()
             while os.getppid() == parent:
                 with gallery.snapshot() as view:
-                    found = view.search(face(calls % 9, "x").features, k=200).face_ids[0]
+                    everybody = max(1, len(view))
+                    query = face(calls % 9, "x").features
+                    found = view.search(query, k=everybody).face_ids[0]
                     found = found[found > 0]
                     whole = len(found) == len(view) == len(view.person_of(found))
                     if not whole or len(view.codes(found)[0]) != len(found):
