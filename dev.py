@@ -114,6 +114,10 @@ def install(*, groups: tuple[str, ...] = ()) -> None:
     stamp.write_text("\n".join([*keep, tools, build]) + "\n")
 
 
+# What the tests work with: the default models, and the detector of galleries from before 0.2.
+MODELS = ("lightcnn-v4", "centerface", "mtcnn")
+
+
 def browser() -> None:
     """Chromium for the tests of the pages, where this may install it; they skip without."""
     if any(shutil.which(name) for name in ("chromium", "chromium-browser")):
@@ -138,7 +142,7 @@ def demo(rest: list[str]) -> None:
 def test(rest: list[str]) -> None:
     """Install, fetch the weights, and run all tests with their coverage, or pytest's arguments."""
     install(groups=("dev", "docs"))
-    run(BIN / "faceflow", "models", "pull")
+    run(BIN / "faceflow", "models", "pull", *MODELS)
     browser()
     run(PYTHON, "-m", "pytest", *(rest or ["--cov", "--cov-report=term:skip-covered"]))
 
@@ -165,7 +169,7 @@ def check(rest: list[str]) -> None:
     words = ["-c", clang_format, "--dry-run", "--Werror", *map(str, names)]
     run(PYTHON, *words, label="clang-format")
     run(PYTHON, "-m", "mypy")
-    run(BIN / "faceflow", "models", "pull")
+    run(BIN / "faceflow", "models", "pull", *MODELS)
     browser()
     # A file's tests stay in one process, so that what they share is made once.
     tests = ["--numprocesses", str(options.jobs), "--dist", "loadfile", "--quiet"]
