@@ -53,17 +53,3 @@ def person_name(text: str) -> str:
 def by_name(name: str) -> tuple[str, str]:
     """What people are listed by: their name without regard to case, then with it."""
     return name.casefold(), name
-
-
-def showable(text: str) -> str:
-    """Text that is safe to show: control characters and broken encodings are spelled out.
-
-    Names of people and files come from anywhere; shown raw, an escape sequence in one could
-    rewrite the user's screen, and a mark that turns text around show another name.
-
-    Example:
-        >>> print(showable("a\\x1b[2Jb\\u202ec"))
-        a\\x1b[2Jb\\u202ec
-    """
-    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in safe)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from faceflow.arrays import Float32, Float64, Floats, UInt8
+from faceflow.errors import InputError
 
 _MULTIPLE = 32
 
@@ -107,3 +108,18 @@ def window(
 
 def _up(side: int) -> int:
     return -(-side // _MULTIPLE) * _MULTIPLE
+
+
+def check_options(threshold: float, overlap: float, longest: int) -> None:
+    """Raise :class:`InputError` unless a detector can work with these.
+
+    Args:
+        threshold: the least score of a face.
+        overlap: of two boxes with a larger intersection over union only the better is kept.
+        longest: longest side in pixels at which a photo is looked at.
+    """
+    if not (0 < threshold < 1 and 0 <= overlap <= 1 and 32 <= longest <= 4096):
+        raise InputError(
+            f"threshold is {threshold}, overlap {overlap}, longest {longest}",
+            todo="give shares between 0 and 1, and 32 to 4096 pixels",
+        )

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from faceflow.arrays import Float32, Float64, UInt8
-from faceflow.errors import InputError
-from faceflow.faces.detectors.canvas import fit
+from faceflow.faces.detectors.canvas import check_options, fit
 from faceflow.faces.detectors.detector import Detection, require_image, to_detections
 from faceflow.faces.detectors.nms import suppress
 from faceflow.faces.detectors.sessions import Graphs
@@ -52,11 +51,7 @@ class ScrfdDetector:
         overlap: float = 0.4,
         longest: int = 640,
     ) -> None:
-        if not (0 < threshold < 1 and 0 <= overlap <= 1 and 32 <= longest <= 4096):
-            raise InputError(
-                f"threshold is {threshold}, overlap {overlap}, longest {longest}",
-                todo="give shares between 0 and 1, and 32 to 4096 pixels",
-            )
+        check_options(threshold, overlap, longest)
         self.name = name
         self._graphs = Graphs(graphs, threads, name, device)
         self.threshold = threshold
