@@ -54,9 +54,18 @@ def by_hand(lab: Laboratory, experiment: Experiment) -> dict[str, list[float]]:
     return found
 
 
-@pytest.mark.parametrize("query", ["clean", "mask", "aligned-crop"])
-def test_numbers_are_those_of_plain_loops(lab: Laboratory, query: str) -> None:
-    experiment = BASE.with_(query=query)
+@pytest.mark.parametrize(
+    ("query", "weighting"),
+    [
+        ("clean", "uniform"),
+        ("mask", "uniform"),
+        ("aligned-crop", "uniform"),
+        ("mask", "lmk"),
+        ("aligned-crop", "lmk"),
+    ],
+)
+def test_numbers_are_those_of_plain_loops(lab: Laboratory, query: str, weighting: str) -> None:
+    experiment = BASE.with_(query=query).compared(weighting=weighting)
     result = identification(lab, experiment)
     hand = by_hand(lab, experiment)
     assert result.stage1.p_at_1.estimate == pytest.approx(np.mean(hand["p1"]))
@@ -263,8 +272,6 @@ def test_what_is_missing_says_how_to_get_it(
         identification(lab, BASE.with_(dataset="agedb"))
     with pytest.raises(NotHereError, match=r"faceflow models import madeup FILE"):
         identification(lab, BASE.with_(network="madeup"))
-    with pytest.raises(NotHereError, match=r"weighting lmk.*landmarks"):
-        identification(lab, BASE.compared(weighting="lmk"))
     with pytest.raises(InputError, match="need a patch model"):
         identification(lab, BASE.compared(patches="projected"))
     with pytest.raises(NotHereError, match="fan-2d"):

@@ -240,6 +240,7 @@ def _open_bench(data: Data, here: Here) -> Iterator[tuple[Bench, Callable[..., N
             analyzer=analyzer,
             select=data.face,
             whole_image=data.whole_image,
+            threads=here.threads,
             progress=lambda step, done, total: advance(done, total, step),
         )
         bench = Bench(lab)

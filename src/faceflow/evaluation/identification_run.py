@@ -23,7 +23,6 @@ from faceflow.evaluation.experiment import (
     Experiment,
     IdentificationResult,
     Metrics,
-    NotHereError,
     OpenSet,
     Sample,
     SweepPoint,
@@ -50,7 +49,6 @@ from faceflow.evaluation.metrics.significance import (
     compare_people,
 )
 from faceflow.evaluation.ranking import Rankings, rank
-from faceflow.matching.weighting import NEED_LANDMARKS
 
 CMC_DEPTH = 50
 _CURVE_POINTS = 200
@@ -77,7 +75,6 @@ def identification(lab: Laboratory, experiment: Experiment) -> IdentificationRes
         NotHereError, WeightsError: something is missing here; the message says how to get it.
         InputError: an option is unknown or out of range, or nobody is left to search for.
     """
-    require_methods(experiment)
     options = lab.options(experiment)
     # Where EMD ranks the whole gallery, the shortlist's is not asked for.
     listed = replace(options, alpha=0.0) if experiment.emd_first else options
@@ -140,16 +137,6 @@ def identification(lab: Laboratory, experiment: Experiment) -> IdentificationRes
         feature_seconds=ready.seconds,
         ranking_seconds=seconds,
     )
-
-
-def require_methods(experiment: Experiment) -> None:
-    """Raise NotHereError for a weighting that cannot be had here."""
-    weighting = experiment.options.weighting
-    if weighting in NEED_LANDMARKS:
-        raise NotHereError(
-            f"the weighting {weighting} is not measured here",
-            why="it needs landmarks, and the features that are kept for measuring hold none",
-        )
 
 
 def choose_material(lab: Laboratory, experiment: Experiment) -> Material:
