@@ -14,13 +14,14 @@ run goes on from there; an entry is there whole or not at all.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from faceflow.faces.images import content_hash
 from faceflow.features import FaceFeatures, Grid
 from faceflow.gallery import codec as codecs
 from faceflow.gallery.codec import Int8Codec
+from faceflow.matching.score import CodedFaces
 from faceflow.system.caches import new_key
 from faceflow.system.side_by_side import in_order
 from faceflow.weights import calling_thread_alone
@@ -118,35 +120,89 @@ class PhotoFeatures:
         Raises:
             FaceflowError: the file was removed or changed meanwhile.
         """
-        chosen = np.atleast_1d(np.asarray(rows))
-        keys = [self._keys[int(n)] for n in chosen]
+        return self.kept(rows).features(landmarks=True)
+
+    def kept(self, rows: Int64) -> KeptRows:
+        """The same faces where they are kept, for :func:`faceflow.matching.score.prepare`: it
+        reads no more of them than a comparison takes."""
+        return KeptRows(self, np.atleast_1d(np.asarray(rows)))
+
+    def fingerprint(self, rows: Int64) -> bytes:
+        """What the features in these rows depend on: the recipe, and each photo's bytes."""
+        chosen = [self._keys[int(n)] for n in np.atleast_1d(rows)]
+        return hashlib.sha256(b"".join([self._path.name.encode(), *chosen])).digest()
+
+    def _parts(self, rows: Int64) -> tuple[Int8Codec, dict[str, Any], list[Float32]]:
+        """The codec, the fields of these faces, and their landmark shares (empty: none)."""
         if self._shape is None:
             raise InputError("no photo shows a face, so there are no features to read")
+        keys = [self._keys[int(n)] for n in rows]
         kept: dict[bytes, tuple[bytes, bytes]] = {}
         with _opened(self._path) as file:
             wanted = list(dict.fromkeys(keys))
             for part in _parts(wanted):
                 marks = ",".join("?" * len(part))
-                rows = file.execute(
+                answers = file.execute(
                     f"SELECT hash, payload, landmarks FROM photos WHERE hash IN ({marks})", part
                 )
-                kept.update((key, (payload, share)) for key, payload, share in rows)
+                kept.update((key, (payload, share)) for key, payload, share in answers)
         if len(kept) < len(wanted):
             raise _damaged(self._path, "entries are gone")
         codec = Int8Codec(self._shape.grid, self._shape.channels)
-        parts = codec.unpack([kept[key][0] for key in keys])
+        shares = [np.frombuffer(kept[key][1], dtype="<f4").astype(np.float32) for key in keys]
+        return codec, codec.unpack([kept[key][0] for key in keys]), shares
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptRows:
+    """Some faces of a store as :class:`faceflow.matching.score.KeptFaces`."""
+
+    store: PhotoFeatures
+    rows: Int64
+
+    @property
+    def digest(self) -> str:
+        """What made them."""
+        return self.store.digest
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """R patches with C numbers each."""
+        h, w = self.grid
+        return h * w, self._shape.channels
+
+    @property
+    def grid(self) -> Grid:
+        """(h, w) of the patches."""
+        return self._shape.grid
+
+    @property
+    def _shape(self) -> Shape:
+        if self.store._shape is None:
+            raise InputError("no photo shows a face, so there are no features to read")
+        return self.store._shape
+
+    def features(self, *, landmarks: bool) -> FaceFeatures:
+        """The faces' features, with landmark shares if asked for and known of all."""
+        codec, parts, shares = self.store._parts(self.rows)
         patches, norms = codec.expand(parts)
-        shares = [np.frombuffer(kept[key][1], dtype="<f4") for key in keys]
-        known = bool(shares) and all(len(share) == norms.shape[1] for share in shares)
+        known = landmarks and bool(shares) and all(len(s) == norms.shape[1] for s in shares)
         return FaceFeatures(
-            self.embedding[chosen],
+            self.store.embedding[self.rows],
             patches,
             norms,
             parts["pooled"],
-            self._shape.grid,
-            landmark_share=np.stack(shares).astype(np.float32) if known else None,
+            self.grid,
+            landmark_share=np.stack(shares) if known else None,
             digest=self.digest,
         )
+
+    def codes(self) -> CodedFaces:
+        """Their int8 codes as they lie on disk."""
+        codec, parts, _ = self.store._parts(self.rows)
+        values, scales = codec.quantised(parts)
+        embedding = self.store.embedding[self.rows]
+        return CodedFaces(embedding, values, parts["pooled"], scales=scales)
 
 
 class FeatureStore:

@@ -29,7 +29,7 @@ from faceflow.evaluation.experiment import (
 )
 from faceflow.evaluation.feature_store import PhotoFeatures
 from faceflow.evaluation.laboratory import Laboratory
-from faceflow.evaluation.material import Material, material, several_only, subset
+from faceflow.evaluation.material import Material, material, sample, several_only, subset
 from faceflow.evaluation.metrics import open_set
 from faceflow.evaluation.metrics.mates import MateRanks
 from faceflow.evaluation.metrics.open_set import IdentificationPoint, Searches
@@ -147,13 +147,14 @@ def choose_material(lab: Laboratory, experiment: Experiment) -> Material:
     chosen = material(dataset, experiment.query, gallery=gallery)
     if experiment.several:
         chosen = several_only(chosen)
-    return subset(
+    some = subset(
         chosen,
         experiment.protocol,
         people=experiment.people,
         faces=experiment.faces,
         seed=experiment.seed,
     )
+    return sample(some, experiment.queries, experiment.seed)
 
 
 def prepare(lab: Laboratory, experiment: Experiment) -> Prepared:
@@ -183,7 +184,7 @@ def prepare(lab: Laboratory, experiment: Experiment) -> Prepared:
         )
     protocol = compact(whole, gallery.found, queries.found, enrolled, searched)
     mated = int(whole.mated.sum())
-    sample = Sample(
+    photos = Sample(
         gallery_photos=len(enrolled),
         query_photos=len(searched),
         gallery_missed=len(enrolled) - len(gallery),
@@ -200,7 +201,7 @@ def prepare(lab: Laboratory, experiment: Experiment) -> Prepared:
         duplicate_pairs=len(duplicates.pairs),
         misfiled=len(duplicates.misfiled),
     )
-    return Prepared(chosen.real, chosen.cover, sample, protocol, gallery, queries, seconds)
+    return Prepared(chosen.real, chosen.cover, photos, protocol, gallery, queries, seconds)
 
 
 def _same_photos(gallery: Sequence[Photo], queries: Sequence[Photo]) -> int:

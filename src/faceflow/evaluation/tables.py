@@ -51,7 +51,9 @@ class TableOptions:
         protocols: one table each.
         alpha: share of the EMD.
         k: faces re-ranked.
-        people, faces, seed: a subset, as in ``Experiment``.
+        people, faces, queries, seed: a subset, as in ``Experiment``.
+        whole_gallery_queries: queries of S1's lines of EMD at stage 1, which compare each with
+            every face; None for as many as of the others, 0 leaves these lines out.
         pairs: verification pairs; None for all.
     """
 
@@ -61,6 +63,8 @@ class TableOptions:
     k: int = 100
     people: int | None = None
     faces: int | None = None
+    queries: int | None = None
+    whole_gallery_queries: int | None = None
     pairs: int | None = None
     seed: int = 0
 
@@ -132,6 +136,8 @@ def _line(
     if network not in options.networks:
         return Row(labels, {}, numbers, f"not asked for: --network {network}", row.note)
     experiment, stage = experiment_of(row, network, protocol, options)
+    if experiment.emd_first and options.whole_gallery_queries == 0:
+        return Row(labels, {}, numbers, "left out: --whole-gallery-queries NUMBER", row.note)
     return retrieval_row(
         bench,
         experiment,
@@ -164,6 +170,7 @@ def experiment_of(
         several=row.table == "S1",
         people=options.people,
         faces=options.faces,
+        queries=(options.whole_gallery_queries if emd_first else None) or options.queries,
         seed=options.seed,
     )
     return experiment, stage
@@ -231,4 +238,14 @@ def _notes(name: str, protocol: str, options: TableOptions) -> tuple[str, ...]:
         )
     if options.people is not None or options.faces is not None or options.pairs is not None:
         notes.append("A subset: the paper used the whole data set.")
+    if options.queries is not None:
+        notes.append(
+            f"A random sample of {options.queries:,} queries (seed {options.seed}) against the "
+            "whole gallery."
+        )
+    if name == "S1" and options.whole_gallery_queries:
+        notes.append(
+            f"EMD at stage 1: a random sample of {options.whole_gallery_queries:,} queries (seed "
+            f"{options.seed}), each compared with every face; its seconds are for these alone."
+        )
     return (*notes, *NOTES[name])
