@@ -425,9 +425,7 @@ def _transport(
         )
     if codes is None:
         assert faces.patches is not None
-        return emd_similarity(
-            one, faces.patches, weighting=options.weighting, solver=solver, flow=flow
-        )
+        return _solved(one, faces.patches, options.weighting, solver, flow)
     assert isinstance(solver, Sinkhorn)
     return solver.weighted(
         one.patches[0],
@@ -474,20 +472,28 @@ def emd_similarity(
         One entry per gallery face; ``similarity`` lies in [-1, 1] (paper equation 1 with
         cosine similarity in place of the cost).
     """
+    solve = solver if solver is not None else Sinkhorn()
+    query, gallery = (_as_solved(side, solve, weighting) for side in (query, gallery))
+    return _solved(query, gallery, weighting, solve, flow)
+
+
+def _solved(
+    query: FaceFeatures, gallery: FaceFeatures, weighting: str, solver: Solver, flow: bool
+) -> Plan:
+    """Transport between patches that are as the solver's format holds them."""
     if query.grid != gallery.grid:
         raise InputError(
             f"the query's grid is {query.grid}, the gallery's {gallery.grid}",
             todo="bring both to one grid with regrid()",
         )
-    solve = solver if solver is not None else Sinkhorn()
     sizes = (query.patches.shape[1], *gallery.patches.shape[1:])
     if (
         len(query) == 1
         and weighting in native.WEIGHTINGS
-        and isinstance(solve, Sinkhorn)
-        and solve.backend_for(*sizes) == "native"
+        and isinstance(solver, Sinkhorn)
+        and solver.backend_for(*sizes) == "native"
     ):
-        return solve.weighted(
+        return solver.weighted(
             query.patches[0],
             gallery.patches,
             weighting,
@@ -495,9 +501,8 @@ def emd_similarity(
             pooled_gallery=gallery.pooled,
             flow=flow,
         )
-    query, gallery = (_as_solved(side, solve, weighting) for side in (query, gallery))
     u, v = weigh(weighting, query, gallery)
-    return solve(query.patches[0], gallery.patches, u, v, flow=flow)
+    return solver(query.patches[0], gallery.patches, u, v, flow=flow)
 
 
 def embedding_cosine(query: Float32, faces: Float32) -> Float64:
