@@ -30,7 +30,7 @@ from faceflow.matching.shortlist import Shortlist
 UNIT_TOLERANCE = 1e-5
 """How far from 1 an embedding's length may be; the error bound below counts on it."""
 
-SCAN_FROM = 30_000
+SCAN_FROM = 10_000
 """Faces from which a gallery keeps int8 codes too: measured by benchmarks/speed/stage1.py."""
 
 # Similarities held at a time: 16 MB, and as much again for selecting.
