@@ -126,7 +126,7 @@ class ReadableGallery(ABC):
         """
         require_features(self.name, self._header, features)
         with self._reading() as store:
-            known = self._index.of(store)
+            known = self._index.of(store, len(features))
         return exact_search(
             features.embedding, known.ids, known.matrix, k, exclude, codes=known.codes
         )
