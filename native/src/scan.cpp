@@ -103,7 +103,9 @@ void scan_pack(const float* matrix, std::int64_t stride, std::int64_t begin, std
 std::vector<std::vector<std::int64_t>> scan_survivors(const Scan& scan, ScanKernel kernel,
                                                       int threads) {
   const std::int64_t blocks = (scan.faces + SCAN_LANES - 1) / SCAN_LANES;
-  const std::int64_t worth = std::max<std::int64_t>(1, blocks / (4 * SCAN_BLOCKS));
+  // Waking a thread for less than some tenths of a millisecond costs more than it saves.
+  const std::int64_t worth =
+      std::max<std::int64_t>(1, std::min(blocks, blocks * scan.queries / 2048));
   const int parts = static_cast<int>(
       std::min<std::int64_t>({threads > 0 ? threads : physical_cores(), worth, 256}));
   std::vector<std::vector<Best>> best(parts, std::vector<Best>(scan.queries));

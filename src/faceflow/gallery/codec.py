@@ -13,6 +13,8 @@ weighting and not recoverable from unit patches.
 
 from __future__ import annotations
 
+import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -52,7 +54,7 @@ class Field(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes for one face."""
-        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape))
+        return np.dtype(self.dtype).itemsize * math.prod(self.shape)
 
 
 class PatchCodec(ABC):
@@ -181,7 +183,7 @@ class Int8Codec(PatchCodec):
     def require_valid(self, parts: Parts) -> None:
         """Scales are finite and not negative; -128 is never written."""
         require_finite("scales", parts["scales"])
-        if (parts["scales"] < 0).any() or (parts["patches"] == -128).any():
+        if (parts["scales"] < 0).any() or parts["patches"].min(initial=0) == -128:
             raise InputError("a scale is negative, or a patch value is -128")
 
 
@@ -227,6 +229,7 @@ class Float32Codec(PatchCodec):
 CODECS: Mapping[str, type[PatchCodec]] = {c.name: c for c in (Int8Codec, Float32Codec)}
 
 
+@functools.lru_cache(16)  # every snapshot of a gallery asks
 def codec(name: str, grid: Grid, channels: int) -> PatchCodec:
     """The codec of that name for one network's patches.
 

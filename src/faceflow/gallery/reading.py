@@ -126,7 +126,7 @@ class ReadableGallery(ABC):
         """
         require_features(self.name, self._header, features)
         with self._reading() as store:
-            known = self._index.of(store)
+            known = self._index.of(store, len(features))
         return exact_search(
             features.embedding, known.ids, known.matrix, k, exclude, codes=known.codes
         )
@@ -457,4 +457,4 @@ def flat_ids(face_ids: Sequence[int] | Int64) -> list[int]:
     )
     if array.ndim != 1 or (array.size and not numbers):
         raise InputError(f"face ids must be a flat list of whole numbers, got {face_ids!r}")
-    return [int(i) for i in face_ids]
+    return array.tolist() if array.dtype.kind in "iu" else [int(i) for i in face_ids]

@@ -30,8 +30,10 @@ from faceflow.matching.shortlist import Shortlist
 UNIT_TOLERANCE = 1e-5
 """How far from 1 an embedding's length may be; the error bound below counts on it."""
 
-SCAN_FROM = 30_000
+SCAN_FROM = 10_000
 """Faces from which a gallery keeps int8 codes too: measured by benchmarks/speed/stage1.py."""
+SCAN_AFTER = 32
+"""Queries after which it does: rounding all embeddings costs what some forty searches save."""
 
 # Similarities held at a time: 16 MB, and as much again for selecting.
 _BLOCK_SCORES = 4_000_000
@@ -50,7 +52,7 @@ class Embeddings:
         revision: which state.
         ids: (n,) face ids, ascending.
         matrix: (n, D) float32.
-        codes: the same in int8 where there are many; a quarter more memory.
+        codes: the same in int8 where there are many, and many queries; a quarter more memory.
     """
 
     revision: Revision
@@ -71,18 +73,26 @@ class EmbeddingIndex:
         self._ids = np.empty(0, dtype=np.int64)
         self._matrix = np.empty((0, embedding_size), dtype=np.float32)
         self._newest = Embeddings(Revision(0, 0), self._ids, self._matrix, None)
+        self._asked = 0
         self._lock = threading.Lock()
 
-    def of(self, view: StoreView) -> Embeddings:
+    def of(self, view: StoreView, queries: int = 1) -> Embeddings:
         """The embeddings of a view's state: fetches what was added, drops what was removed.
+
+        Args:
+            view: the state.
+            queries: how many will be compared with them.
 
         Raises:
             GalleryError: the gallery is damaged.
         """
         revision = view.revision()
         with self._lock:
+            self._asked += queries
             newest = self._newest
             if revision == newest.revision:
+                if newest.codes is None and (codes := self._rounded(newest.matrix, None)):
+                    self._newest = newest = replace(newest, codes=codes)
                 return newest
             if revision.last_face_id < newest.revision.last_face_id or (
                 revision.removals < newest.revision.removals
@@ -124,7 +134,7 @@ class EmbeddingIndex:
         if used != faces:
             raise _unreadable(used, faces)
         ids, matrix = self._ids[:used], self._matrix[:used]
-        return Embeddings(revision, ids, matrix, _rounded(matrix, codes))
+        return Embeddings(revision, ids, matrix, self._rounded(matrix, codes))
 
     def _former(self, view: StoreView, newest: Embeddings) -> Embeddings:
         """A state that others have left behind: the newest one's rows, and what was removed."""
@@ -140,17 +150,20 @@ class EmbeddingIndex:
         matrix[~known] = view.embeddings_of(ids[~known].tolist())
         return Embeddings(revision, ids, matrix, None)
 
+    def _rounded(
+        self, matrix: Float32, known: RoundedEmbeddings | None
+    ) -> RoundedEmbeddings | None:
+        if len(matrix) < SCAN_FROM or not rounded.available(matrix.shape[1]):
+            return None
+        if known is None and self._asked < SCAN_AFTER:
+            return None
+        return known.extended(matrix) if known else RoundedEmbeddings.of(matrix)
+
     def _reserve(self, rows: int, used: int) -> None:
         ids = np.empty(rows, dtype=np.int64)
         matrix = np.empty((rows, self._matrix.shape[1]), dtype=np.float32)
         ids[:used], matrix[:used] = self._ids[:used], self._matrix[:used]
         self._ids, self._matrix = ids, matrix
-
-
-def _rounded(matrix: Float32, known: RoundedEmbeddings | None) -> RoundedEmbeddings | None:
-    if len(matrix) < SCAN_FROM or not rounded.available(matrix.shape[1]):
-        return None
-    return known.extended(matrix) if known else RoundedEmbeddings.of(matrix)
 
 
 def _unreadable(read: int, faces: int) -> GalleryError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -191,26 +191,31 @@ def _rerank(
     """Score one query's shortlist; faces come back best first, ties in stage 1's order."""
     if not len(face_ids):
         return []
-    people = view.person_of(face_ids)
     if options.stage1_alone and not explain:  # the score is what stage 1 has computed
         found = Reranked(cosine, cosine)
     else:
         found = view.score(query, face_ids, options, flow=explain)
+    people = view.person_of(face_ids)
     emd, shown, plan = found.emd, found.visible_cosine, found.plan
     order = np.argsort(-found.score, kind="stable")
+    # As plain numbers, all at once: one by one they cost more than the rest.
+    ids, scores, cosines = face_ids.tolist(), found.score.tolist(), cosine.tolist()
+    none = [None] * len(ids)
+    emds: Sequence[float | None] = none if emd is None else emd.tolist()
+    shares: Sequence[float | None] = none if shown is None else shown.tolist()
     return [
         Match(
             person=people[n],
-            face_id=int(face_ids[n]),
-            score=float(found.score[n]),
-            cosine=float(cosine[n]),
-            emd=None if emd is None else float(emd[n]),
-            stage1_rank=int(n) + 1,
+            face_id=ids[n],
+            score=scores[n],
+            cosine=cosines[n],
+            emd=emds[n],
+            stage1_rank=n + 1,
             rank=rank,
-            plan=plan.pair(int(n)) if plan is not None and explain else None,
-            visible_cosine=None if shown is None else float(shown[n]),
+            plan=plan.pair(n) if plan is not None and explain else None,
+            visible_cosine=shares[n],
         )
-        for rank, n in enumerate(order, start=1)
+        for rank, n in enumerate(order.tolist(), start=1)
     ]
 
 
@@ -229,33 +234,30 @@ def _people(faces: Sequence[Match], best_faces: int) -> tuple[PersonMatch, ...]:
     by_person: dict[str, list[Match]] = defaultdict(list)
     for face in faces:
         by_person[face.person].append(face)
-
-    def mean_of_best(found: list[Match], value: Callable[[Match], float]) -> float:
-        if best_faces == 1:
-            return max(map(value, found))
-        return _mean(sorted(map(value, found), reverse=True)[:best_faces])
-
-    stage1 = {
-        person: rank
-        for rank, (person, _) in enumerate(
-            sorted(
-                by_person.items(),
-                key=lambda item: (
-                    -mean_of_best(item[1], lambda face: face.cosine),
-                    min(face.stage1_rank for face in item[1]),
-                ),
-            ),
-            start=1,
+    nearest = sorted(
+        (
+            -_best([face.cosine for face in found], best_faces),
+            min(f.stage1_rank for f in found),
+            who,
         )
-    }
+        for who, found in by_person.items()
+    )
+    stage1 = {person: rank for rank, (_, _, person) in enumerate(nearest, start=1)}
     ranked = sorted(
-        by_person.items(),
-        key=lambda item: (-mean_of_best(item[1], lambda face: face.score), stage1[item[0]]),
+        (-_best([face.score for face in found], best_faces), stage1[person], person)
+        for person, found in by_person.items()
     )
     return tuple(
-        _person(person, found[:best_faces], stage1[person], rank)
-        for rank, (person, found) in enumerate(ranked, start=1)
+        _person(person, by_person[person][:best_faces], stage1[person], rank)
+        for rank, (_, _, person) in enumerate(ranked, start=1)
     )
+
+
+def _best(values: list[float], count: int) -> float:
+    """The largest, or the mean of the ``count`` largest."""
+    if count == 1:
+        return max(values)
+    return _mean(sorted(values, reverse=True)[:count])
 
 
 def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> PersonMatch:
