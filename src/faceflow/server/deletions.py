@@ -20,6 +20,7 @@ from faceflow.server.audit import Audit
 from faceflow.server.engine import Engine
 from faceflow.server.ids import new_id, person_id
 from faceflow.server.marks import Marks
+from faceflow.server.owners import is_gone, new_owner
 from faceflow.server.people import Consents, Merges
 from faceflow.server.problems import Problem, conflict, not_found
 from faceflow.server.searches import Searches
@@ -30,6 +31,7 @@ PARTS.append(
         "CREATE TABLE deletion(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
         " gallery TEXT NOT NULL, what TEXT NOT NULL, subject INTEGER NOT NULL, faces INTEGER,"
         " reason TEXT NOT NULL, actor TEXT NOT NULL, requested TEXT NOT NULL, content TEXT)",
+        "CREATE TABLE deletion_owner(deletion TEXT PRIMARY KEY, owner TEXT NOT NULL)",
     )
 )
 
@@ -69,6 +71,7 @@ class Deletions:
     def __init__(self, state: State, audit: Audit, engine: Engine, consents: Consents) -> None:
         self._state, self._audit, self._engine = state, audit, engine
         self._consents = consents
+        self._owner = new_owner()
         # Two requests for one person: the second waits, and finds nobody.
         self._lock = threading.Lock()
 
@@ -117,14 +120,30 @@ class Deletions:
             return self._carry_out(self._begin(name, "gallery", 0, len(opened), reason, actor))
 
     def resume(self) -> int:
-        """Carry out what a kill cut short; how many."""
+        """Carry out what a kill cut short; how many. What other processes do now is theirs."""
         with self._state.reading() as connection:
-            rows = connection.execute("SELECT * FROM deletion WHERE content IS NULL").fetchall()
+            rows = connection.execute(
+                "SELECT d.*, o.owner FROM deletion d JOIN deletion_owner o ON o.deletion = d.id"
+                " WHERE d.content IS NULL ORDER BY d.number"
+            ).fetchall()
+        done = 0
         with self._lock:
             for row in rows:
+                if not is_gone(row["owner"], self._owner) or not self._take_over(row):
+                    continue
                 fields = {name: row[name] for name in Begun.__slots__}
                 self._carry_out(Begun(**fields))
-        return len(rows)
+                done += 1
+        return done
+
+    def _take_over(self, row: sqlite3.Row) -> bool:
+        """Whether this process, of all that start now, has the deletion from here on."""
+        with self._state.writing() as connection:
+            taken = connection.execute(
+                "UPDATE deletion_owner SET owner = ? WHERE deletion = ? AND owner = ?",
+                (self._owner, row["id"], row["owner"]),
+            )
+        return bool(taken.rowcount)
 
     def certificate(self, gallery: str, identity: str) -> schemas.Certificate:
         """One certificate. Raises a problem, 404."""
@@ -159,6 +178,7 @@ class Deletions:
                 "INSERT INTO deletion VALUES(NULL, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
                 (begun.id, gallery, what, subject, faces, reason, actor, requested),
             )
+            connection.execute("INSERT INTO deletion_owner VALUES(?, ?)", (begun.id, self._owner))
             self._audit.append(
                 actor,
                 f"begin to delete a {what}",
@@ -201,6 +221,7 @@ class Deletions:
                 "UPDATE deletion SET content = ? WHERE id = ?",
                 (certificate.model_dump_json(), begun.id),
             )
+            connection.execute("DELETE FROM deletion_owner WHERE deletion = ?", (begun.id,))
         self._state.erase()
         return begun.id
 

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import secrets
-import socket
 import sqlite3
 import threading
 import time
@@ -27,6 +24,7 @@ from faceflow.server import schemas
 from faceflow.server.audit import Audit
 from faceflow.server.engine import Engine
 from faceflow.server.ids import new_id, person_id
+from faceflow.server.owners import is_gone, new_owner
 from faceflow.server.photos import Upload
 from faceflow.server.problems import Problem, not_found
 from faceflow.server.quality import quality_of
@@ -160,7 +158,7 @@ class Runner:
         self._state, self._audit, self._engine = state, audit, engine
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._owner = new_owner()
         self._thread = threading.Thread(target=self._work, name="faceflow-jobs", daemon=True)
 
     def start(self) -> None:
@@ -241,18 +239,7 @@ class Runner:
         owner = row["owner"]
         if owner is None or owner == self._owner or row["lease"] < now:
             return True
-        host, pid, _ = owner.rsplit(":", 2)
-        if host != socket.gethostname():
-            return False
-        if int(pid) == os.getpid():  # one before this, with the same number
-            return True
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_gone(owner, self._owner)
 
     def _enroll(self, gallery: Gallery, job: sqlite3.Row, row: sqlite3.Row) -> Outcome:
         try:
