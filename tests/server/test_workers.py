@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import squares
-from processes import Process, chain
+from processes import Process, chain, children
 
 from faceflow.errors import FaceflowError, InputError
 from faceflow.server.client import ServiceError
@@ -20,21 +20,6 @@ from faceflow.server.settings import ServerSettings
 from faceflow.server.workers import Workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-def children(parent: int) -> set[int]:
-    """Workers that a process started and that still run."""
-    found = set()
-    for place in Path("/proc").iterdir():
-        try:
-            fields = (place / "stat").read_text().rpartition(")")[2].split()
-            words = (place / "cmdline").read_bytes()
-        except (OSError, ValueError):
-            continue
-        ours = int(fields[1]) == parent and fields[0] != "Z"
-        if ours and b"serving.work()" in words:
-            found.add(int(place.name))
-    return found
 
 
 def until(holds: Callable[[], bool], seconds: float = 60) -> None:

@@ -311,7 +311,9 @@ class Client:
                 elif name == "event":
                     event = value
                 elif name == "data" and event == "photo":
-                    yield number, schemas.JobPhoto.model_validate_json(value)
+                    yield number, self._read(schemas.JobPhoto, value)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from error
         finally:
             answer.release_conn()
 
@@ -353,7 +355,17 @@ class Client:
     ) -> M:
         headers = {} if repetition is None else {"Idempotency-Key": repetition}
         answer = self._request(method, path, query=query, json=json, form=form, headers=headers)
-        return kind.model_validate_json(answer.data)
+        return self._read(kind, answer.data)
+
+    def _read(self, kind: type[M], data: str | bytes) -> M:
+        try:
+            return kind.model_validate_json(data)
+        except ValueError as error:
+            raise ServiceError(
+                f"{self._url} answered with something that cannot be read",
+                why="it is no faceflow service, or one of another version",
+                todo="check the address, and the versions here and there",
+            ) from error
 
     def _request(
         self,
@@ -401,11 +413,14 @@ class Client:
         except urllib3.exceptions.LocationParseError as error:
             raise InputError(f"{self._url!r} is no address of a service", why=str(error)) from error
         except urllib3.exceptions.HTTPError as error:
-            raise ServiceError(
-                f"The service at {self._url} cannot be asked",
-                why=str(error),
-                todo="check the address, and whether it runs",
-            ) from error
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> ServiceError:
+        return ServiceError(
+            f"The service at {self._url} cannot be asked",
+            why=str(error),
+            todo="check the address, and whether it runs",
+        )
 
 
 def check_job_name(person: str) -> None:

@@ -150,6 +150,26 @@ class Jobs:
         if done.rowcount:
             _give_up(connection, identity, "cancelled")
 
+    @staticmethod
+    def forget(connection: sqlite3.Connection, gallery: str) -> None:
+        """Drop all jobs of a gallery that is gone: the next one of its name is another."""
+        connection.execute(
+            "DELETE FROM job_photo WHERE job IN (SELECT id FROM job WHERE gallery = ?)", (gallery,)
+        )
+        connection.execute("DELETE FROM job WHERE gallery = ?", (gallery,))
+
+    @staticmethod
+    def forget_person(
+        connection: sqlite3.Connection, gallery: str, name: str, faces: Sequence[int]
+    ) -> None:
+        """Strike out who was in photos: those that became these faces, or are of that name."""
+        connection.execute(
+            "UPDATE job_photo SET name = '', person = '', detail = NULL"
+            " WHERE job IN (SELECT id FROM job WHERE gallery = ?) AND outcome != 'waiting'"
+            " AND (person = ? OR face IN (SELECT value FROM json_each(?)))",
+            (gallery, name, json.dumps(list(faces))),
+        )
+
 
 class Runner:
     """Works on jobs, one photo at a time, in a thread of its own."""
@@ -305,8 +325,9 @@ class Runner:
                     "SELECT coalesce(max(turn), 0) FROM job_photo WHERE job = ?", (job["id"],)
                 ).fetchone()[0]
             )
-            # A job that was cancelled meanwhile: what was added stays, and is told.
-            connection.execute(
+            # A job that was cancelled meanwhile: what was added stays, and is told. One that is
+            # gone with its gallery is not.
+            noted = connection.execute(
                 "UPDATE job_photo SET outcome = ?, reason = ?, detail = ?, face = ?, warnings = ?,"
                 " data = NULL, turn = coalesce(turn, ?) WHERE job = ? AND number = ?",
                 (
@@ -320,7 +341,7 @@ class Runner:
                     number,
                 ),
             )
-            if outcome.outcome == "added" and outcome.face is not None:
+            if noted.rowcount and outcome.outcome == "added" and outcome.face is not None:
                 self._audit.append(
                     job["actor"],
                     "enroll a face",
