@@ -41,7 +41,7 @@ class Process:
             text=True,
             env=os.environ | {SLOW: str(slow)},
         )
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not (note.exists() and note.read_text()):
             assert time.monotonic() < until
             assert self.process.poll() is None, self.process.communicate()
