@@ -277,7 +277,8 @@ class Identifier:
             it holds, else people are ranked and nothing is decided.
         best_faces: score a person by the mean of this many of their best faces.
         min_quality: the worst :class:`faceflow.quality.Quality` band that is answered: "fair"
-            says "unsure" of poor faces, "good" of fair ones too, "poor" of none.
+            says "unsure" of poor faces, "good" of fair ones too, "poor" of none; default: as the
+            gallery says, which is of none unless somebody set it.
         threads: CPU threads for finding, embedding and comparing faces, by what is loaded here;
             None: one per physical core. No result depends on it.
         device: where the network and detector loaded here run: "cpu", "cuda", or "auto", which
@@ -305,7 +306,7 @@ class Identifier:
         options: MatchOptions | None = None,
         threshold: float | None = None,
         best_faces: int = 1,
-        min_quality: Band = "poor",
+        min_quality: Band | None = None,
         threads: int | None = None,
         device: str | None = None,
         readonly: bool = False,
@@ -338,7 +339,7 @@ class Identifier:
         self._gallery: Gallery | None = None
         if best_faces < 1:
             raise InputError(f"best_faces is {best_faces}", why="a person needs at least one face")
-        if min_quality not in BANDS:
+        if min_quality is not None and min_quality not in BANDS:
             raise InputError(f"min_quality is {min_quality!r}", todo="choose good, fair or poor")
         if isinstance(network, str):
             networks.spec(network)  # an unknown name is told now
@@ -641,10 +642,11 @@ class Identifier:
             best_faces=self._best_faces if best_faces is None else best_faces,
         )
         name = source_name(photo)
+        least = self._min_quality or self.gallery.min_quality
         found = []
         for face, answer in zip(faces, matches, strict=True):
             quality = quality_of(face, used.model)
-            told = abstain(answer, quality, self._min_quality)
+            told = abstain(answer, quality, least)
             found.append(FoundFace(name, face, told, quality, self, used))
         return found
 

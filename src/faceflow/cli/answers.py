@@ -43,6 +43,7 @@ class Answer:
         report: files with the reasons, if asked for.
         quality: how much the face gives to go by.
         patch_model: digest of what is known of the network's patches, where it counts.
+        search: a service's id of the search, under which it can be looked at there.
         error: what went wrong.
     """
 
@@ -58,6 +59,7 @@ class Answer:
     report: Report | None = None
     quality: Quality | None = None
     patch_model: str | None = None
+    search: str | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -101,6 +103,8 @@ class Answer:
             "patch_model": self.patch_model,
             "matches": [_match(match) for match in self.people],
         }
+        if self.search is not None:
+            found["search"] = self.search
         if self.report is not None:
             picture = self.report.picture
             found["picture"] = None if picture is None else str(picture)

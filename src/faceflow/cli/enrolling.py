@@ -20,6 +20,8 @@ from faceflow.cli.options import (
     said,
 )
 from faceflow.cli.output import plural, print_json, print_line, progress, say
+from faceflow.cli.remote import Remote, gallery_name, refuse
+from faceflow.cli.remote import enroll as enroll_there
 
 if TYPE_CHECKING:
     from faceflow.gallery.enrolment import EnrolmentReport
@@ -46,14 +48,20 @@ def enroll(
     ] = True,
     which: OneFace,
     maker: Maker,
+    remote: Remote,
     here: Here,
 ) -> None:
     """Add people's photos to a gallery, making it if there is none.
 
     Photos that are in the gallery already are skipped by their content, so the same command
     can be run again after adding photos or after an interruption. Exits with 0 when at least
-    one photo is in the gallery; photos left out are listed with the reason.
+    one photo is in the gallery; photos left out are listed with the reason. With --server they
+    are sent to a service's gallery, which must be there.
     """
+    if remote.server is not None:
+        report = _there(photos, person, gallery, codec, thumbnails, which, maker, remote)
+        _tell(report, gallery, here)
+        return
     with (
         open_identifier(
             gallery,
@@ -68,6 +76,33 @@ def enroll(
         report = people.enroll(
             photos, person, select=which.face, whole_image=which.whole_image, progress=advance
         )
+    _tell(report, gallery, here)
+
+
+def _there(
+    photos: list[Path],
+    person: str | None,
+    gallery: Place,
+    codec: str,
+    thumbnails: bool,
+    which: OneFace,
+    maker: Maker,
+    remote: Remote,
+) -> EnrolmentReport:
+    from faceflow.gallery.enrolment import list_photos
+
+    refuse("--network", maker.network)
+    refuse("--detector", maker.detector)
+    refuse("--face", None if which.face == "largest" else True)
+    refuse("--whole-image", None if which.whole_image == "never" else True)
+    refuse("--codec", None if codec == "int8" else True)
+    refuse("--no-thumbnails", None if thumbnails else True)
+    name, listing = gallery_name(gallery), list_photos(photos, person=person)
+    with remote.client() as client, progress("enrolling") as advance:
+        return enroll_there(client, name, listing, advance)
+
+
+def _tell(report: EnrolmentReport, gallery: Place, here: Here) -> None:
     if here.as_json:
         print_json({"gallery": str(gallery)} | _record(report))
     else:
@@ -83,8 +118,8 @@ def _show(report: EnrolmentReport, gallery: Place) -> None:
         say(f"... and {len(report.skipped) - _LISTED:,} more; --json lists them all")
     for crowd in report.crowds[:_LISTED]:
         say(
-            f"{crowd.path} shows {crowd.faces} faces; the {crowd.taken} one was taken for "
-            f"{crowd.person}",
+            f"{crowd.path} shows {crowd.faces or 'several'} faces; the {crowd.taken} one was "
+            f"taken for {crowd.person}",
             label="note",
             style="cyan",
         )
@@ -122,7 +157,7 @@ def _record(report: EnrolmentReport) -> dict[str, Any]:
             {
                 "photo": str(crowd.path),
                 "person": crowd.person,
-                "faces": crowd.faces,
+                "faces": crowd.faces or None,
                 "taken": crowd.taken,
             }
             for crowd in report.crowds

@@ -208,14 +208,14 @@ class AnyFace:
     face: Annotated[Literal["largest", "centre", "all"], FACE] = "largest"
     whole_image: WholeImage = "never"
     min_quality: Annotated[
-        Literal["good", "fair", "poor"],
+        Literal["good", "fair", "poor"] | None,
         typer.Option(
             "--min-quality",
             help='Say "unsure" of faces worse than this: too covered, small, blurred or turned. '
-            '"poor" answers always.',
+            '"poor" answers always (default: as the gallery says).',
             rich_help_panel=_FACES,
         ),
-    ] = "poor"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

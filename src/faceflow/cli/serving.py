@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,11 +84,24 @@ def serve(
     ] = None,
     listening: Listening,
     searches: Annotated[
-        int, typer.Option("--searches", min=1, max=64, help="Photos worked on at once.")
+        int,
+        typer.Option("--searches", min=1, max=64, help="Photos worked on at once, in each worker."),
     ] = 2,
     per_minute: Annotated[
-        int, typer.Option("--per-minute", min=1, help="Requests of one key a minute.")
+        int,
+        typer.Option("--per-minute", min=1, help="Requests of one key a minute, in each worker."),
     ] = 1200,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=64,
+            help="Processes that answer, of which each loads its networks; one that dies is "
+            "replaced.",
+            metavar="NUMBER",
+        ),
+    ] = 1,
     machine: Machine,
 ) -> None:
     """Serve galleries over HTTP: REST under /v1, described at /docs.
@@ -119,8 +131,8 @@ def serve(
     from faceflow.server.settings import Limits, ServerSettings
 
     settings = ServerSettings(
-        galleries=place,
-        state=state,
+        galleries=place.absolute(),
+        state=None if state is None else state.absolute(),
         host=listening.host,
         port=listening.port,
         certificate=listening.certificate,
@@ -128,11 +140,11 @@ def serve(
         public=listening.public,
         offline=machine.offline,
         threads=machine.threads,
+        workers=workers,
         limits=Limits(searches=searches, per_minute=per_minute),
         origins=tuple(listening.origin or ()),
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
-    logging.getLogger("faceflow.server").setLevel(logging.INFO)
+    serving.log_to_stderr()
     listener = serving.listen(settings)
     key = serving.first_key(settings)
     if key is not None:

@@ -33,6 +33,10 @@ from faceflow.matching.options import Calibration, Changes, MatchOptions
 from faceflow.matching.score import CodedFaces, PreparedFaces, Reranked, rerank
 from faceflow.matching.shortlist import Shortlist
 from faceflow.networks import defaults_for
+from faceflow.quality import BANDS, Band
+
+MIN_QUALITY = "min_quality"
+"""Name of the setting behind :attr:`ReadableGallery.min_quality`."""
 
 
 class ReadableGallery(ABC):
@@ -247,6 +251,24 @@ class ReadableGallery(ABC):
                 why=str(error),
                 todo="drop it with `faceflow calibrate --forget`, and calibrate again",
             ) from error
+
+    @property
+    def min_quality(self) -> Band:
+        """The worst quality of a query that is answered here; "poor" (all are) unless set.
+
+        It is the setting "min_quality", see :meth:`faceflow.Gallery.update_settings`.
+
+        Raises:
+            GalleryError: what the gallery keeps is no band.
+        """
+        kept = self.settings.get(MIN_QUALITY, "poor")
+        if kept not in BANDS:
+            raise GalleryError(
+                f"the least quality that {self.name} keeps is {str(kept)[:40]!r}",
+                todo=f"set it to {', '.join(BANDS)}",
+            )
+        found: Band = kept
+        return found
 
     def options(self, **changes: Unpack[Changes]) -> MatchOptions:
         """How this gallery compares: its calibration, else its network's defaults, with changes.

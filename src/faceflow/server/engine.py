@@ -23,6 +23,7 @@ from faceflow.server.decoding import Decoders
 from faceflow.server.limits import Computing
 from faceflow.server.problems import conflict, not_found
 from faceflow.server.settings import ServerSettings
+from faceflow.weights.session import physical_cores
 
 log = logging.getLogger("faceflow.server")
 
@@ -57,6 +58,9 @@ class Engine:
         self.settings = settings
         self.computing = Computing(limits)
         self.decoders = Decoders(limits.searches, limits.seconds, limits.decoded_bytes)
+        self._threads = settings.threads
+        if settings.threads is None and settings.workers > 1:
+            self._threads = max(1, physical_cores() // settings.workers)
         self._make = analyzers or self._load
         self._analyzers: dict[tuple[str, str], FaceAnalyzer] = {}
         self._open: dict[str, Opened] = {}
@@ -186,7 +190,7 @@ class Engine:
             return found
 
     def _load(self, network: str, detector: str) -> FaceAnalyzer:
-        threads = self.settings.threads
+        threads = self._threads
         wanted = [networks.spec(network).model_name]
         wanted += [model.name for model in detectors.MODELS if model.name == detector]
         models.ensure(*wanted, offline=self.settings.offline, tell=log.warning)
@@ -221,7 +225,7 @@ class Engine:
         Raises:
             InputError: out of range.
         """
-        threads = self.settings.threads
+        threads = self._threads
         solver = Sinkhorn(threads=threads)
         if epsilon is not None:
             solver = Sinkhorn(epsilon=epsilon, threads=threads)

@@ -24,6 +24,8 @@ from faceflow.arrays import UInt8
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Gallery, ReadableGallery
+from faceflow.matching.abstaining import abstain
+from faceflow.matching.abstaining import quality_of as measured
 from faceflow.matching.identification import (
     Match,
     Matches,
@@ -34,6 +36,7 @@ from faceflow.matching.identification import (
 from faceflow.matching.options import Changes, MatchOptions
 from faceflow.matching.terms import terms
 from faceflow.matching.transport import Sinkhorn
+from faceflow.quality import Band
 from faceflow.server import schemas
 from faceflow.server.engine import Engine
 from faceflow.server.ids import new_id, person_id, person_number
@@ -71,6 +74,7 @@ class Question:
         changes: to the gallery's options.
         epsilon: of the solver.
         whole_image: as in :meth:`faceflow.analyzer.FaceAnalyzer.analyze`.
+        min_quality: the worst face that is answered; None: as the gallery says.
     """
 
     photo: Upload
@@ -80,6 +84,7 @@ class Question:
     changes: Changes | None = None
     epsilon: float | None = None
     whole_image: WholeImage = "never"
+    min_quality: Band | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +147,9 @@ class Searches:
         )
         marked = marks.of(name, key)
         with gallery.snapshot() as view:
+            least = question.min_quality or view.min_quality
             (matches,) = identify(features, view, options, threshold=question.threshold)
+            matches = abstain(matches, measured(faces[chosen], options.model), least)
             numbers = {
                 match.person: view.person(match.person).person_id
                 for match in matches.people[: question.top + len(marked)]
@@ -167,6 +174,7 @@ class Searches:
             ),
             status=_status(matches, candidates),
             threshold=matches.threshold,
+            min_quality=least,
             candidates=candidates,
             rejected=[
                 schemas.Rejected(person=one.person, mark_id=marked[person_number(one.person.id)])
@@ -285,6 +293,7 @@ def options_shown(options: MatchOptions) -> schemas.Options:
         patches=options.patches,
         visible_share=options.visible_share,
         epsilon=solver.epsilon if isinstance(solver, Sinkhorn) else None,
+        patch_model=options.model_digest,
     )
 
 
@@ -306,6 +315,7 @@ def query_face(face: Face, options: MatchOptions) -> schemas.QueryFace:
     return schemas.QueryFace(
         box=(x0, y0, x1, y1),
         detection_score=float(face.score),
+        source=face.source,
         landmarks=None
         if face.landmarks is None
         else [(float(x), float(y)) for x, y in face.landmarks],
@@ -360,7 +370,7 @@ def _candidates(
 def _status(matches: Matches, candidates: list[schemas.Candidate]) -> Status:
     """As identification says it, but of the best candidate who is not marked."""
     left = [one for one in candidates if not one.marked_not_this_person]
-    if matches.threshold is None or not candidates:
+    if matches.threshold is None or not candidates or matches.status == "unsure":
         return matches.status
     return "identified" if left and left[0].score >= matches.threshold else "unknown"
 
