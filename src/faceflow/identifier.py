@@ -310,7 +310,7 @@ class Identifier:
         device: str | None = None,
         readonly: bool = False,
         offline: bool = False,
-        codec: Literal["int8", "float32"] = "int8",
+        codec: Literal["int8", "float32", "none"] = "int8",
         thumbnails: bool = True,
         tell: Callable[[str], None] | None = None,
     ) -> None:

@@ -35,8 +35,11 @@ def enroll(
         str | None, typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
     ] = None,
     codec: Annotated[
-        Literal["int8", "float32"],
-        typer.Option("--codec", help="How a new gallery keeps patches."),
+        Literal["int8", "float32", "none"],
+        typer.Option(
+            "--codec",
+            help="How a new gallery keeps patches; none: embeddings alone, without re-ranking.",
+        ),
     ] = "int8",
     thumbnails: Annotated[
         bool,

@@ -112,6 +112,19 @@ class EnrolReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import of embeddings did.
+
+    Attributes:
+        added: faces written.
+        duplicates: faces left out because their person already had that photo.
+    """
+
+    added: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What a removal, rename, merge or move did.
 
