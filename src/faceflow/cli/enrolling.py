@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,7 +29,9 @@ _LISTED = 20  # skipped photos shown one by one; --json has them all
 
 
 def enroll(
-    photos: Annotated[list[Path], said(PEOPLE, ". Or photos of one person (with --person)")],
+    photos: Annotated[
+        list[Path], said(PEOPLE, ", or a tar file. Or photos of one person (with --person)")
+    ],
     *,
     gallery: GalleryPath = DEFAULT_GALLERY,
     person: Annotated[
@@ -47,6 +50,14 @@ def enroll(
             "--thumbnails/--no-thumbnails", help="Whether a new gallery keeps small face pictures."
         ),
     ] = True,
+    report_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Write what became of each photo to this .csv or .parquet file.",
+            metavar="FILE",
+        ),
+    ] = None,
     which: OneFace,
     maker: Maker,
     here: Here,
@@ -57,7 +68,10 @@ def enroll(
     can be run again after adding photos or after an interruption. Exits with 0 when at least
     one photo is in the gallery; photos left out are listed with the reason.
     """
+    from faceflow.gallery.outcome_files import outcome_file
+
     with (
+        nullcontext() if report_to is None else outcome_file(report_to) as tell,
         open_identifier(
             gallery,
             here,
@@ -69,7 +83,12 @@ def enroll(
         progress("enrolling") as advance,
     ):
         report = people.enroll(
-            photos, person, select=which.face, whole_image=which.whole_image, progress=advance
+            photos,
+            person,
+            select=which.face,
+            whole_image=which.whole_image,
+            progress=advance,
+            tell=tell,
         )
     if here.as_json:
         print_json({"gallery": str(gallery)} | _record(report))

@@ -293,8 +293,9 @@ class Gallery(ReadableGallery):
             for face, result in zip(faces, added, strict=True)
             if result.others and result.face_id is not None
         ]
-        ids = tuple(result.face_id for result in added if result.face_id is not None)
-        return EnrolReport(len(ids), len(faces) - len(ids), ids, tuple(shared))
+        each = tuple(result.face_id for result in added)
+        ids = tuple(face_id for face_id in each if face_id is not None)
+        return EnrolReport(len(ids), len(faces) - len(ids), ids, tuple(shared), each)
 
     def remove_face(self, face_id: int) -> Change:
         """Remove one face, and its person if it was the last; erased from the file.

@@ -13,7 +13,7 @@ from faceflow.errors import GalleryError
 SEAL_BYTES = 4
 
 
-def checksum(kind: str, owner: tuple[int, ...], content: bytes) -> int:
+def checksum(kind: str, owner: tuple[int, ...], content: bytes | memoryview) -> int:
     """CRC-32 over what the content is, whose it is, and the content itself."""
     prefix = kind.encode(errors="surrogatepass") + struct.pack(f"<{len(owner)}q", *owner)
     return zlib.crc32(content, zlib.crc32(prefix))
