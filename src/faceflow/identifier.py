@@ -47,6 +47,7 @@ from faceflow.gallery import (
 from faceflow.gallery.enrolment import (
     EnrolmentReport,
     Listing,
+    PhotoOutcome,
     Progress,
     SelectOne,
     enroll_photos,
@@ -311,7 +312,7 @@ class Identifier:
         device: str | None = None,
         readonly: bool = False,
         offline: bool = False,
-        codec: Literal["int8", "float32"] = "int8",
+        codec: Literal["int8", "float32", "none"] = "int8",
         thumbnails: bool = True,
         tell: Callable[[str], None] | None = None,
     ) -> None:
@@ -458,6 +459,7 @@ class Identifier:
         select: SelectOne = "largest",
         whole_image: WholeImage = "never",
         progress: Progress | None = None,
+        tell: Callable[[PhotoOutcome], None] | None = None,
     ) -> EnrolmentReport:
         """Add people's photos, making the gallery if there is none.
 
@@ -466,7 +468,8 @@ class Identifier:
 
         Args:
             photos: a folder with one folder per person, a CSV file with the columns path and
-                person, or one photo with ``person``: its path, its bytes, a PIL image, or an
+                person, a tar file of either kind that :mod:`faceflow.gallery.tar_shards` reads,
+                or one photo with ``person``: its path, its bytes, a PIL image, or an
                 (H, W, 3) uint8 RGB array. Or several paths, or what
                 :func:`faceflow.gallery.enrolment.list_photos` made of them.
             person: whose photos they are.
@@ -474,6 +477,7 @@ class Identifier:
             whole_image: "fallback" takes the whole photo for the face where none is found,
                 "always" does not look for one.
             progress: told (photos done, photos in all) after each photo.
+            tell: told what became of each photo of a list, once that is certain.
 
         Returns:
             What was added, and which photos were left out and why. A photo that is given by
@@ -491,7 +495,7 @@ class Identifier:
             listing = photos
         else:
             paths = [photos] if isinstance(photos, str | Path) else photos
-            listing = list_photos(paths, person=person)
+            listing = list_photos(paths, person=person, tar=True)
         report = enroll_photos(
             listing,
             self._gallery_to_write(),
@@ -499,6 +503,7 @@ class Identifier:
             select=select,
             whole_image=whole_image,
             progress=progress,
+            tell=tell,
         )
         if isinstance(photos, str | Path) and report.photos == len(report.skipped) == 1:
             raise report.skipped[0].error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,15 +31,20 @@ _LISTED = 20  # skipped photos shown one by one; --json has them all
 
 
 def enroll(
-    photos: Annotated[list[Path], said(PEOPLE, ". Or photos of one person (with --person)")],
+    photos: Annotated[
+        list[Path], said(PEOPLE, ", or a tar file. Or photos of one person (with --person)")
+    ],
     *,
     gallery: GalleryPath = DEFAULT_GALLERY,
     person: Annotated[
         str | None, typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
     ] = None,
     codec: Annotated[
-        Literal["int8", "float32"],
-        typer.Option("--codec", help="How a new gallery keeps patches."),
+        Literal["int8", "float32", "none"],
+        typer.Option(
+            "--codec",
+            help="How a new gallery keeps patches; none: embeddings alone, without re-ranking.",
+        ),
     ] = "int8",
     thumbnails: Annotated[
         bool,
@@ -46,6 +52,14 @@ def enroll(
             "--thumbnails/--no-thumbnails", help="Whether a new gallery keeps small face pictures."
         ),
     ] = True,
+    report_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Write what became of each photo to this .csv or .parquet file.",
+            metavar="FILE",
+        ),
+    ] = None,
     which: OneFace,
     maker: Maker,
     remote: Remote,
@@ -58,11 +72,15 @@ def enroll(
     one photo is in the gallery; photos left out are listed with the reason. With --server they
     are sent to a service's gallery, which must be there.
     """
+    from faceflow.gallery.outcome_files import outcome_file
+
     if remote.server is not None:
+        refuse("--report", None if report_to is None else True)
         report = _there(photos, person, gallery, codec, thumbnails, which, maker, remote)
         _tell(report, gallery, here)
         return
     with (
+        nullcontext() if report_to is None else outcome_file(report_to) as tell,
         open_identifier(
             gallery,
             here,
@@ -74,7 +92,12 @@ def enroll(
         progress("enrolling") as advance,
     ):
         report = people.enroll(
-            photos, person, select=which.face, whole_image=which.whole_image, progress=advance
+            photos,
+            person,
+            select=which.face,
+            whole_image=which.whole_image,
+            progress=advance,
+            tell=tell,
         )
     _tell(report, gallery, here)
 

@@ -11,6 +11,7 @@ from faceflow.gallery.records import (
     EnrolReport,
     FaceRecord,
     GalleryStats,
+    ImportReport,
     PersonInfo,
     SharedPhoto,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "GalleryLocation",
     "GalleryStats",
     "GalleryView",
+    "ImportReport",
     "NetworkLike",
     "PersonInfo",
     "QuantisedPatches",

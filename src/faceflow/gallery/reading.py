@@ -13,7 +13,7 @@ import numpy as np
 from faceflow.arrays import Float32, Int64
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures, Grid
-from faceflow.gallery.codec import QuantisedPatches
+from faceflow.gallery.codec import QuantisedPatches, no_patches
 from faceflow.gallery.codec import codec as find_codec
 from faceflow.gallery.identity import (
     GalleryHeader,
@@ -32,7 +32,7 @@ from faceflow.matching.contributions import residues_of
 from faceflow.matching.options import Calibration, Changes, MatchOptions
 from faceflow.matching.score import CodedFaces, PreparedFaces, Reranked, rerank
 from faceflow.matching.shortlist import Shortlist
-from faceflow.networks import defaults_for
+from faceflow.networks import UNCALIBRATED, MatchDefaults, defaults_for
 from faceflow.quality import BANDS, Band
 
 MIN_QUALITY = "min_quality"
@@ -193,6 +193,14 @@ class ReadableGallery(ABC):
         wanted = np.array(ids, np.int64)
         return known.matrix[np.searchsorted(known.ids, wanted)]
 
+    def embeddings(self, face_ids: Sequence[int] | Int64) -> Float32:
+        """(k, D) embeddings of the given faces, in that order. No such face: GalleryError."""
+        ids = flat_ids(face_ids)
+        with self._reading() as store:
+            if self._index.known(store.revision()) is not None:
+                store.names(ids)  # says which face is unknown
+            return self._embedding(store, ids)
+
     def quantised(self, face_ids: Sequence[int] | Int64) -> QuantisedPatches:
         """Patches of the given faces for an int8 kernel, without decoding.
 
@@ -279,8 +287,11 @@ class ReadableGallery(ABC):
 
         Raises:
             InputError: an option is unknown or out of range.
+            GalleryError: patches are to count, and the gallery keeps none.
             WeightsError: the gallery's network is known here, but not in the cache.
         """
+        if not self._codec.keeps_patches:
+            return _stage1_options(changes)
         name, digest = self._header.network_name, self._header.digest
         return MatchOptions.resolve(
             defaults_for(name),
@@ -458,11 +469,23 @@ class _Kept:
     def grid(self) -> Grid:
         return self.gallery.header.grid
 
+    def embeddings(self) -> Float32:
+        return self.gallery.embeddings(np.array(self.face_ids, np.int64))
+
     def features(self, *, landmarks: bool) -> FaceFeatures:
         return self.gallery.features(np.array(self.face_ids, np.int64), landmarks=landmarks)
 
     def codes(self) -> CodedFaces:
         return self.gallery.codes(np.array(self.face_ids, np.int64))
+
+
+def _stage1_options(changes: Changes) -> MatchOptions:
+    """Options of a gallery without patches: the cosine of embeddings, unless more is asked for."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    if given.get("alpha") or given.get("visible_share"):
+        raise no_patches()
+    alone = MatchDefaults(alpha=0.0, weighting="uniform", k=UNCALIBRATED.k)
+    return MatchOptions.resolve(alone, changes=changes)
 
 
 def _require_limit(limit: int | None) -> None:

@@ -87,6 +87,9 @@ class KeptFaces(Protocol):
     def grid(self) -> Grid:
         """(h, w) of the patches."""
 
+    def embeddings(self) -> Float32:
+        """(N, D), all that stage 1 alone compares."""
+
     def features(self, *, landmarks: bool) -> FaceFeatures:
         """The faces' features, with landmark shares if asked for."""
 
@@ -263,8 +266,9 @@ def prepare(faces: Faces, options: MatchOptions, *, flow: bool = False) -> Prepa
             )
         return faces
     options.require_model()
-    if options.stage1_alone and not flow and isinstance(faces, FaceFeatures):
-        return PreparedFaces(options, faces.embedding, faces.digest)
+    if options.stage1_alone and not flow:
+        vectors = faces.embedding if isinstance(faces, FaceFeatures) else faces.embeddings()
+        return PreparedFaces(options, vectors, faces.digest)
     if takes_contributions(options):
         return _contributing(faces, options)
     if not isinstance(faces, FaceFeatures):
@@ -272,8 +276,6 @@ def prepare(faces: Faces, options: MatchOptions, *, flow: bool = False) -> Prepa
             codes = faces.codes()
             return PreparedFaces(options, codes.embedding, faces.digest, codes=codes)
         faces = faces.features(landmarks=options.needs_landmarks)
-        if options.stage1_alone and not flow:
-            return PreparedFaces(options, faces.embedding, faces.digest)
     patches, model = faces, options.model
     if model is not None and options.patches == "projected":
         patches = model.project(faces)

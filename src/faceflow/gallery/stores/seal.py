@@ -19,7 +19,7 @@ def _numbers(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}q")
 
 
-def checksum(kind: str, owner: tuple[int, ...], content: bytes) -> int:
+def checksum(kind: str, owner: tuple[int, ...], content: bytes | memoryview) -> int:
     """CRC-32 over what the content is, whose it is, and the content itself."""
     prefix = kind.encode(errors="surrogatepass") + _numbers(len(owner)).pack(*owner)
     return zlib.crc32(content, zlib.crc32(prefix))
