@@ -280,9 +280,10 @@ class Identifier:
             says "unsure" of poor faces, "good" of fair ones too, "poor" of none.
         threads: CPU threads for finding, embedding and comparing faces, by what is loaded here;
             None: one per physical core. No result depends on it.
-        device: where the network and detector loaded here run: "cpu", "cuda", or "auto", which
-            takes cuda where it works and tells the log ("faceflow") what it took and why; default:
-            the environment variable FACEFLOW_DEVICE, and cpu without it.
+        device: where the network and detector loaded here run, the gallery is searched and faces
+            are ranked: "cpu", "cuda" ("cuda:1", ...), "mps", or "auto", which takes cuda where it
+            works and tells the log ("faceflow") what it took and why; default: the environment
+            variable FACEFLOW_DEVICE, and cpu without it. The CPU scores again what is answered.
         readonly: never write to the gallery; it must exist.
         offline: fetch no weights; the environment variable FACEFLOW_OFFLINE does the same.
         codec: how a new gallery keeps patches, see :meth:`faceflow.Gallery.open_or_create`.
@@ -443,9 +444,10 @@ class Identifier:
         else:
             found = options_for(features_digest(self.analyzer.network.digest), **changes)
         solver = found.solver
-        if self._threads is None or changes.get("solver") or not isinstance(solver, Sinkhorn):
+        if changes.get("solver") or not isinstance(solver, Sinkhorn):
             return found
-        return found.changed(solver=replace(solver, threads=self._threads))
+        here = replace(solver, threads=self._threads, device=self._device)
+        return found if here == solver else found.changed(solver=here)
 
     # Enrolling
 

@@ -89,7 +89,8 @@ def test_the_environment_chooses_where_nobody_else_does(
     assert devices.resolve("cpu") == "cpu"
     monkeypatch.setenv(devices.VARIABLE, "gpu")
     with pytest.raises(
-        InputError, match=r"FACEFLOW_DEVICE is 'gpu'\. choose one of cpu, cuda, auto"
+        InputError,
+        match=r"FACEFLOW_DEVICE is 'gpu'\. choose one of cpu, cuda, cuda:NUMBER, mps, auto",
     ):
         devices.resolve()
     with pytest.raises(InputError, match="device is 'tpu'"):
@@ -155,6 +156,10 @@ def test_auto_says_what_it_took_and_why(machine: Machine, caplog: pytest.LogCapt
 
 def test_sessions_ask_for_cuda_in_full_precision_and_for_no_way_round(machine: Machine) -> None:
     sessions = machine("onnxruntime-gpu", providers=(CUDA, CPU))
+    devices.resolve("cuda:1")  # runs a trial there
+    assert sessions.pop()["providers"][0][1]["device_id"] == "1"
+    devices.resolve("cuda")
+    assert "device_id" not in sessions.pop()["providers"][0][1]
     open_session(b"graph", threads=3, device="cuda")
     (opened,) = sessions
     assert opened["names"] == [CUDA, CPU]

@@ -191,8 +191,8 @@ class Engine:
         wanted += [model.name for model in detectors.MODELS if model.name == detector]
         models.ensure(*wanted, offline=self.settings.offline, tell=log.warning)
         return FaceAnalyzer(
-            networks.load_network(network, threads=threads),
-            detectors.load_detector(detector, threads=threads),
+            networks.load_network(network, threads=threads, device=self.settings.device),
+            detectors.load_detector(detector, threads=threads, device=self.settings.device),
         )
 
     # Work, for the threads of ``computing``

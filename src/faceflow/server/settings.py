@@ -62,6 +62,8 @@ class ServerSettings:
             front of the service encrypts.
         offline: never fetch network weights.
         threads: CPU threads of the networks; None: all cores.
+        device: where networks run and faces are ranked, see
+            :func:`faceflow.weights.devices.resolve`.
         limits: see :class:`Limits`.
         origins: addresses that a browser may show for the pages, e.g. ``https://faces.example``;
             default: the one the service listens at.
@@ -76,6 +78,7 @@ class ServerSettings:
     public: bool = False
     offline: bool = False
     threads: int | None = None
+    device: str | None = None
     limits: Limits = field(default_factory=Limits)
     origins: tuple[str, ...] = ()
 
