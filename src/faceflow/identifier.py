@@ -60,6 +60,7 @@ from faceflow.matching.transport import Sinkhorn
 from faceflow.matching.verification import Verification, verify
 from faceflow.networks import FaceNetwork
 from faceflow.quality import BANDS, Band, Quality
+from faceflow.weights import pytorch
 from faceflow.weights.devices import Device, resolve
 
 _LOG = logging.getLogger("faceflow")
@@ -350,7 +351,8 @@ class Identifier:
 
     def _open(self, location: GalleryLocation) -> Gallery:
         """Open the gallery, unless it is not this network's or detector's; loads neither."""
-        gallery = Gallery.open(location, readonly=self._readonly)
+        device = pytorch.seen(self._device)
+        gallery = Gallery.open(location, readonly=self._readonly, device=device)
         try:
             if self._network is not None:
                 gallery.require_network(_network(self._network, self._threads, self._device))
@@ -543,6 +545,7 @@ class Identifier:
                     codec=self._codec,
                     thumbnails=self._thumbnails,
                     detector=self.analyzer.detector_name,
+                    device=pytorch.seen(self._device),
                 )
             return known
 

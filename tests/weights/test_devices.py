@@ -210,6 +210,34 @@ def test_the_doctor_tells_the_device(machine: Machine, monkeypatch: pytest.Monke
     assert isinstance(check.error, DeviceError)
 
 
+def test_the_doctor_tells_what_runs_on_a_gpu(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("onnxruntime-gpu", providers=(CUDA, CPU))
+    monkeypatch.setenv(devices.VARIABLE, "cuda")
+    missing = MissingExtraError("no", why="PyTorch is not installed")
+    monkeypatch.setattr("faceflow.weights.pytorch.why_not", lambda _: missing)
+    told = doctor.device().detail
+    assert "cuda, chosen by FACEFLOW_DEVICE=cuda; networks by onnxruntime" in told
+    assert "compared by the CPU, because PyTorch is not installed" in told
+    monkeypatch.setattr("faceflow.weights.pytorch.why_not", lambda _: None)
+    fused = "faceflow.matching.transport.device.fused.why_not"
+    monkeypatch.setattr(fused, lambda *_: None)
+    assert "compared by the fused kernel" in doctor.device().detail
+    monkeypatch.setattr(fused, lambda *_: "Triton is not installed")
+    assert "compared by PyTorch (Triton is not installed)" in doctor.device().detail
+
+
+def test_the_doctor_tells_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda n: f"Card {n}")
+    assert f"{torch.__version__}, with" in doctor.pytorch().detail
+    assert "GPUs: cuda:0 (Card 0)" in doctor.pytorch().detail
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert "not installed" in doctor.pytorch().detail
+
+
 def test_the_doctor_tells_of_two_packages(machine: Machine) -> None:
     machine("onnxruntime", "onnxruntime-gpu", built="onnxruntime-gpu", providers=(CUDA, CPU))
     check = doctor.onnx_runtime()

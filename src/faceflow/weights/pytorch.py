@@ -54,6 +54,15 @@ def why_not(device: str) -> FaceflowError | None:
     return None
 
 
+def seen(device: str) -> str | None:
+    """The device, where it is another than the CPU and PyTorch sees it; else None.
+
+    For what the CPU does as well, with the same results; who needs the device calls
+    :func:`require`.
+    """
+    return device if device != "cpu" and why_not(device) is None else None
+
+
 def _unseen(device: str, why: str) -> DeviceError:
     return DeviceError(
         f"The device {device} cannot be used",

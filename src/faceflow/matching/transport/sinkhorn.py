@@ -130,7 +130,7 @@ class Sinkhorn:
         solving then raises. (The fused kernel leaves pairs that float32 cannot hold to "torch".)
         """
         backend = self.backend
-        if backend == "auto" and self.device != "cpu" and pytorch.why_not(self.device) is None:
+        if backend == "auto" and pytorch.seen(self.device):
             backend = "torch"
         if backend == "torch":
             from faceflow.matching.transport.device import fused
