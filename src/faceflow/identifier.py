@@ -61,6 +61,7 @@ from faceflow.matching.transport import Sinkhorn
 from faceflow.matching.verification import Verification, verify
 from faceflow.networks import FaceNetwork
 from faceflow.quality import BANDS, Band, Quality
+from faceflow.weights import pytorch
 from faceflow.weights.devices import Device, resolve
 
 _LOG = logging.getLogger("faceflow")
@@ -282,9 +283,10 @@ class Identifier:
             gallery says, which is of none unless somebody set it.
         threads: CPU threads for finding, embedding and comparing faces, by what is loaded here;
             None: one per physical core. No result depends on it.
-        device: where the network and detector loaded here run: "cpu", "cuda", or "auto", which
-            takes cuda where it works and tells the log ("faceflow") what it took and why; default:
-            the environment variable FACEFLOW_DEVICE, and cpu without it.
+        device: where the network and detector loaded here run, the gallery is searched and faces
+            are ranked: "cpu", "cuda" ("cuda:1", ...), "mps", or "auto", which takes cuda where it
+            works and tells the log ("faceflow") what it took and why; default: the environment
+            variable FACEFLOW_DEVICE, and cpu without it. The CPU scores again what is answered.
         readonly: never write to the gallery; it must exist.
         offline: fetch no weights; the environment variable FACEFLOW_OFFLINE does the same.
         codec: how a new gallery keeps patches, see :meth:`faceflow.Gallery.open_or_create`.
@@ -351,7 +353,8 @@ class Identifier:
 
     def _open(self, location: GalleryLocation) -> Gallery:
         """Open the gallery, unless it is not this network's or detector's; loads neither."""
-        gallery = Gallery.open(location, readonly=self._readonly)
+        device = pytorch.seen(self._device)
+        gallery = Gallery.open(location, readonly=self._readonly, device=device)
         try:
             if self._network is not None:
                 gallery.require_network(_network(self._network, self._threads, self._device))
@@ -445,9 +448,10 @@ class Identifier:
         else:
             found = options_for(features_digest(self.analyzer.network.digest), **changes)
         solver = found.solver
-        if self._threads is None or changes.get("solver") or not isinstance(solver, Sinkhorn):
+        if changes.get("solver") or not isinstance(solver, Sinkhorn):
             return found
-        return found.changed(solver=replace(solver, threads=self._threads))
+        here = replace(solver, threads=self._threads, device=self._device)
+        return found if here == solver else found.changed(solver=here)
 
     # Enrolling
 
@@ -547,6 +551,7 @@ class Identifier:
                     codec=self._codec,
                     thumbnails=self._thumbnails,
                     detector=self.analyzer.detector_name,
+                    device=pytorch.seen(self._device),
                 )
             return known
 

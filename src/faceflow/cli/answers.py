@@ -44,6 +44,7 @@ class Answer:
         quality: how much the face gives to go by.
         patch_model: digest of what is known of the network's patches, where it counts.
         search: a service's id of the search, under which it can be looked at there.
+        ranked_by: what compared faces, see :class:`faceflow.matching.identification.Matches`.
         error: what went wrong.
     """
 
@@ -60,6 +61,7 @@ class Answer:
     quality: Quality | None = None
     patch_model: str | None = None
     search: str | None = None
+    ranked_by: str | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -79,6 +81,7 @@ class Answer:
             report=report,
             quality=found.quality,
             patch_model=found.patch_model,
+            ranked_by=found.matches.ranked_by,
         )
 
     @classmethod
@@ -101,6 +104,7 @@ class Answer:
             "source": self.source,
             "quality": None if self.quality is None else _quality(self.quality),
             "patch_model": self.patch_model,
+            "ranked_by": self.ranked_by,
             "matches": [_match(match) for match in self.people],
         }
         if self.search is not None:

@@ -150,6 +150,16 @@ WholeImage = Annotated[Literal["never", "fallback", "always"], WHOLE_IMAGE]
 class Machine:
     """What this machine lends."""
 
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            help="Where to compute: cpu, cuda (or cuda:1, ...), mps, or auto, which says what it "
+            "took (default: FACEFLOW_DEVICE, else cpu).",
+            metavar="NAME",
+        ),
+    ] = None
+
     threads: Annotated[
         int | None,
         typer.Option(

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from faceflow.cli.loading import chosen_device
 from faceflow.cli.options import GALLERY, Json, Machine, Place
 from faceflow.cli.output import print_json, print_line, say
 from faceflow.errors import GalleryError, InputError, MissingExtraError
@@ -141,6 +142,7 @@ def serve(
         offline=machine.offline,
         threads=machine.threads,
         workers=workers,
+        device=chosen_device(machine),
         limits=Limits(searches=searches, per_minute=per_minute),
         origins=tuple(listening.origin or ()),
     )

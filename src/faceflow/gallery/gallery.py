@@ -67,13 +67,13 @@ class Gallery(ReadableGallery):
 
     # Opening and closing
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, device: str | None = None) -> None:
         """Wrap an open store; users call :meth:`create`, :meth:`open` or :meth:`open_or_create`."""
         super().__init__(
             store.location,
             store.name,
             store.header,
-            EmbeddingIndex(store.header.embedding_size),
+            EmbeddingIndex(store.header.embedding_size, device),
         )
         self._store = store
 
@@ -91,6 +91,7 @@ class Gallery(ReadableGallery):
         thumbnails: bool = True,
         detector: str = DEFAULT_DETECTOR,
         busy_seconds: float = 5.0,
+        device: str | None = None,
     ) -> Gallery:
         """Make an empty gallery and open it for writing.
 
@@ -108,6 +109,7 @@ class Gallery(ReadableGallery):
             thumbnails: keep a small picture of each face.
             detector: whose landmarks align its faces, see ``FaceAnalyzer.detector_name``.
             busy_seconds: how long to wait while another process writes.
+            device: as for :meth:`open`.
 
         Raises:
             GalleryError: the location is taken, or its folder is missing or not writable.
@@ -124,7 +126,7 @@ class Gallery(ReadableGallery):
             detector=detector,
         )
         create_store(location, header)
-        return cls(open_store(location, busy_seconds=busy_seconds))
+        return cls(open_store(location, busy_seconds=busy_seconds), device)
 
     @classmethod
     def open(
@@ -134,6 +136,7 @@ class Gallery(ReadableGallery):
         readonly: bool = False,
         network: NetworkLike | None = None,
         busy_seconds: float = 5.0,
+        device: str | None = None,
     ) -> Gallery:
         """Open a gallery; takes milliseconds, embeddings are read at the first search.
 
@@ -142,12 +145,15 @@ class Gallery(ReadableGallery):
             readonly: refuse changes; works where the file or its folder may not be written.
             network: refuse a gallery that holds another network's features.
             busy_seconds: how long to wait while another process writes.
+            device: where it is searched, a device of PyTorch like "cuda:1", if the embeddings
+                fit into its memory; the answers are the CPU's to the last bit. None: the CPU.
 
         Raises:
             GalleryError: missing, not a gallery, damaged, not writable, or in use.
             GalleryMismatchError: it was made for another network.
         """
-        gallery = cls(open_store(location, readonly=readonly, busy_seconds=busy_seconds))
+        store = open_store(location, readonly=readonly, busy_seconds=busy_seconds)
+        gallery = cls(store, device)
         if network is not None:
             try:
                 gallery.require_network(network)
@@ -174,6 +180,7 @@ class Gallery(ReadableGallery):
         codec: str = "int8",
         thumbnails: bool = True,
         detector: str = DEFAULT_DETECTOR,
+        device: str | None = None,
     ) -> Gallery:
         """Open a gallery for this network and detector, making it if there is none.
 
@@ -192,8 +199,9 @@ class Gallery(ReadableGallery):
                 codec=codec,
                 thumbnails=thumbnails,
                 detector=detector,
+                device=device,
             )
-        gallery = cls.open(location, network=network)
+        gallery = cls.open(location, network=network, device=device)
         try:
             gallery.require_detector(detector)
         except GalleryMismatchError:

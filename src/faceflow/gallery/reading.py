@@ -132,7 +132,13 @@ class ReadableGallery(ABC):
         with self._reading() as store:
             known = self._index.of(store, len(features))
         return exact_search(
-            features.embedding, known.ids, known.matrix, k, exclude, codes=known.codes
+            features.embedding,
+            known.ids,
+            known.matrix,
+            k,
+            exclude,
+            codes=known.codes,
+            on_device=known.on_device,
         )
 
     def features(self, face_ids: Sequence[int] | Int64, *, landmarks: bool = False) -> FaceFeatures:

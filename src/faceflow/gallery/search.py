@@ -7,7 +7,8 @@ one fixed order. The result is the same to the last bit for one query or a thous
 machine.
 
 In large galleries a scan in int8 (:mod:`.rounded`) selects first, by a bound just as rigorous,
-and the float32 product is taken of the faces that it leaves: same faces, same scores.
+and the float32 product is taken of the faces that it leaves: same faces, same scores. On a device
+(:mod:`.device_index`) the product of all faces is taken there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from faceflow.arrays import Bools, Float32, Float64, Int64
 from faceflow.errors import GalleryError, InputError
 from faceflow.gallery import rounded
+from faceflow.gallery.device_index import DeviceEmbeddings
 from faceflow.gallery.rounded import RoundedEmbeddings
 from faceflow.gallery.stores.store import Revision, StoreView
 from faceflow.matching.score import embedding_cosine
@@ -53,12 +55,14 @@ class Embeddings:
         ids: (n,) face ids, ascending.
         matrix: (n, D) float32.
         codes: the same in int8 where there are many, and many queries; a quarter more memory.
+        on_device: the same on a device, where the gallery is searched there.
     """
 
     revision: Revision
     ids: Int64
     matrix: Float32
     codes: RoundedEmbeddings | None
+    on_device: DeviceEmbeddings | None = None
 
 
 class EmbeddingIndex:
@@ -67,9 +71,15 @@ class EmbeddingIndex:
     It follows the newest state it was asked for and hands out the part that belongs to a view,
     whatever other threads have asked for since. Arrays grow in place behind what was handed
     out, so that what a view got stays valid and unchanged.
+
+    Args:
+        embedding_size: D.
+        device: where to search, from :func:`faceflow.weights.devices.resolve`; None: the CPU. The
+            newest state is kept there too, moved again when it changes; former states are not.
     """
 
-    def __init__(self, embedding_size: int) -> None:
+    def __init__(self, embedding_size: int, device: str | None = None) -> None:
+        self._device = device
         self._ids = np.empty(0, dtype=np.int64)
         self._matrix = np.empty((0, embedding_size), dtype=np.float32)
         self._newest = Embeddings(Revision(0, 0), self._ids, self._matrix, None)
@@ -134,6 +144,10 @@ class EmbeddingIndex:
         if used != faces:
             raise _unreadable(used, faces)
         ids, matrix = self._ids[:used], self._matrix[:used]
+        if self._device is not None and used:
+            there = DeviceEmbeddings.of(matrix, self._device)
+            if there is not None:
+                return Embeddings(revision, ids, matrix, None, there)
         return Embeddings(revision, ids, matrix, self._rounded(matrix, codes))
 
     def _former(self, view: StoreView, newest: Embeddings) -> Embeddings:
@@ -181,6 +195,7 @@ def exact_search(
     exclude: Sequence[Collection[int]] | None = None,
     *,
     codes: RoundedEmbeddings | None = None,
+    on_device: DeviceEmbeddings | None = None,
 ) -> Shortlist:
     """The k faces of largest cosine for each query; ties go to the smaller id.
 
@@ -191,6 +206,7 @@ def exact_search(
         k: at least 1, and at most 100,000 or n, whichever is more.
         exclude: for each query the ids that must not be found; unknown ids are ignored.
         codes: ``matrix`` in int8, to scan that first; the answer is the same to the last bit.
+        on_device: ``matrix`` on a device, to take the product there; likewise.
 
     Raises:
         InputError: k is out of range, a value is NaN or infinite, a query is not of unit length,
@@ -204,7 +220,10 @@ def exact_search(
         return Shortlist(found, cosine)
     bound = _error_bound(matrix.shape[1])
     most = k + max(map(len, exclude or [()]), default=0)
-    if codes is not None and 2 * most < n:
+    if on_device is not None:
+        unwanted = None if exclude is None else [_rows_of(ids, some) for some in exclude]
+        selected = on_device.candidates(queries, k, bound, unwanted)
+    elif codes is not None and 2 * most < n:
         # The best k of those not excluded are among the best k + excluded of all.
         selected = _scanned(queries, ids, matrix, most, k, bound, exclude, codes)
     else:
@@ -305,9 +324,14 @@ def _error_bound(size: int) -> float:
 
 def _mask(rough: Float32, ids: Int64, exclude: Sequence[Collection[int]]) -> None:
     for row, unwanted in zip(rough, exclude, strict=True):
-        wanted = np.array([i for i in unwanted if -(2**63) <= i < 2**63], dtype=np.int64)
-        at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-        row[at[ids[at] == wanted]] = -np.inf
+        row[_rows_of(ids, unwanted)] = -np.inf
+
+
+def _rows_of(ids: Int64, some: Collection[int]) -> Int64:
+    """The rows of those ids that there are."""
+    wanted = np.array([i for i in some if -(2**63) <= i < 2**63], dtype=np.int64)
+    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return at[ids[at] == wanted]
 
 
 def _candidates(rough: Float32, k: int, bound: float) -> Bools:

@@ -40,6 +40,8 @@ class Reranked:
             (alpha 0 and no flow asked for).
         visible_cosine: (N,) float64, cosine of what both faces show; None where it does not count.
         plan: the transports, with their flows (N, R, S) if asked for; None like ``emd``.
+        solved_by: what solved them: "native", "numpy", "torch", "triton", or the name of another
+            solver's class; None like ``emd``.
     """
 
     score: Float64
@@ -47,6 +49,7 @@ class Reranked:
     emd: Float64 | None = None
     visible_cosine: Float64 | None = None
     plan: Plan | None = None
+    solved_by: str | None = None
 
     def __len__(self) -> int:
         return len(self.score)
@@ -212,7 +215,15 @@ def rerank(
         shown = _visible_cosine(one, many, options)
     emd = None if plan is None else plan.similarity
     score = combine(cosine, emd, shown, alpha=options.alpha, visible_share=options.visible_share)
-    return Reranked(score, cosine, emd, shown, plan)
+    solved_by = None if plan is None else _solved_by(options.solver, one, many)
+    return Reranked(score, cosine, emd, shown, plan, solved_by)
+
+
+def _solved_by(solver: Solver, query: PreparedFaces, faces: PreparedFaces) -> str:
+    if not isinstance(solver, Sinkhorn):
+        return type(solver).__name__
+    (r, c), (s, _) = query.sizes, faces.sizes
+    return solver.backend_for(r, s, c)
 
 
 def combine(
@@ -315,7 +326,7 @@ def _contributing(faces: FaceFeatures | KeptFaces, options: MatchOptions) -> Pre
     alone = (
         options.patches == "projected"
         and options.weighting == "uncovered"
-        and solver.backend_for(*sizes) == "native"
+        and solver.backend_for(*sizes) != "numpy"
     )
     if alone and not isinstance(faces, FaceFeatures):
         model.require_patches(faces.grid, faces.sizes[1])

@@ -8,7 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from faceflow import models, networks
@@ -23,6 +23,7 @@ from faceflow.server.decoding import Decoders
 from faceflow.server.limits import Computing
 from faceflow.server.problems import conflict, not_found
 from faceflow.server.settings import ServerSettings
+from faceflow.weights import devices, pytorch
 from faceflow.weights.session import physical_cores
 
 log = logging.getLogger("faceflow.server")
@@ -56,6 +57,7 @@ class Engine:
     def __init__(self, settings: ServerSettings, analyzers: Analyzers | None = None) -> None:
         limits = settings.limits
         self.settings = settings
+        self.device = devices.resolve(settings.device)
         self.computing = Computing(limits)
         self.decoders = Decoders(limits.searches, limits.seconds, limits.decoded_bytes)
         self._threads = settings.threads
@@ -107,7 +109,8 @@ class Engine:
             file = (status.st_dev, status.st_ino)
             if known is None or known.file != file:
                 self._forget(name)
-                known = self._open[name] = Opened(name, Gallery.open(path), file)
+                opened = Gallery.open(path, device=pytorch.seen(self.device))
+                known = self._open[name] = Opened(name, opened, file)
             return known.gallery
 
     def _forget(self, name: str) -> None:
@@ -195,8 +198,8 @@ class Engine:
         wanted += [model.name for model in detectors.MODELS if model.name == detector]
         models.ensure(*wanted, offline=self.settings.offline, tell=log.warning)
         return FaceAnalyzer(
-            networks.load_network(network, threads=threads),
-            detectors.load_detector(detector, threads=threads),
+            networks.load_network(network, threads=threads, device=self.device),
+            detectors.load_detector(detector, threads=threads, device=self.device),
         )
 
     # Work, for the threads of ``computing``
@@ -226,9 +229,9 @@ class Engine:
             InputError: out of range.
         """
         threads = self._threads
-        solver = Sinkhorn(threads=threads)
+        solver = Sinkhorn(threads=threads, device=self.device)
         if epsilon is not None:
-            solver = Sinkhorn(epsilon=epsilon, threads=threads)
+            solver = replace(solver, epsilon=epsilon)
         k = changes.get("k")
         if k is not None and k > self.settings.limits.candidates:
             raise InputError(

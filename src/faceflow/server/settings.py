@@ -66,6 +66,8 @@ class ServerSettings:
         threads: CPU threads of the networks in each process; None: all cores, shared by the
             workers.
         workers: processes that answer.
+        device: where networks run and faces are ranked, see
+            :func:`faceflow.weights.devices.resolve`.
         limits: see :class:`Limits`.
         origins: addresses that a browser may show for the pages, e.g. ``https://faces.example``;
             default: the one the service listens at.
@@ -81,6 +83,7 @@ class ServerSettings:
     offline: bool = False
     threads: int | None = None
     workers: int = 1
+    device: str | None = None
     limits: Limits = field(default_factory=Limits)
     origins: tuple[str, ...] = ()
 
