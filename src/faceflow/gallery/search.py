@@ -36,8 +36,8 @@ SCAN_FROM = 30_000
 # Similarities held at a time: 16 MB, and as much again for selecting.
 _BLOCK_SCORES = 4_000_000
 _BLOCK_QUERIES = 128
-# A shortlist longer than the gallery is padded, within reason.
-_LONGEST_PADDED = 100_000
+LONGEST_PADDED = 100_000
+"""A shortlist longer than the gallery is padded, within reason."""
 # Faces scored again at a time.
 _BLOCK_FACES = 4096
 
@@ -124,7 +124,7 @@ class EmbeddingIndex:
         if used != faces:
             raise _unreadable(used, faces)
         ids, matrix = self._ids[:used], self._matrix[:used]
-        return Embeddings(revision, ids, matrix, _rounded(matrix, codes))
+        return Embeddings(revision, ids, matrix, codes_of(matrix, codes))
 
     def _former(self, view: StoreView, newest: Embeddings) -> Embeddings:
         """A state that others have left behind: the newest one's rows, and what was removed."""
@@ -147,7 +147,8 @@ class EmbeddingIndex:
         self._ids, self._matrix = ids, matrix
 
 
-def _rounded(matrix: Float32, known: RoundedEmbeddings | None) -> RoundedEmbeddings | None:
+def codes_of(matrix: Float32, known: RoundedEmbeddings | None = None) -> RoundedEmbeddings | None:
+    """Embeddings in int8 where there are many; ``known`` are the codes of those that come first."""
     if len(matrix) < SCAN_FROM or not rounded.available(matrix.shape[1]):
         return None
     return known.extended(matrix) if known else RoundedEmbeddings.of(matrix)
@@ -184,7 +185,7 @@ def exact_search(
             or ``exclude`` has not one entry per query.
     """
     total, n = len(queries), len(ids)
-    _check(queries, k, n, exclude)
+    check_search(queries, k, n, exclude)
     found = np.full((total, k), -1, dtype=np.int64)
     cosine = np.full((total, k), np.nan)
     if n == 0:
@@ -245,10 +246,13 @@ def _scanned(
             yield rows[_candidates(rough, k, bound)[0]]
 
 
-def _check(queries: Float32, k: Any, n: int, exclude: Sequence[Collection[int]] | None) -> None:
+def check_search(
+    queries: Float32, k: Any, n: int, exclude: Sequence[Collection[int]] | None
+) -> None:
+    """Raise InputError for what :func:`exact_search` does not take of n faces."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise InputError(f"k is {k!r}", why="the shortlist must hold at least 1 face")
-    if k > max(n, _LONGEST_PADDED):
+    if k > max(n, LONGEST_PADDED):
         raise InputError(f"k is {k}", why=f"the gallery has {n} faces")
     if exclude is not None and len(exclude) != len(queries):
         raise InputError(

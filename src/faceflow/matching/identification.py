@@ -15,7 +15,7 @@ from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.matching.options import Calibration, MatchOptions
 from faceflow.matching.score import Reranked
-from faceflow.matching.shortlist import Shortlist
+from faceflow.matching.shortlist import Coverage, Shortlist
 from faceflow.matching.transport import Plan
 
 Status = Literal["identified", "unknown", "ranked", "unsure", "empty"]
@@ -80,12 +80,14 @@ class Matches:
         threshold: the threshold that decided, if any.
         faces: the re-ranked faces, best first, at most k.
         people: the people among them, best first.
+        coverage: what was searched, where the gallery is spread over shards; else None.
     """
 
     status: Status
     threshold: float | None
     faces: tuple[Match, ...]
     people: tuple[PersonMatch, ...]
+    coverage: Coverage | None = None
 
     @property
     def person(self) -> str | None:
@@ -176,7 +178,7 @@ def identify(
         for one, face_ids, cosine in zip(query, shortlist.face_ids, shortlist.cosine, strict=True):
             known = face_ids >= 0
             faces = _rerank(one, view, face_ids[known], cosine[known], chosen, explain)
-            answers.append(_matches(faces, threshold, best_faces))
+            answers.append(_matches(faces, threshold, best_faces, shortlist.coverage))
     return answers
 
 
@@ -214,14 +216,16 @@ def _rerank(
     ]
 
 
-def _matches(faces: list[Match], threshold: float | None, best_faces: int) -> Matches:
+def _matches(
+    faces: list[Match], threshold: float | None, best_faces: int, coverage: Coverage | None
+) -> Matches:
     if not faces:
-        return Matches("empty", threshold, (), ())
+        return Matches("empty", threshold, (), (), coverage)
     people = _people(faces, best_faces)
     status: Status = "ranked"
     if threshold is not None:
         status = "identified" if people[0].score >= threshold else "unknown"
-    return Matches(status, threshold, tuple(faces), people)
+    return Matches(status, threshold, tuple(faces), people, coverage)
 
 
 def _people(faces: Sequence[Match], best_faces: int) -> tuple[PersonMatch, ...]:
