@@ -157,8 +157,8 @@ def test_a_gallery_with_a_shard_gone(
     expected = identify(query, gallery)
 
     def killable(one: Any) -> list[list[Killable]]:
-        one.shards._groups = [[Killable(r) for r in each] for each in one.shards._groups]
-        return one.shards._groups  # type: ignore[no-any-return]
+        one.shards.groups[:] = [[Killable(r) for r in each] for each in one.shards.groups]
+        return one.shards.groups  # type: ignore[no-any-return]
 
     groups, lone = killable(front), killable(partial)
     groups[1][0].alive = False
@@ -199,9 +199,9 @@ def test_a_shard_that_dies_between_the_stages_costs_nothing(
     options = gallery.options()
     with front.snapshot() as view:
         ids = view.shortlist(query, 20).face_ids[0]
-        dead = Killable(front.shards._groups[0][0])
+        dead = Killable(front.shards.groups[0][0])
         dead.alive = False
-        front.shards._groups[0] = [dead]
+        front.shards.groups[0] = [dead]
         assert (
             view.score(query, ids, options).score.tolist()
             == gallery.score(query, ids, options).score.tolist()
@@ -216,9 +216,9 @@ def test_erasure_is_not_claimed_where_a_replica_is_silent(
     gallery.close()
     front = shard(location, 2, replicas=2)
     assert front.remove_face(1).erased
-    dead = Killable(front.shards._groups[1][1])
+    dead = Killable(front.shards.groups[1][1])
     dead.alive = False
-    front.shards._groups[1][1] = dead
+    front.shards.groups[1][1] = dead
     change = front.remove_person("Person 2")
     assert not change.erased
     assert change.remains == ("memory of shard 1, replica 1, which does not answer",)

@@ -94,7 +94,7 @@ class Shards:
     ) -> None:
         assert groups
         assert all(groups)
-        self._groups = [list(group) for group in groups]
+        self._groups: list[list[Replica]] = [list(group) for group in groups]
         self._patience = patience
         self._timeout = timeout
         self._turn = 0
@@ -105,9 +105,9 @@ class Shards:
         return len(self._groups)
 
     @property
-    def replicas(self) -> int:
-        """Copies of each shard."""
-        return len(self._groups[0])
+    def groups(self) -> list[list[Replica]]:
+        """For each shard its replicas."""
+        return self._groups
 
     def ask(self, asks: Mapping[int, Ask]) -> dict[int, Any]:
         """Ask some shards side by side, one replica each, and others where one fails or is slow.
