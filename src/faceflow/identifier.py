@@ -268,8 +268,8 @@ class Identifier:
     fork, make a new one. Close it, or use it in a ``with`` block.
 
     Args:
-        gallery: the gallery's file, by custom ``*.faceflow``; None to compare photos with each
-            other alone (:meth:`verify`).
+        gallery: the gallery's file, by custom ``*.faceflow``; an open gallery, which is closed
+            together with this; None to compare photos with each other alone (:meth:`verify`).
         network: name of a face network, or a loaded one; default: the gallery's own, and
             "lightcnn-v4" for a new one.
         detector: name of a detector, or a loaded one; likewise.
@@ -302,7 +302,7 @@ class Identifier:
 
     def __init__(
         self,
-        gallery: str | Path | GalleryLocation | None = None,
+        gallery: str | Path | GalleryLocation | Gallery | None = None,
         *,
         network: str | FaceNetwork | None = None,
         detector: str | Detector | None = None,
@@ -318,10 +318,9 @@ class Identifier:
         thumbnails: bool = True,
         tell: Callable[[str], None] | None = None,
     ) -> None:
+        place = gallery.location if isinstance(gallery, Gallery) else gallery
         self.location = (
-            gallery
-            if gallery is None or isinstance(gallery, GalleryLocation)
-            else GalleryLocation(gallery)
+            place if place is None or isinstance(place, GalleryLocation) else GalleryLocation(place)
         )
         self._codec = codec
         self._thumbnails = thumbnails
@@ -348,13 +347,18 @@ class Identifier:
             networks.spec(network)  # an unknown name is told now
         if isinstance(detector, str):
             detectors.check_detector(detector)
-        if self.location is not None and (readonly or self.location.exists()):
+        if isinstance(gallery, Gallery):
+            self._accept(gallery)
+        elif self.location is not None and (readonly or self.location.exists()):
             self._open(self.location)
 
     def _open(self, location: GalleryLocation) -> Gallery:
         """Open the gallery, unless it is not this network's or detector's; loads neither."""
         device = pytorch.seen(self._device)
-        gallery = Gallery.open(location, readonly=self._readonly, device=device)
+        return self._accept(Gallery.open(location, readonly=self._readonly, device=device))
+
+    def _accept(self, gallery: Gallery) -> Gallery:
+        """Keep the gallery, or close it if it is not this network's or detector's."""
         try:
             if self._network is not None:
                 gallery.require_network(_network(self._network, self._threads, self._device))

@@ -40,8 +40,8 @@ SCAN_AFTER = 32
 # Similarities held at a time: 16 MB, and as much again for selecting.
 _BLOCK_SCORES = 4_000_000
 _BLOCK_QUERIES = 128
-# A shortlist longer than the gallery is padded, within reason.
-_LONGEST_PADDED = 100_000
+LONGEST_PADDED = 100_000
+"""A shortlist longer than the gallery is padded, within reason."""
 # Faces scored again at a time.
 _BLOCK_FACES = 4096
 
@@ -101,8 +101,9 @@ class EmbeddingIndex:
             self._asked += queries
             newest = self._newest
             if revision == newest.revision:
-                if newest.codes is None and (codes := self._rounded(newest.matrix, None)):
-                    self._newest = newest = replace(newest, codes=codes)
+                if newest.codes is None and newest.on_device is None:
+                    if codes := self._rounded(newest.matrix, None):
+                        self._newest = newest = replace(newest, codes=codes)
                 return newest
             if revision.last_face_id < newest.revision.last_face_id or (
                 revision.removals < newest.revision.removals
@@ -167,17 +168,22 @@ class EmbeddingIndex:
     def _rounded(
         self, matrix: Float32, known: RoundedEmbeddings | None
     ) -> RoundedEmbeddings | None:
-        if len(matrix) < SCAN_FROM or not rounded.available(matrix.shape[1]):
-            return None
         if known is None and self._asked < SCAN_AFTER:
             return None
-        return known.extended(matrix) if known else RoundedEmbeddings.of(matrix)
+        return codes_of(matrix, known)
 
     def _reserve(self, rows: int, used: int) -> None:
         ids = np.empty(rows, dtype=np.int64)
         matrix = np.empty((rows, self._matrix.shape[1]), dtype=np.float32)
         ids[:used], matrix[:used] = self._ids[:used], self._matrix[:used]
         self._ids, self._matrix = ids, matrix
+
+
+def codes_of(matrix: Float32, known: RoundedEmbeddings | None = None) -> RoundedEmbeddings | None:
+    """Embeddings in int8 where there are many; ``known`` are the codes of those that come first."""
+    if len(matrix) < SCAN_FROM or not rounded.available(matrix.shape[1]):
+        return None
+    return known.extended(matrix) if known else RoundedEmbeddings.of(matrix)
 
 
 def _unreadable(read: int, faces: int) -> GalleryError:
@@ -213,7 +219,7 @@ def exact_search(
             or ``exclude`` has not one entry per query.
     """
     total, n = len(queries), len(ids)
-    _check(queries, k, n, exclude)
+    check_search(queries, k, n, exclude)
     found = np.full((total, k), -1, dtype=np.int64)
     cosine = np.full((total, k), np.nan)
     if n == 0:
@@ -277,10 +283,13 @@ def _scanned(
             yield rows[_candidates(rough, k, bound)[0]]
 
 
-def _check(queries: Float32, k: Any, n: int, exclude: Sequence[Collection[int]] | None) -> None:
+def check_search(
+    queries: Float32, k: Any, n: int, exclude: Sequence[Collection[int]] | None
+) -> None:
+    """Raise InputError for what :func:`exact_search` does not take of n faces."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise InputError(f"k is {k!r}", why="the shortlist must hold at least 1 face")
-    if k > max(n, _LONGEST_PADDED):
+    if k > max(n, LONGEST_PADDED):
         raise InputError(f"k is {k}", why=f"the gallery has {n} faces")
     if exclude is not None and len(exclude) != len(queries):
         raise InputError(

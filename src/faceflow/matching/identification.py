@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.matching.options import Calibration, MatchOptions
 from faceflow.matching.score import Reranked
-from faceflow.matching.shortlist import Shortlist
+from faceflow.matching.shortlist import Coverage, Shortlist
 from faceflow.matching.transport import Plan, Sinkhorn
 
 SHOWN = 20
@@ -88,6 +88,7 @@ class Matches:
             "triton", or another solver's name; None where none was solved. Where a device ranked
             ("torch", "triton"), the CPU scored the best again: ``faces`` and ``people`` are then
             the beginning, :data:`SHOWN` people long, of what the CPU alone would answer.
+        coverage: what was searched, where the gallery is spread over shards; else None.
     """
 
     status: Status
@@ -95,6 +96,7 @@ class Matches:
     faces: tuple[Match, ...]
     people: tuple[PersonMatch, ...]
     ranked_by: str | None = field(default=None, compare=False)
+    coverage: Coverage | None = None
 
     @property
     def person(self) -> str | None:
@@ -185,7 +187,8 @@ def identify(
         for one, face_ids, cosine in zip(query, shortlist.face_ids, shortlist.cosine, strict=True):
             known = face_ids >= 0
             shortlisted = face_ids[known], cosine[known]
-            answers.append(_answer(one, view, shortlisted, chosen, threshold, best_faces, explain))
+            answer = _answer(one, view, shortlisted, chosen, threshold, best_faces, explain)
+            answers.append(replace(answer, coverage=shortlist.coverage))
     return answers
 
 
