@@ -1,8 +1,8 @@
 """Deleting people, faces and galleries: begun, done and certified, also across a kill.
 
-A deletion is noted before anything is removed, and certified in the transaction that forgets what
-the service itself knew. One that a kill cut short is taken up again at the next start, so what was
-noted is always carried out.
+A deletion is noted before anything is removed, in the transaction that erases it from cases, and
+certified in the one that forgets what else the service knew. One that a kill cut short is taken up
+again at the next start, so what was noted is always carried out.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from faceflow.errors import GalleryError
 from faceflow.gallery import Gallery
 from faceflow.server import schemas
 from faceflow.server.audit import Audit
+from faceflow.server.case_erasure import (
+    Gone,
+    cases_changed,
+    erase_from_cases,
+    former_people,
+)
 from faceflow.server.engine import Engine
 from faceflow.server.ids import new_id, person_id
 from faceflow.server.jobs import Jobs
@@ -43,9 +49,10 @@ PARTS.append(
 What = Literal["person", "face", "gallery"]
 
 _REMAINS = (
-    "Copies outside of the service: backups, snapshots of the file system, exports. What a disk "
-    "keeps of overwritten blocks. Searches and cases in which the person was the one asked about, "
-    "until they expire or are deleted."
+    "Copies outside of the service: backups, snapshots of the file system, exports, case files. "
+    "What a disk keeps of overwritten blocks. In cases: ids, the conclusions that were chosen, and "
+    "hashes of what was erased there. In searches that no case keeps, until they expire: ids and "
+    "scores, and pictures of the photo that was asked about."
 )
 _METHODS = {
     "person": "rows deleted and overwritten with zeroes in the gallery's file, and its log emptied "
@@ -226,12 +233,14 @@ class Deletions:
                 subjects=(_subject(begun),),
                 connection=connection,
                 deletion=begun.id,
+                cases=self._erase_from_cases(connection, begun),
             )
         return begun
 
     def _carry_out(self, begun: Begun) -> str:
         erased = self._remove(begun)
         with self._state.writing() as connection:
+            cases = cases_changed(connection, begun.id)
             self._forget(connection, begun)
             self._audit.append(
                 begun.actor,
@@ -249,6 +258,7 @@ class Deletions:
                 what=begun.what,
                 subject=_subject(begun),
                 faces=begun.faces,
+                cases=cases,
                 reason=begun.reason,
                 requested=datetime.fromisoformat(begun.requested),
                 finished=datetime.now(UTC),
@@ -264,6 +274,24 @@ class Deletions:
             connection.execute("DELETE FROM deletion_begun WHERE deletion = ?", (begun.id,))
         self._state.erase()
         return begun.id
+
+    def _erase_from_cases(self, connection: sqlite3.Connection, begun: Begun) -> list[str]:
+        """Erase from cases what is about to go, while the gallery still tells whose it is."""
+        name = begun.gallery
+        if begun.what == "gallery":
+            return erase_from_cases(connection, Gone(name, None, frozenset(), begun.id))
+        gallery = self._engine.gallery(name)
+        if begun.what == "person":
+            person = gallery.person(begun.subject)
+            faces = {face.face_id for face in gallery.faces(person.name)}
+        else:
+            person = gallery.person(gallery.record(begun.subject).person)
+            faces = {begun.subject}
+        people: set[int] = set()
+        if len(faces) == person.faces:  # with the last face its person goes
+            people = former_people(connection, name, person.person_id)
+        gone = Gone(name, people, faces, begun.id)
+        return erase_from_cases(connection, gone, self._consents.held(name))
 
     def _remove(self, begun: Begun) -> bool:
         """Remove it if it is still there; whether nothing is left in the file."""

@@ -562,6 +562,9 @@ class Certificate(Model):
     what: Literal["person", "face", "gallery"]
     subject: str
     faces: int
+    cases: int = Field(
+        default=0, description="Cases from which it was erased too; ids and hashes are left there."
+    )
     reason: str
     requested: datetime
     finished: datetime
