@@ -43,6 +43,7 @@ class Answer:
         report: files with the reasons, if asked for.
         quality: how much the face gives to go by.
         patch_model: digest of what is known of the network's patches, where it counts.
+        query_network: the student that looked at it, if any.
         error: what went wrong.
     """
 
@@ -58,6 +59,7 @@ class Answer:
     report: Report | None = None
     quality: Quality | None = None
     patch_model: str | None = None
+    query_network: str | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -77,6 +79,7 @@ class Answer:
             report=report,
             quality=found.quality,
             patch_model=found.patch_model,
+            query_network=found.query_network,
         )
 
     @classmethod
@@ -99,6 +102,7 @@ class Answer:
             "source": self.source,
             "quality": None if self.quality is None else _quality(self.quality),
             "patch_model": self.patch_model,
+            "query_network": self.query_network,
             "matches": [_match(match) for match in self.people],
         }
         if self.report is not None:

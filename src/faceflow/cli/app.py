@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from faceflow import __version__
-from faceflow.cli import covers, evaluating, models, onnx_networks, training
+from faceflow.cli import covers, evaluating, models, onnx_networks, students, training
 from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
@@ -63,7 +63,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     ),
     "train": (
         "Fine-tune a network on covered faces.",
-        {"head": training.head, "network": training.network},
+        {"head": training.head, "network": training.network, "covers": students.covers},
     ),
     "covers": (
         "Teach any network which parts of a face are covered, from your own photos.",

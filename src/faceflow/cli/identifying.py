@@ -16,6 +16,7 @@ from faceflow.cli.options import (
     AnyFace,
     GalleryPath,
     Here,
+    QueryNetwork,
     Ranking,
     Threshold,
 )
@@ -36,6 +37,7 @@ def identify(
     ],
     *,
     gallery: GalleryPath = DEFAULT_GALLERY,
+    query_network: QueryNetwork = None,
     threshold: Threshold = None,
     top: Annotated[
         int | None,
@@ -86,7 +88,12 @@ def identify(
     sources = expand(photos, unreadable=lambda place, error: told(Answer.of_failure(place, error)))
     with (
         open_identifier(
-            gallery, here, readonly=True, threshold=threshold, min_quality=which.min_quality
+            gallery,
+            here,
+            readonly=True,
+            query_network=query_network,
+            threshold=threshold,
+            min_quality=which.min_quality,
         ) as people,
         progress("identifying") as advance,
     ):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from faceflow.cli.loading import open_identifier
-from faceflow.cli.options import Here, Maker, OneFace, Scoring, Threshold
+from faceflow.cli.options import Here, Maker, OneFace, QueryNetwork, Scoring, Threshold
 from faceflow.cli.output import number, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def verify(
     a: Query,
     b: Other,
     *,
+    query_network: QueryNetwork = None,
     threshold: Threshold = None,
     scoring: Scoring,
     which: OneFace,
@@ -32,7 +33,7 @@ def verify(
 
     Exits with 0 whatever the answer is.
     """
-    pair = _compare(a, b, scoring, which, maker, here, threshold)
+    pair = _compare(a, b, scoring, which, maker, query_network, here, threshold)
     if here.as_json:
         print_json(
             {
@@ -47,6 +48,7 @@ def verify(
                 "alpha": pair.options.alpha,
                 "weighting": pair.options.weighting,
                 "network": pair.network,
+                "query_network": pair.query_network,
             }
         )
         return
@@ -94,6 +96,7 @@ def explain(
             metavar="FILE",
         ),
     ] = None,
+    query_network: QueryNetwork = None,
     lines: Annotated[
         bool, typer.Option("--lines", help="Also draw the strongest flows as lines.")
     ] = False,
@@ -114,7 +117,7 @@ def explain(
         raise typer.BadParameter(f"{weights} must end in .png", param_hint="--weights")
     for file in files:
         check_ending(file)
-    pair = _compare(a, b, scoring, which, maker, here)
+    pair = _compare(a, b, scoring, which, maker, query_network, here)
     why = pair.explain()
     for file in files:
         why.save(file, lines=lines)
@@ -151,10 +154,17 @@ def _compare(
     scoring: Scoring,
     which: OneFace,
     maker: Maker,
+    query_network: str | None,
     here: Here,
     threshold: float | None = None,
 ) -> ComparedFaces:
-    with open_identifier(None, here, network=maker.network, detector=maker.detector) as faces:
+    with open_identifier(
+        None,
+        here,
+        network=maker.network,
+        detector=maker.detector,
+        query_network=query_network,
+    ) as faces:
         return faces.verify(
             a,
             b,

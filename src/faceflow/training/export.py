@@ -104,6 +104,22 @@ def save_network(name: str, base: str, tensors: Tensors, *, trained_on: str) -> 
     return keep(name, spec, _layers(spec).build(tensors), trained_on=trained_on)
 
 
+def can_be_divided(spec: NetworkSpec) -> bool:
+    """Whether more than a network's last layer can be trained."""
+    root = root_of(spec)
+    return root in networks.OWN_NAMES and networks.architecture(root).restore is not None
+
+
+def require_divisible(spec: NetworkSpec) -> None:
+    """Raise :class:`WeightsError`, saying why and what to do, unless :func:`can_be_divided`."""
+    if not can_be_divided(spec):
+        raise WeightsError(
+            f"only the last layer of {spec.name} can be trained",
+            why="its graph does not hold the tensors of its PyTorch definition under their names",
+            todo="leave --from out, or say --from fc",
+        )
+
+
 def _layers(spec: NetworkSpec) -> Architecture:
     """The layers of a network that can be trained as a whole."""
     root = root_of(spec)
@@ -117,8 +133,46 @@ def _layers(spec: NetworkSpec) -> Architecture:
     return layers
 
 
+def save_student(
+    name: str, teacher: str, tensors: Tensors, *, trained_on: str, layer: bool
+) -> NetworkSpec:
+    """Keep a student of ``teacher`` as ``name``; PyTorch is not needed.
+
+    Args:
+        name: what users will type.
+        teacher: the network it learned from.
+        tensors: what it learned: the whole state dict, or with ``layer`` weight and bias of its
+            last layer.
+        trained_on: the photos, for people to read.
+        layer: whether its last layer alone was trained.
+
+    Raises:
+        InputError, WeightsError: as :func:`save_network`.
+    """
+    require_free(name, replace=True)
+    base = networks.spec(teacher)
+    if layer:
+        graph = _with_layer(networks.graph(teacher), tensors[_WEIGHT], tensors[_BIAS])
+    else:
+        graph = _layers(base).build(tensors)
+    return keep(
+        name,
+        base,
+        graph,
+        trained_on=trained_on,
+        same_patches=layer,
+        teacher=base.digest,
+    )
+
+
 def keep(
-    name: str, base: NetworkSpec, graph: bytes, *, trained_on: str, same_patches: bool = False
+    name: str,
+    base: NetworkSpec,
+    graph: bytes,
+    *,
+    trained_on: str,
+    same_patches: bool = False,
+    teacher: str = "",
 ) -> NetworkSpec:
     """Put a fine-tuned network into the cache, replacing one of the same name.
 
@@ -131,6 +185,7 @@ def keep(
         trained_on: the photos, for people to read.
         same_patches: whether only the last layer was trained, so that raw patches are the
             base's to the last bit and what is known of them holds.
+        teacher: of a student: the digest of the network in whose space it answers.
 
     Returns:
         The new network's spec; its digest differs from the base's.
@@ -150,7 +205,8 @@ def keep(
         model="",  # its graph is its own also where the base runs another model's
         # Without the base's patches nobody knows what covers look like to the network.
         defaults=base.defaults if plain or patches else UNCALIBRATED,
-        title=f"{root}, fine-tuned on this machine",
+        title=f"{root}, {'a student trained' if teacher else 'fine-tuned'} on this machine",
+        teacher=teacher,
         source=TrainedHere(hashlib.sha256(graph).hexdigest(), len(graph), root, patches),
         licence=replace(
             base.licence,
@@ -177,6 +233,43 @@ def _computes_with(graph: bytes, tensor: str) -> bool:
     import onnx
 
     return any(tensor in node.input for node in onnx.load_from_string(graph).graph.node)
+
+
+def _with_layer(graph: bytes, weight: Floats, bias: Floats) -> bytes:
+    """The graph with one linear layer on its flattened patches as the embedding.
+
+    Whatever made the embedding before is left out: an imported network may have made it of the
+    patches in other words.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load_from_string(graph)
+    outputs = {value.name: value for value in model.graph.output}
+    image = model.graph.input[0].name
+    piece = onnx.utils.Extractor(model).extract_model([image], ["patches"])
+    kept = [t for t in piece.graph.initializer if t.name not in (_WEIGHT, _BIAS)]
+    flat = helper.make_node("Flatten", ["patches"], ["student/flat"], axis=1)
+    layer = helper.make_node("Gemm", ["student/flat", _WEIGHT, _BIAS], ["embedding"], transB=1)
+    made = helper.make_graph(
+        [*piece.graph.node, flat, layer],
+        model.graph.name,
+        list(model.graph.input),
+        [outputs["embedding"], outputs["patches"]],
+        [
+            *kept,
+            numpy_helper.from_array(np.ascontiguousarray(weight, np.float32), _WEIGHT),
+            numpy_helper.from_array(np.ascontiguousarray(bias, np.float32), _BIAS),
+        ],
+    )
+    whole = helper.make_model(
+        made,
+        producer_name=model.producer_name,
+        opset_imports=list(model.opset_import),
+        ir_version=model.ir_version,
+    )
+    onnx.checker.check_model(whole)
+    return bytes(whole.SerializeToString(deterministic=True))
 
 
 def _replaced(graph: bytes, tensors: Mapping[str, Floats]) -> bytes:
