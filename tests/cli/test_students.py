@@ -188,3 +188,30 @@ def test_a_network_that_is_no_student_asks_no_other_gallery(
     err = run("identify", photo, "-g", other, "--query-network", "pupil", code=5).err
     assert "pupil is a student of another network" in err
     assert "train covers" in err
+
+
+def test_a_student_travels_in_a_file(run, student: Trained, tmp_path: Path) -> None:
+    file = tmp_path / "pupil.safetensors"
+    sha256 = run("models", "export-student", "pupil", file, "--json").json["sha256"]
+    words = ("models", "import-student", "fellow", file)
+    assert "not the file that was meant" in run(*words, "--sha256", "0" * 64, code=6).err
+    found = run(*words, "--sha256", sha256, "--json").json
+    assert found["digest"] == student.record["digest"]
+    assert found["teacher"] == networks.spec(networks.DEFAULT).digest
+    assert "only with the sum" in run(*words[:3], "http://127.0.0.1:1/pupil", code=2).err
+    assert "is no student" in run("models", "export-student", networks.DEFAULT, file, code=2).err
+
+
+def test_a_student_of_several_layers_travels_too(student: Trained, tmp_path: Path) -> None:
+    """Only what differs from the teacher is in the file, and the graph comes out the same."""
+    from faceflow.networks.students import export_student, import_student
+    from faceflow.training.export import read_tensors, save_student
+
+    tensors = read_tensors(networks.DEFAULT)
+    tensors["conv5.filter.weight"] *= 1.01
+    made = save_student("deep", networks.DEFAULT, tensors, trained_on="nothing", layer=False)
+    sha256 = export_student("deep", tmp_path / "deep.safetensors")
+    size = (tmp_path / "deep.safetensors").stat().st_size
+    assert size < 4 * tensors["conv5.filter.weight"].size + 10_000
+    again = import_student("again", str(tmp_path / "deep.safetensors"), sha256=sha256)
+    assert (again.digest, again.defaults) == (made.digest, made.defaults)

@@ -57,6 +57,8 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
             "import": models.import_,
             "import-pack": models.import_pack,
             "path": models.path,
+            "export-student": models.export_student,
+            "import-student": models.import_student,
             "verify": models.verify,
             "inspect": onnx_networks.inspect,
         },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from faceflow.errors import InputError, WeightsError
 from faceflow.networks import NetworkSpec, described
 from faceflow.networks.architecture import Architecture
 from faceflow.networks.spec import UNCALIBRATED
+from faceflow.networks.students import make_spec, replace_constants, with_layer
 from faceflow.weights import Tensors, TrainedHere
 
 _WEIGHT, _BIAS = "fc.weight", "fc.bias"
@@ -74,7 +74,7 @@ def save_head(
             f"the layer has shapes {weight.shape} and {bias.shape}",
             why=f"{base} needs {old[0].shape} and {old[1].shape}",
         )
-    graph = _replaced(networks.graph(base), {_WEIGHT: weight, _BIAS: bias})
+    graph = replace_constants(networks.graph(base), {_WEIGHT: weight, _BIAS: bias})
     return keep(name, networks.spec(base), graph, trained_on=trained_on, same_patches=True)
 
 
@@ -152,17 +152,12 @@ def save_student(
     require_free(name, replace=True)
     base = networks.spec(teacher)
     if layer:
-        graph = _with_layer(networks.graph(teacher), tensors[_WEIGHT], tensors[_BIAS])
+        graph = with_layer(networks.graph(teacher), tensors[_WEIGHT], tensors[_BIAS])
     else:
         graph = _layers(base).build(tensors)
-    return keep(
-        name,
-        base,
-        graph,
-        trained_on=trained_on,
-        same_patches=layer,
-        teacher=base.digest,
-    )
+    spec = make_spec(name, base, graph, layer=layer, trained_on=trained_on)
+    described.save(spec, graph)
+    return spec
 
 
 def keep(
@@ -172,7 +167,6 @@ def keep(
     *,
     trained_on: str,
     same_patches: bool = False,
-    teacher: str = "",
 ) -> NetworkSpec:
     """Put a fine-tuned network into the cache, replacing one of the same name.
 
@@ -185,7 +179,6 @@ def keep(
         trained_on: the photos, for people to read.
         same_patches: whether only the last layer was trained, so that raw patches are the
             base's to the last bit and what is known of them holds.
-        teacher: of a student: the digest of the network in whose space it answers.
 
     Returns:
         The new network's spec; its digest differs from the base's.
@@ -205,8 +198,7 @@ def keep(
         model="",  # its graph is its own also where the base runs another model's
         # Without the base's patches nobody knows what covers look like to the network.
         defaults=base.defaults if plain or patches else UNCALIBRATED,
-        title=f"{root}, {'a student trained' if teacher else 'fine-tuned'} on this machine",
-        teacher=teacher,
+        title=f"{root}, fine-tuned on this machine",
         source=TrainedHere(hashlib.sha256(graph).hexdigest(), len(graph), root, patches),
         licence=replace(
             base.licence,
@@ -233,53 +225,3 @@ def _computes_with(graph: bytes, tensor: str) -> bool:
     import onnx
 
     return any(tensor in node.input for node in onnx.load_from_string(graph).graph.node)
-
-
-def _with_layer(graph: bytes, weight: Floats, bias: Floats) -> bytes:
-    """The graph with one linear layer on its flattened patches as the embedding.
-
-    Whatever made the embedding before is left out: an imported network may have made it of the
-    patches in other words.
-    """
-    import onnx
-    from onnx import helper, numpy_helper
-
-    model = onnx.load_from_string(graph)
-    outputs = {value.name: value for value in model.graph.output}
-    image = model.graph.input[0].name
-    piece = onnx.utils.Extractor(model).extract_model([image], ["patches"])
-    kept = [t for t in piece.graph.initializer if t.name not in (_WEIGHT, _BIAS)]
-    flat = helper.make_node("Flatten", ["patches"], ["student/flat"], axis=1)
-    layer = helper.make_node("Gemm", ["student/flat", _WEIGHT, _BIAS], ["embedding"], transB=1)
-    made = helper.make_graph(
-        [*piece.graph.node, flat, layer],
-        model.graph.name,
-        list(model.graph.input),
-        [outputs["embedding"], outputs["patches"]],
-        [
-            *kept,
-            numpy_helper.from_array(np.ascontiguousarray(weight, np.float32), _WEIGHT),
-            numpy_helper.from_array(np.ascontiguousarray(bias, np.float32), _BIAS),
-        ],
-    )
-    whole = helper.make_model(
-        made,
-        producer_name=model.producer_name,
-        opset_imports=list(model.opset_import),
-        ir_version=model.ir_version,
-    )
-    onnx.checker.check_model(whole)
-    return bytes(whole.SerializeToString(deterministic=True))
-
-
-def _replaced(graph: bytes, tensors: Mapping[str, Floats]) -> bytes:
-    """The graph with some of its initialisers exchanged."""
-    import onnx
-
-    model = onnx.load_from_string(graph)
-    for tensor in model.graph.initializer:
-        if tensor.name in tensors:
-            new = np.ascontiguousarray(tensors[tensor.name], np.float32)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(new, tensor.name))
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
