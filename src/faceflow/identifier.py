@@ -43,6 +43,7 @@ from faceflow.gallery import (
     GalleryLocation,
     PersonInfo,
     person_name,
+    require_query_network,
 )
 from faceflow.gallery.enrolment import (
     EnrolmentReport,
@@ -76,12 +77,14 @@ class FoundFace:
         face: the face itself: crop, landmarks, features, the detector's score.
         matches: the whole answer, with every re-ranked gallery face.
         quality: how much the face gives to go by; ``quality.flaws`` says in words what is wrong.
+        query_network: the student that looked at it; None where it was the gallery's network.
     """
 
     photo: str
     face: Face
     matches: Matches
     quality: Quality
+    query_network: str | None
     _asked: Identifier = field(repr=False)
     _options: MatchOptions = field(repr=False)
 
@@ -145,6 +148,7 @@ class FoundFace:
             self._asked.gallery,
             self._options,
             name=self.photo,
+            query_network=self.query_network or "",
             top=top,
         )
 
@@ -169,6 +173,7 @@ class ComparedFaces:
             to be had here.
         network: name of the face network.
         options: how they were compared.
+        query_network: the student that looked at the first face; None where it was ``network``.
     """
 
     photos: tuple[str, str]
@@ -176,6 +181,7 @@ class ComparedFaces:
     result: Verification
     network: str
     options: MatchOptions
+    query_network: str | None = None
 
     @property
     def score(self) -> float:
@@ -220,6 +226,7 @@ class ComparedFaces:
             decision=self._decision(),
             threshold=self.threshold,
             network=self.network,
+            query_network=self.query_network or "",
         )
 
     def weight_sheet(self) -> Image.Image:
@@ -273,6 +280,9 @@ class Identifier:
         network: name of a face network, or a loaded one; default: the gallery's own, and
             "lightcnn-v4" for a new one.
         detector: name of a detector, or a loaded one; likewise.
+        query_network: name of a student of the gallery's network, or a loaded one: it looks at
+            photos that are asked about (:meth:`identify`, the first of :meth:`verify`), and the
+            gallery's own network at those that are enrolled. See ``faceflow train covers``.
         options: how faces are compared; default: as the gallery was calibrated, else what
             measured best for its network. See :meth:`options`.
         threshold: the least score that counts as identified; None takes the calibrated one where
@@ -306,6 +316,7 @@ class Identifier:
         *,
         network: str | FaceNetwork | None = None,
         detector: str | Detector | None = None,
+        query_network: str | FaceNetwork | None = None,
         options: MatchOptions | None = None,
         threshold: float | None = None,
         best_faces: int = 1,
@@ -336,7 +347,9 @@ class Identifier:
         self._lock = threading.RLock()
         self._closed = False
         self._analyzer: FaceAnalyzer | None = None
+        self._query_analyzer: FaceAnalyzer | None = None
         self._network = network
+        self._query_network = query_network
         self._detector = detector
         self._gallery: Gallery | None = None
         if best_faces < 1:
@@ -345,6 +358,8 @@ class Identifier:
             raise InputError(f"min_quality is {min_quality!r}", todo="choose good, fair or poor")
         if isinstance(network, str):
             networks.spec(network)  # an unknown name is told now
+        if isinstance(query_network, str):
+            networks.spec(query_network)
         if isinstance(detector, str):
             detectors.check_detector(detector)
         if isinstance(gallery, Gallery):
@@ -364,6 +379,10 @@ class Identifier:
                 gallery.require_network(_network(self._network, self._threads, self._device))
             if self._detector is not None:
                 gallery.require_detector(_name(self._detector))
+            if self._query_network is not None:
+                gallery.require_query_network(
+                    _network(self._query_network, self._threads, self._device)
+                )
         except FaceflowError:
             gallery.close()
             raise
@@ -414,16 +433,62 @@ class Identifier:
                 self._analyzer = self._load()
             return self._analyzer
 
-    def _load(self) -> FaceAnalyzer:
-        gallery = self._known()
-        header = None if gallery is None else gallery.header
-        analyzer = models.open_analyzer(
-            self._network or (header.network_name if header else None),
-            self._detector or (header.detector if header else None),
+    @property
+    def query_analyzer(self) -> FaceAnalyzer:
+        """What looks at photos that are asked about: :attr:`analyzer`, or the student's.
+
+        Raises:
+            GalleryMismatchError: the query's network is no student of the gallery's.
+            WeightsError: see :attr:`analyzer`.
+        """
+        with self._lock:
+            if self._query_network is None:
+                return self.analyzer
+            if self._query_analyzer is None:
+                self._query_analyzer = self._load_for_queries(self._query_network)
+            return self._query_analyzer
+
+    def _load_for_queries(self, network: str | FaceNetwork) -> FaceAnalyzer:
+        if self._known() is None:  # one whose network nobody knows until it is made or loaded
+            first = self.analyzer
+            student = self._open_analyzer(network, first.detector)
+            require_query_network(student.network, first.network.spec.name, first.network.digest)
+            return student
+        header = self.gallery.header
+        known = None if self._analyzer is None else self._analyzer.detector
+        student = self._open_analyzer(network, known or self._detector or header.detector)
+        self.gallery.require_query_network(student.network)
+        return student
+
+    @property
+    def _student(self) -> str | None:
+        """Name of the student, where one looks at queries."""
+        if self._query_network is None:
+            return None
+        spec = self.query_analyzer.network.spec
+        return spec.name if spec.teacher else None
+
+    def _open_analyzer(
+        self, network: str | FaceNetwork | None, detector: str | Detector | None
+    ) -> FaceAnalyzer:
+        return models.open_analyzer(
+            network,
+            detector,
             tell=self._tell,
             threads=self._threads,
             device=self._device,
             offline=self._offline,
+        )
+
+    def _load(self) -> FaceAnalyzer:
+        gallery = self._known()
+        header = None if gallery is None else gallery.header
+        asking = self._query_analyzer  # one detector serves both
+        analyzer = self._open_analyzer(
+            self._network or (header.network_name if header else None),
+            (asking.detector if asking else None)
+            or self._detector
+            or (header.detector if header else None),
         )
         if gallery is not None:
             gallery.require_network(analyzer.network)
@@ -606,7 +671,7 @@ class Identifier:
             InputError: an option is out of range.
         """
         _ = self.gallery  # a missing gallery is told before anything is loaded
-        faces = self.analyzer.analyze(photo, select=select, whole_image=whole_image)
+        faces = self.query_analyzer.analyze(photo, select=select, whole_image=whole_image)
         return self._answer(photo, faces, options, threshold, best_faces)
 
     def identify_many(
@@ -631,7 +696,7 @@ class Identifier:
         """
         _ = self.gallery
         with closing(
-            self.analyzer.analyze_many(photos, select=select, whole_image=whole_image)
+            self.query_analyzer.analyze_many(photos, select=select, whole_image=whole_image)
         ) as answers:
             for photo, found in answers:
                 if isinstance(found, FaceflowError):
@@ -661,7 +726,7 @@ class Identifier:
         for face, answer in zip(faces, matches, strict=True):
             quality = quality_of(face, used.model)
             told = abstain(answer, quality, least)
-            found.append(FoundFace(name, face, told, quality, self, used))
+            found.append(FoundFace(name, face, told, quality, self._student, self, used))
         return found
 
     def verify(
@@ -690,8 +755,8 @@ class Identifier:
         """
         used = options or self.options()
         first, second = (
-            self.analyzer.analyze(photo, select=select, whole_image=whole_image)[0]
-            for photo in (a, b)
+            looking.analyze(photo, select=select, whole_image=whole_image)[0]
+            for looking, photo in ((self.query_analyzer, a), (self.analyzer, b))
         )
         return ComparedFaces(
             (source_name(a), source_name(b)),
@@ -699,6 +764,7 @@ class Identifier:
             verify(first.features, second.features, used, threshold=threshold),
             self.analyzer.network.spec.name,
             used,
+            self._student,
         )
 
     # Closing

@@ -18,6 +18,7 @@ from faceflow.cli.options import (
     GalleryPath,
     Here,
     Place,
+    QueryNetwork,
     Ranking,
     Threshold,
 )
@@ -39,6 +40,7 @@ def identify(
     ],
     *,
     gallery: GalleryPath = DEFAULT_GALLERY,
+    query_network: QueryNetwork = None,
     threshold: Threshold = None,
     top: Annotated[
         int | None,
@@ -92,7 +94,9 @@ def identify(
 
     if remote.server is None:
         require_gallery(gallery)
-    asked = _Question(sources(), gallery, threshold, top or _TOP, explain, scoring, which)
+    asked = _Question(
+        sources(), gallery, threshold, top or _TOP, explain, scoring, which, query_network
+    )
     calibrated = _here(asked, told, here) if remote.server is None else _there(asked, told, remote)
     if not here.as_json:
         _show(answers, top or (_TOP if len(asked.photos) == 1 else 1), calibrated=calibrated)
@@ -115,6 +119,7 @@ class _Question:
     explain: Path | None
     scoring: Ranking
     which: AnyFace
+    query_network: str | None
 
 
 def _here(asked: _Question, told: Callable[[Answer], None], here: Here) -> bool:
@@ -125,6 +130,7 @@ def _here(asked: _Question, told: Callable[[Answer], None], here: Here) -> bool:
             asked.gallery,
             here,
             readonly=True,
+            query_network=asked.query_network,
             threshold=asked.threshold,
             min_quality=which.min_quality,
         ) as people,
@@ -157,6 +163,7 @@ def _here(asked: _Question, told: Callable[[Answer], None], here: Here) -> bool:
 def _there(asked: _Question, told: Callable[[Answer], None], remote: Remote) -> bool:
     """Ask a service; whether its gallery has a calibrated threshold."""
     refuse("--explain", asked.explain)
+    refuse("--query-network", asked.query_network)
     options = question(asked.scoring, asked.threshold)
     options |= {"whole_image": asked.which.whole_image, "top": asked.top}
     if asked.which.min_quality is not None:

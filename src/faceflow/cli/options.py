@@ -111,6 +111,15 @@ Cache = Annotated[
         metavar="FOLDER",
     ),
 ]
+QueryNetwork = Annotated[
+    str | None,
+    typer.Option(
+        "--query-network",
+        help="A student of the gallery's network that looks at the query, see 'faceflow train "
+        "covers'.",
+        metavar="NAME",
+    ),
+]
 Threshold = Annotated[
     float | None,
     typer.Option(

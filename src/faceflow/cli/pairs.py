@@ -17,6 +17,7 @@ from faceflow.cli.options import (
     Maker,
     OneFace,
     Place,
+    QueryNetwork,
     Scoring,
     Threshold,
     said,
@@ -35,6 +36,7 @@ def verify(
     a: Query,
     b: Other,
     *,
+    query_network: QueryNetwork = None,
     threshold: Threshold = None,
     scoring: Scoring,
     which: OneFace,
@@ -51,9 +53,10 @@ def verify(
     Exits with 0 whatever the answer is.
     """
     if remote.server is None:
-        compared = _compare(a, b, scoring, which, maker, here, threshold)
+        compared = _compare(a, b, scoring, which, maker, query_network, here, threshold)
         pair = _Compared.here(compared)
     else:
+        refuse("--query-network", query_network)
         pair = _there(a, b, gallery, threshold, scoring, which, maker, remote)
     if here.as_json:
         print_json({"a": str(a), "b": str(b)} | dataclasses.asdict(pair))
@@ -93,6 +96,7 @@ class _Compared:
     alpha: float
     weighting: str
     network: str
+    query_network: str | None = None
 
     @classmethod
     def here(cls, pair: ComparedFaces) -> _Compared:
@@ -106,6 +110,7 @@ class _Compared:
             pair.options.alpha,
             pair.options.weighting,
             pair.network,
+            pair.query_network,
         )
 
 
@@ -161,6 +166,7 @@ def explain(
             metavar="FILE",
         ),
     ] = None,
+    query_network: QueryNetwork = None,
     lines: Annotated[
         bool, typer.Option("--lines", help="Also draw the strongest flows as lines.")
     ] = False,
@@ -181,7 +187,7 @@ def explain(
         raise typer.BadParameter(f"{weights} must end in .png", param_hint="--weights")
     for file in files:
         check_ending(file)
-    pair = _compare(a, b, scoring, which, maker, here)
+    pair = _compare(a, b, scoring, which, maker, query_network, here)
     why = pair.explain()
     for file in files:
         why.save(file, lines=lines)
@@ -218,10 +224,17 @@ def _compare(
     scoring: Scoring,
     which: OneFace,
     maker: Maker,
+    query_network: str | None,
     here: Here,
     threshold: float | None = None,
 ) -> ComparedFaces:
-    with open_identifier(None, here, network=maker.network, detector=maker.detector) as faces:
+    with open_identifier(
+        None,
+        here,
+        network=maker.network,
+        detector=maker.detector,
+        query_network=query_network,
+    ) as faces:
         return faces.verify(
             a,
             b,

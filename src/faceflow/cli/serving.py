@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from faceflow.cli.loading import chosen_device
-from faceflow.cli.options import GALLERY, Json, Machine, Place
+from faceflow.cli.options import GALLERY, Json, Machine, Place, QueryNetwork
 from faceflow.cli.output import print_json, print_line, say
 from faceflow.errors import GalleryError, InputError, MissingExtraError
 
@@ -83,6 +83,7 @@ def serve(
             metavar="FILE",
         ),
     ] = None,
+    query_network: QueryNetwork = None,
     listening: Listening,
     searches: Annotated[
         int,
@@ -128,6 +129,8 @@ def serve(
     if galleries is not None and not galleries.is_dir():
         raise GalleryError(f"There is no folder {galleries}", todo="make it, or check the name")
     _require_extra()
+    if query_network is not None:
+        _require_student(query_network)
     from faceflow.server import serving
     from faceflow.server.settings import Limits, ServerSettings
 
@@ -145,6 +148,7 @@ def serve(
         device=chosen_device(machine),
         limits=Limits(searches=searches, per_minute=per_minute),
         origins=tuple(listening.origin or ()),
+        query_network=query_network,
     )
     serving.log_to_stderr()
     listener = serving.listen(settings)
@@ -180,6 +184,17 @@ def audit_verify(
         print_json({"entries": number, "hash": value})
     else:
         print_line(f"{number} {value}")
+
+
+def _require_student(name: str) -> None:
+    from faceflow import networks
+
+    if not networks.spec(name).teacher:
+        raise InputError(
+            f"{name} is no student of another network",
+            why="only a student can look at queries in place of a gallery's own network",
+            todo="leave --query-network out, or train one: faceflow train covers",
+        )
 
 
 def _require_extra() -> None:

@@ -22,7 +22,7 @@ from faceflow.evaluation.faces import Features, PreparedGallery
 from faceflow.evaluation.metrics.mates import NEVER, MateRanks
 from faceflow.evaluation.metrics.open_set import Searches
 from faceflow.evaluation.ranking_cache import Block, BlockCache
-from faceflow.features import require_same_digest
+from faceflow.features import require_comparable
 from faceflow.gallery.search import exact_search
 from faceflow.matching.options import MatchOptions, check_alpha
 from faceflow.matching.score import combine, prepare, rerank
@@ -204,7 +204,7 @@ def _check(queries: Features, gallery: Features, protocol: Protocol) -> None:
             )
     if queries.embedding.shape[1] != gallery.embedding.shape[1]:
         raise InputError("queries and gallery come from different networks")
-    require_same_digest(queries.digest, gallery.digest, ("the queries", "the gallery"))
+    require_comparable(queries.digest, gallery.digest, ("the queries", "the gallery"))
 
 
 def _together(blocks: list[Block], protocol: Protocol, options: MatchOptions) -> Rankings:

@@ -14,7 +14,7 @@ from typing import Any, Self
 from faceflow.arrays import Int64
 from faceflow.errors import GalleryError, GalleryMismatchError, InputError
 from faceflow.features import DEFAULT_DETECTOR, Grid
-from faceflow.gallery.identity import NetworkLike, make_header
+from faceflow.gallery.identity import NetworkLike, make_header, require_own_space
 from faceflow.gallery.person_names import person_name
 from faceflow.gallery.preparing import prepare
 from faceflow.gallery.reading import GalleryView, ReadableGallery, flat_ids
@@ -189,6 +189,7 @@ class Gallery(ReadableGallery):
         """
         if not store_exists(location):
             spec = network.spec
+            require_own_space("a new gallery", network)
             return cls.create(
                 location,
                 network_name=spec.name,

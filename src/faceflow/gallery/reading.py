@@ -19,8 +19,9 @@ from faceflow.gallery.identity import (
     GalleryHeader,
     NetworkLike,
     require_detector,
-    require_features,
     require_network,
+    require_query,
+    require_query_network,
 )
 from faceflow.gallery.person_names import person_name
 from faceflow.gallery.records import FaceRecord, PersonInfo
@@ -96,6 +97,10 @@ class ReadableGallery(ABC):
         """Raise :class:`GalleryMismatchError` if the gallery was made for another network."""
         require_network(self.name, self._header, network)
 
+    def require_query_network(self, network: NetworkLike) -> None:
+        """Raise GalleryMismatchError unless queries of ``network``, or of a student, are taken."""
+        require_query_network(network, self._header.network_name, self._header.digest)
+
     def require_detector(self, detector: str) -> None:
         """Raise :class:`GalleryMismatchError` if another detector found the gallery's faces."""
         require_detector(self.name, self._header, detector)
@@ -115,7 +120,7 @@ class ReadableGallery(ABC):
         of the batch. Faces that other processes have added by now are found.
 
         Args:
-            features: Q query faces from the gallery's network.
+            features: Q query faces from the gallery's network, or from a student of it.
             k: length of the shortlist, at least 1; may exceed the number of faces.
             exclude: for each query, ids of faces that must not be found (evaluation without
                 the query's own photo).
@@ -128,7 +133,7 @@ class ReadableGallery(ABC):
             GalleryMismatchError: features of another network or detector than the gallery's.
             InputError: k below 1, or embeddings that are not of unit length.
         """
-        require_features(self.name, self._header, features)
+        require_query(self.name, self._header, features)
         with self._reading() as store:
             known = self._index.of(store, len(features))
         return exact_search(

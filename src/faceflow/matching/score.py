@@ -19,7 +19,7 @@ import numpy as np
 
 from faceflow.arrays import Float32, Float64, Int8, Int64, unit
 from faceflow.errors import InputError
-from faceflow.features import FaceFeatures, Grid, require_same_digest
+from faceflow.features import FaceFeatures, Grid, require_comparable
 from faceflow.matching.contributions import Contributions, residues_of
 from faceflow.matching.options import MatchOptions
 from faceflow.matching.transport import Plan, Sinkhorn, Solver, encode, native, rounded
@@ -178,8 +178,8 @@ def rerank(
 
     Args:
         query: features of one face, as the network gave them; or one prepared face.
-        faces: N gallery faces of the same network, N may be 0: features as the network gave
-            them, faces where a gallery keeps them, or prepared faces.
+        faces: N gallery faces of the query's network or of its teacher, N may be 0: features as
+            the network gave them, faces where a gallery keeps them, or prepared faces.
         options: how they are compared; ``k`` plays no part.
         flow: keep the flows (N, R, S) for an explanation; transport is then solved for an alpha
             of 0 too.
@@ -198,7 +198,7 @@ def rerank(
         raise InputError(
             f"scores are for one query face at a time, got {len(one)}", todo="pick one: query[i]"
         )
-    require_same_digest(one.digest, many.digest)
+    require_comparable(one.digest, many.digest)
     for what, mine, theirs in (
         ("embedding", one.embedding.shape[1], many.embedding.shape[1]),
         ("patch", one.channels, many.channels),

@@ -296,6 +296,10 @@ class Search(Model):
     revision: str
     network: str
     digest: str
+    query_network: str | None = Field(
+        default=None, description="The student that looked at the query, if any."
+    )
+    query_digest: str | None = Field(default=None, description="Of the query's features.")
     options: Options
     query: Query
     status: Literal["identified", "unknown", "ranked", "unsure", "empty"] = Field(
@@ -404,6 +408,9 @@ class Verification(Model):
     same: bool | None = Field(description="Null without a threshold: nothing is decided.")
     threshold: float | None
     network: str
+    query_network: str | None = Field(
+        default=None, description="The student that looked at the first photo, if any."
+    )
     options: Options
     a: QueryFace
     b: QueryFace

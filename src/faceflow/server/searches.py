@@ -134,7 +134,7 @@ class Searches:
         """
         gallery = engine.gallery(name)
         pixels, faces = engine.analyze(
-            gallery, question.photo.data, whole_image=question.whole_image
+            gallery, question.photo.data, whole_image=question.whole_image, asked=True
         )
         chosen = _choose(faces, question.face, pixels)
         features = faces[chosen].features
@@ -163,6 +163,8 @@ class Searches:
             revision=revision,
             network=gallery.header.network_name,
             digest=gallery.header.features_digest,
+            query_network=engine.student(gallery),
+            query_digest=features.digest,
             options=options_shown(options),
             query=schemas.Query(
                 photo=question.photo.sha256,
@@ -224,7 +226,7 @@ class Searches:
             names = names_of(view, numbers)
         for ref in _people(search):
             ref.name = names.get(person_number(ref.id))
-        features = _unpack(row["features"], search.query.grid, search.digest)
+        features = _unpack(row["features"], search.query.grid, search.query_digest or search.digest)
         return Kept(search, features, bytes(row["crop"]), bytes(row["context"]))
 
     def pin(self, connection: sqlite3.Connection, gallery: str, identity: str) -> None:

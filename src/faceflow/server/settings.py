@@ -71,6 +71,8 @@ class ServerSettings:
         limits: see :class:`Limits`.
         origins: addresses that a browser may show for the pages, e.g. ``https://faces.example``;
             default: the one the service listens at.
+        query_network: a student that looks at queries, in galleries of its teacher; in others
+            their own network does.
     """
 
     galleries: Path
@@ -86,6 +88,7 @@ class ServerSettings:
     device: str | None = None
     limits: Limits = field(default_factory=Limits)
     origins: tuple[str, ...] = ()
+    query_network: str | None = None
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):

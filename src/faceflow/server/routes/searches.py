@@ -304,7 +304,8 @@ def _verify(service: Service, gallery: str, form: Form, actor: str) -> schemas.V
     threshold = _number(form.texts, "threshold")
     photos = [form.photo(name) for name in ("a", "b")]
     first, second = (
-        service.engine.analyze(opened, photo.data, select="largest")[1][0] for photo in photos
+        service.engine.analyze(opened, photo.data, select="largest", asked=number == 0)[1][0]
+        for number, photo in enumerate(photos)
     )
     found = verify(first.features, second.features, options, threshold=threshold)
     service.audit.append(
@@ -320,6 +321,7 @@ def _verify(service: Service, gallery: str, form: Form, actor: str) -> schemas.V
         same=found.same,
         threshold=found.threshold,
         network=opened.header.network_name,
+        query_network=service.engine.student(opened),
         options=options_shown(options),
         a=query_face(first, options),
         b=query_face(second, options),
