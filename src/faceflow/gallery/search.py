@@ -339,8 +339,9 @@ def _mask(rough: Float32, ids: Int64, exclude: Sequence[Collection[int]]) -> Non
 def _rows_of(ids: Int64, some: Collection[int]) -> Int64:
     """The rows of those ids that there are."""
     wanted = np.array([i for i in some if -(2**63) <= i < 2**63], dtype=np.int64)
-    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return at[ids[at] == wanted]
+    at: Int64 = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    found: Int64 = at[ids[at] == wanted]
+    return found
 
 
 def _candidates(rough: Float32, k: int, bound: float) -> Bools:

@@ -133,7 +133,11 @@ def export_student(name: str, file: Path) -> str:
     learned = {
         key: value
         for key, value in own.items()
-        if (key in (WEIGHT, BIAS) if layer else not np.array_equal(value, theirs.get(key)))
+        if (
+            key in (WEIGHT, BIAS)
+            if layer
+            else key not in theirs or not np.array_equal(value, theirs[key])
+        )
     }
     record = {
         "format": _FORMAT,
