@@ -81,7 +81,7 @@ def create_app(settings: ServerSettings, analyzers: Analyzers | None = None) -> 
     app.state.keys = service.keys
     app.state.sessions = service.sessions
     app.state.audit = service.audit
-    problems.install(app)
+    problems.install(app, service.engine.places.without_place)
     for router in ROUTERS:
         app.include_router(router)
     openapi.install(app)
