@@ -85,5 +85,5 @@ def create_app(settings: ServerSettings, analyzers: Analyzers | None = None) -> 
     for router in ROUTERS:
         app.include_router(router)
     openapi.install(app)
-    app.add_middleware(Frame, limits=settings.limits, metrics=service.metrics)
+    app.add_middleware(Frame, limits=service.limits, metrics=service.metrics)
     return app

@@ -271,7 +271,7 @@ class Deletions:
             if begun.what == "face":
                 change = gallery.remove_face(begun.subject)
             else:
-                change = gallery.remove_person(_person(gallery, begun.subject).name)
+                change = gallery.remove_person(begun.subject)
             return change.erased, change.remains
         except Problem:  # 404: it went before the kill
             return begun.what != "gallery", ()

@@ -20,7 +20,7 @@ from faceflow.server.decoding import Decoders
 from faceflow.server.limits import Computing
 from faceflow.server.places import NAME, Folder, Mark, places_of
 from faceflow.server.problems import conflict, not_found
-from faceflow.server.settings import ServerSettings
+from faceflow.server.settings import Limits, ServerSettings
 from faceflow.weights.session import physical_cores
 
 log = logging.getLogger("faceflow.server")
@@ -43,15 +43,22 @@ class Engine:
 
     Args:
         settings: of the service.
+        current: its limits as they are now.
         analyzers: where analyzers come from; default: the networks and detectors in the cache,
             fetched unless the settings say offline.
     """
 
-    def __init__(self, settings: ServerSettings, analyzers: Analyzers | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        current: Callable[[], Limits],
+        analyzers: Analyzers | None = None,
+    ) -> None:
         limits = settings.limits
+        self._limits = current
         self.settings = settings
         self.places = places_of(settings.galleries)
-        self.computing = Computing(limits)
+        self.computing = Computing(current)
         self.decoders = Decoders(limits.searches, limits.seconds, limits.decoded_bytes)
         self._threads = settings.threads
         if settings.threads is None and settings.workers > 1:
@@ -206,10 +213,9 @@ class Engine:
         if epsilon is not None:
             solver = Sinkhorn(epsilon=epsilon, threads=threads)
         k = changes.get("k")
-        if k is not None and k > self.settings.limits.candidates:
-            raise InputError(
-                f"k is {k}", why=f"at most {self.settings.limits.candidates} are compared here"
-            )
+        most = self._limits().candidates
+        if k is not None and k > most:
+            raise InputError(f"k is {k}", why=f"at most {most} are compared here")
         given: Changes = {**changes, "solver": solver}
         return gallery.options(**given)
 
