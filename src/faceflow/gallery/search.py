@@ -318,7 +318,8 @@ def _rows_of(ids: Int64, some: Collection[int]) -> Int64:
     """The rows of those ids that there are."""
     wanted = np.array([i for i in some if -(2**63) <= i < 2**63], dtype=np.int64)
     at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return at[ids[at] == wanted]
+    rows: Int64 = at[ids[at] == wanted]
+    return rows
 
 
 def _candidates(rough: Float32, k: int, bound: float) -> Bools:
