@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from contextlib import nullcontext
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +42,7 @@ def why_not(device: str, patches: int, gallery_patches: int, tolerance: float) -
         return f"it works in float32, to a tolerance of {LEAST_TOLERANCE:g}"
     if not (device.startswith("cuda") or _interpreted()):
         return f"it runs on CUDA devices, not on {device}"
-    if importlib.util.find_spec("triton") is None:
+    if not _installed():
         return "Triton is not installed"
     return None
 
@@ -148,36 +150,38 @@ def launch(
     error, status = torch.empty_like(similarity), torch.empty_like(iterations)
     flows = torch.empty((count, r, s) if flow else 1, dtype=torch.float32, device=device)
     block_r, block_s = (max(_LEAST_BLOCK, 1 << (size - 1).bit_length()) for size in (r, s))
-    triton_kernel.solve_pair[(count,)](
-        coded,
-        codes.contiguous(),
-        coded if scales is None else query_scales,
-        codes if scales is None else scales.float(),
-        query_rows,
-        face_rows,
-        *(one.contiguous() for one in weights),
-        similarity,
-        iterations,
-        error,
-        status,
-        flows,
-        1 / how.epsilon,
-        how.tolerance,
-        how.max_iterations,
-        EXP_RANGE_FLOAT32 * (1 + 1e-5),
-        MOST_COSINE,
-        R=r,
-        S=s,
-        C=c,
-        BLOCK_R=block_r,
-        BLOCK_S=block_s,
-        BLOCK_C=min(_CHANNELS, max(_LEAST_BLOCK, 1 << (c - 1).bit_length())),
-        SCALED=scales is not None,
-        APC=isinstance(weights, Centres),
-        FLOW=flow,
-        num_warps=4 if block_r * block_s <= 64 * 64 else 8,
-        enable_fp_fusion=True,
-    )
+    # Triton launches on the current device, whichever the tensors are on.
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        triton_kernel.solve_pair[(count,)](
+            coded,
+            codes.contiguous(),
+            coded if scales is None else query_scales,
+            codes if scales is None else scales.float(),
+            query_rows,
+            face_rows,
+            *(one.contiguous() for one in weights),
+            similarity,
+            iterations,
+            error,
+            status,
+            flows,
+            1 / how.epsilon,
+            how.tolerance,
+            how.max_iterations,
+            EXP_RANGE_FLOAT32 * (1 + 1e-5),
+            MOST_COSINE,
+            R=r,
+            S=s,
+            C=c,
+            BLOCK_R=block_r,
+            BLOCK_S=block_s,
+            BLOCK_C=min(_CHANNELS, max(_LEAST_BLOCK, 1 << (c - 1).bit_length())),
+            SCALED=scales is not None,
+            APC=isinstance(weights, Centres),
+            FLOW=flow,
+            num_warps=4 if block_r * block_s <= 64 * 64 else 8,
+            enable_fp_fusion=True,
+        )
     return Launched(similarity, iterations, error, status, flows if flow else None)
 
 
@@ -194,6 +198,11 @@ def _as_codes(torch: Any, query: Tensor, codes: Tensor) -> tuple[Tensor, Tensor 
     sound = query.isfinite().all(dim=-1)
     scales = torch.where(sound, 1 / length, torch.nan).float()
     return rounded.nan_to_num(0).to(torch.int8), scales
+
+
+@cache
+def _installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def _interpreted() -> bool:
