@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,12 +15,12 @@ from faceflow.errors import InputError
 from faceflow.features import FaceFeatures
 from faceflow.matching.options import Calibration, MatchOptions
 from faceflow.matching.score import Reranked
-from faceflow.matching.shortlist import Shortlist
+from faceflow.matching.shortlist import Coverage, Shortlist
 from faceflow.matching.transport import Plan, Sinkhorn
 
 SHOWN = 20
 """People whom an answer names where a device has ranked: the CPU scores them again."""
-_ON_DEVICES = ("torch", "triton")
+_ON_CPU = ("native", "numpy")
 
 Status = Literal["identified", "unknown", "ranked", "unsure", "empty"]
 
@@ -88,6 +88,7 @@ class Matches:
             "triton", or another solver's name; None where none was solved. Where a device ranked
             ("torch", "triton"), the CPU scored the best again: ``faces`` and ``people`` are then
             the beginning, :data:`SHOWN` people long, of what the CPU alone would answer.
+        coverage: what was searched, where the gallery is spread over shards; else None.
     """
 
     status: Status
@@ -95,6 +96,7 @@ class Matches:
     faces: tuple[Match, ...]
     people: tuple[PersonMatch, ...]
     ranked_by: str | None = field(default=None, compare=False)
+    coverage: Coverage | None = None
 
     @property
     def person(self) -> str | None:
@@ -185,7 +187,8 @@ def identify(
         for one, face_ids, cosine in zip(query, shortlist.face_ids, shortlist.cosine, strict=True):
             known = face_ids >= 0
             shortlisted = face_ids[known], cosine[known]
-            answers.append(_answer(one, view, shortlisted, chosen, threshold, best_faces, explain))
+            answer = _answer(one, view, shortlisted, chosen, threshold, best_faces, explain)
+            answers.append(replace(answer, coverage=shortlist.coverage))
     return answers
 
 
@@ -209,7 +212,7 @@ def _answer(
         found = view.score(query, face_ids, options, flow=explain)
     else:
         found = view.score(query, face_ids, options)
-        if found.solved_by in _ON_DEVICES:
+        if found.emd is not None and found.solved_by not in _ON_CPU:
             return _shown(
                 query, view, face_ids, found, names, options, threshold, best_faces, explain
             )
@@ -279,18 +282,24 @@ def _ranked(
         stage1_ranks: their ranks; default 1, 2, ...
     """
     emd, shown, plan = found.emd, found.visible_cosine, found.plan
-    order = np.argsort(-found.score, kind="stable")
+    order = np.argsort(-found.score, kind="stable").tolist()
+    # As plain numbers, all at once: one by one they cost more than the rest.
+    ids, scores, cosines = face_ids.tolist(), found.score.tolist(), found.cosine.tolist()
+    none = [None] * len(ids)
+    emds: Sequence[float | None] = none if emd is None else emd.tolist()
+    shares: Sequence[float | None] = none if shown is None else shown.tolist()
+    ranks = range(1, len(ids) + 1) if stage1_ranks is None else stage1_ranks.tolist()
     return [
         Match(
             person=names[n],
-            face_id=int(face_ids[n]),
-            score=float(found.score[n]),
-            cosine=float(found.cosine[n]),
-            emd=None if emd is None else float(emd[n]),
-            stage1_rank=int(n) + 1 if stage1_ranks is None else int(stage1_ranks[n]),
+            face_id=ids[n],
+            score=scores[n],
+            cosine=cosines[n],
+            emd=emds[n],
+            stage1_rank=ranks[n],
             rank=rank,
-            plan=plan.pair(int(n)) if plan is not None and plan.flow is not None else None,
-            visible_cosine=None if shown is None else float(shown[n]),
+            plan=plan.pair(n) if plan is not None and plan.flow is not None else None,
+            visible_cosine=shares[n],
         )
         for rank, n in enumerate(order, start=1)
     ]

@@ -81,6 +81,7 @@ def create_app(settings: ServerSettings, analyzers: Analyzers | None = None) -> 
     app.state.keys = service.keys
     app.state.sessions = service.sessions
     app.state.audit = service.audit
+    app.state.problem_page = pages.problem_page
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -16,7 +16,7 @@ from faceflow.analyzer import Face, FaceAnalyzer, Select, WholeImage
 from faceflow.arrays import UInt8
 from faceflow.errors import GalleryError, InputError
 from faceflow.faces import detectors
-from faceflow.gallery import Gallery
+from faceflow.gallery import Gallery, require_own_space
 from faceflow.matching.options import Changes, MatchOptions
 from faceflow.matching.transport import Sinkhorn
 from faceflow.server.decoding import Decoders
@@ -24,6 +24,7 @@ from faceflow.server.limits import Computing
 from faceflow.server.problems import conflict, not_found
 from faceflow.server.settings import ServerSettings
 from faceflow.weights import devices, pytorch
+from faceflow.weights.session import physical_cores
 
 log = logging.getLogger("faceflow.server")
 
@@ -59,6 +60,9 @@ class Engine:
         self.device = devices.resolve(settings.device)
         self.computing = Computing(limits)
         self.decoders = Decoders(limits.searches, limits.seconds, limits.decoded_bytes)
+        self._threads = settings.threads
+        if settings.threads is None and settings.workers > 1:
+            self._threads = max(1, physical_cores() // settings.workers)
         self._make = analyzers or self._load
         self._analyzers: dict[tuple[str, str], FaceAnalyzer] = {}
         self._open: dict[str, Opened] = {}
@@ -130,6 +134,7 @@ class Engine:
         chosen = detector or detectors.DEFAULT
         detectors.check_detector(chosen)
         analyzer = self._analyzer(network or networks.DEFAULT, chosen)
+        require_own_space("a new gallery", analyzer.network)
         spec = analyzer.network.spec
         with self._lock:
             if any(name.casefold() == other.casefold() for other in self.names()):
@@ -181,6 +186,24 @@ class Engine:
         gallery.require_detector(found.detector_name)
         return found
 
+    def query_analyzer(self, gallery: Gallery) -> FaceAnalyzer:
+        """What looks at queries: the service's student where it is one of the gallery's network.
+
+        Raises:
+            GalleryMismatchError, WeightsError: as :meth:`analyzer`.
+        """
+        student = self.student(gallery)
+        if student is None:
+            return self.analyzer(gallery)
+        return self._analyzer(student, gallery.header.detector)
+
+    def student(self, gallery: Gallery) -> str | None:
+        """The service's student, where it is one of the gallery's network."""
+        name = self.settings.query_network
+        if name is None or networks.spec(name).teacher != gallery.header.digest:
+            return None
+        return name
+
     def _analyzer(self, network: str, detector: str) -> FaceAnalyzer:
         with self._loading:
             found = self._analyzers.get((network, detector))
@@ -189,7 +212,7 @@ class Engine:
             return found
 
     def _load(self, network: str, detector: str) -> FaceAnalyzer:
-        threads = self.settings.threads
+        threads = self._threads
         wanted = [networks.spec(network).model_name]
         wanted += [model.name for model in detectors.MODELS if model.name == detector]
         models.ensure(*wanted, offline=self.settings.offline, tell=log.warning)
@@ -207,15 +230,23 @@ class Engine:
         *,
         select: Select = "all",
         whole_image: WholeImage = "never",
+        asked: bool = False,
     ) -> tuple[UInt8, list[Face]]:
         """A photo's pixels (H, W, 3), and its faces as the gallery's network sees them.
+
+        Args:
+            gallery: the gallery.
+            photo: the file's content.
+            select, whole_image: as in :meth:`faceflow.analyzer.FaceAnalyzer.analyze`.
+            asked: it is a query, so :meth:`query_analyzer` looks at it.
 
         Raises:
             ImageError: it cannot be read.
             NoFaceError: it shows no face.
         """
         pixels = self.decoders.decode(photo)
-        faces = self.analyzer(gallery).analyze(pixels, select=select, whole_image=whole_image)
+        looking = self.query_analyzer(gallery) if asked else self.analyzer(gallery)
+        faces = looking.analyze(pixels, select=select, whole_image=whole_image)
         return pixels, faces
 
     def options(self, gallery: Gallery, changes: Changes, epsilon: float | None) -> MatchOptions:
@@ -224,7 +255,7 @@ class Engine:
         Raises:
             InputError: out of range.
         """
-        threads = self.settings.threads
+        threads = self._threads
         solver = Sinkhorn(threads=threads, device=self.device)
         if epsilon is not None:
             solver = replace(solver, epsilon=epsilon)
@@ -242,7 +273,7 @@ class Engine:
         for name in self.names():
             try:
                 gallery = self.gallery(name)
-                self.analyzer(gallery)
+                self.query_analyzer(gallery)
                 gallery.options()
             except Exception as error:  # said by whoever asks for that gallery
                 log.warning("a gallery is not ready: %s", type(error).__name__)

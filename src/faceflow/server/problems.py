@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -77,8 +78,12 @@ def problem_of(error: FaceflowError) -> Problem:
     return Problem(status, code, error.what, why=error.why, todo=error.todo)
 
 
-def response(request: Request, problem: Problem) -> JSONResponse:
-    """A problem as JSON; never a traceback, never what was sent."""
+def response(request: Request, problem: Problem) -> Response:
+    """A problem as JSON, or a page where one was asked for; no traceback, never what was sent."""
+    page: Callable[[Request, Problem], Response | None] = request.app.state.problem_page
+    shown = page(request, problem)
+    if shown is not None:
+        return shown
     body: dict[str, Any] = {
         "type": f"urn:faceflow:problem:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,
@@ -99,22 +104,22 @@ def install(app: FastAPI) -> None:
     """Make every error of the application a problem document."""
 
     @app.exception_handler(Problem)
-    async def _problem(request: Request, error: Problem) -> JSONResponse:
+    async def _problem(request: Request, error: Problem) -> Response:
         return response(request, error)
 
     @app.exception_handler(FaceflowError)
-    async def _ours(request: Request, error: FaceflowError) -> JSONResponse:
+    async def _ours(request: Request, error: FaceflowError) -> Response:
         return response(request, problem_of(error))
 
     @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> Response:
         phrase = HTTPStatus(error.status_code).phrase
         code = phrase.lower().replace(" ", "-")
         problem = Problem(error.status_code, code, phrase, headers=dict(error.headers or {}))
         return response(request, problem)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
         # Where and what kind only: the values sent may be anything, faces included.
         places = "; ".join(
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]
