@@ -214,6 +214,9 @@ def test_a_session_that_ends_takes_nothing_along(
     page = ida.page
     page.set_input_files("#photo", photo)
     page.get_by_role("tab", name="Decide").click()
+    # The list tells no order either, as long as names are hidden.
+    shown = page.get_by_label("About").locator("option").all_inner_texts()
+    assert shown == ["all that are shown", *(f"Candidate {letter}" for letter in "ABCDEF")]
     page.get_by_label("Title of the case").fill("Entrance hall")
     page.get_by_label("Inconclusive").check()
     page.get_by_label("Reasons").fill("an hour's work")
