@@ -26,6 +26,7 @@ TABLE: dict[tuple[str, str], tuple[Permission, ...] | str | None] = {
     ("GET", "/v1/galleries"): None,
     ("POST", "/v1/galleries"): (P.ADMINISTER,),
     ("GET", G): None,
+    ("PATCH", G): (P.ADMINISTER,),
     ("DELETE", G): (P.ADMINISTER,),
     ("GET", f"{G}/people"): (P.READ_PEOPLE,),
     ("GET", f"{G}/people/p99"): (P.READ_PEOPLE,),

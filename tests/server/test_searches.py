@@ -109,6 +109,7 @@ def test_options_change_the_answer_and_are_told(people: Ask) -> None:
         "patches": "raw",
         "visible_share": 0.0,
         "epsilon": 0.1,
+        "patch_model": None,
     }
     assert sum(len(one["faces"]) for one in found["candidates"]) == 3
 

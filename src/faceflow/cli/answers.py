@@ -43,6 +43,9 @@ class Answer:
         report: files with the reasons, if asked for.
         quality: how much the face gives to go by.
         patch_model: digest of what is known of the network's patches, where it counts.
+        search: a service's id of the search, under which it can be looked at there.
+        ranked_by: what compared faces, see :class:`faceflow.matching.identification.Matches`.
+        query_network: the student that looked at it, if any.
         error: what went wrong.
     """
 
@@ -58,6 +61,9 @@ class Answer:
     report: Report | None = None
     quality: Quality | None = None
     patch_model: str | None = None
+    search: str | None = None
+    ranked_by: str | None = None
+    query_network: str | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -77,6 +83,8 @@ class Answer:
             report=report,
             quality=found.quality,
             patch_model=found.patch_model,
+            ranked_by=found.matches.ranked_by,
+            query_network=found.query_network,
         )
 
     @classmethod
@@ -99,8 +107,12 @@ class Answer:
             "source": self.source,
             "quality": None if self.quality is None else _quality(self.quality),
             "patch_model": self.patch_model,
+            "ranked_by": self.ranked_by,
+            "query_network": self.query_network,
             "matches": [_match(match) for match in self.people],
         }
+        if self.search is not None:
+            found["search"] = self.search
         if self.report is not None:
             picture = self.report.picture
             found["picture"] = None if picture is None else str(picture)

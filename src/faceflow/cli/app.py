@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from faceflow import __version__
-from faceflow.cli import covers, evaluating, models, onnx_networks, training
+from faceflow.cli import covers, evaluating, models, onnx_networks, students, training
 from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
@@ -57,13 +57,15 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
             "import": models.import_,
             "import-pack": models.import_pack,
             "path": models.path,
+            "export-student": models.export_student,
+            "import-student": models.import_student,
             "verify": models.verify,
             "inspect": onnx_networks.inspect,
         },
     ),
     "train": (
         "Fine-tune a network on covered faces.",
-        {"head": training.head, "network": training.network},
+        {"head": training.head, "network": training.network, "covers": students.covers},
     ),
     "covers": (
         "Teach any network which parts of a face are covered, from your own photos.",

@@ -9,7 +9,7 @@ from faceflow.errors import GalleryError
 
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
-    from faceflow.cli.options import Here, Place
+    from faceflow.cli.options import Here, Machine, Place
     from faceflow.gallery import Gallery
     from faceflow.identifier import Identifier
 
@@ -32,14 +32,43 @@ def load_analyzer(
     from faceflow import models
 
     offline, threads = (False, None) if here is None else (here.offline, here.threads)
-    return models.open_analyzer(network, detector, tell=say, threads=threads, offline=offline)
+    return models.open_analyzer(
+        network,
+        detector,
+        tell=say,
+        threads=threads,
+        device=None if here is None else chosen_device(here),
+        offline=offline,
+    )
 
 
 def open_identifier(gallery: Place | None, here: Here, **more: Any) -> Identifier:
     """The everyday object on a gallery, or on none."""
     from faceflow.identifier import Identifier
 
-    return Identifier(gallery, threads=here.threads, offline=here.offline, tell=say, **more)
+    return Identifier(
+        gallery,
+        threads=here.threads,
+        device=chosen_device(here),
+        offline=here.offline,
+        tell=say,
+        **more,
+    )
+
+
+def chosen_device(machine: Machine) -> str:
+    """The device to compute on; where that was left to us, it is said with the reason.
+
+    Raises:
+        InputError: no device has that name.
+        DeviceError: it is not there.
+    """
+    from faceflow.weights import devices
+
+    device, why = devices.choose(machine.device)
+    if why:
+        say(why)
+    return device
 
 
 def open_gallery(path: Place, *, readonly: bool = True) -> Gallery:

@@ -111,6 +111,15 @@ Cache = Annotated[
         metavar="FOLDER",
     ),
 ]
+QueryNetwork = Annotated[
+    str | None,
+    typer.Option(
+        "--query-network",
+        help="A student of the gallery's network that looks at the query, see 'faceflow train "
+        "covers'.",
+        metavar="NAME",
+    ),
+]
 Threshold = Annotated[
     float | None,
     typer.Option(
@@ -149,6 +158,16 @@ WholeImage = Annotated[Literal["never", "fallback", "always"], WHOLE_IMAGE]
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What this machine lends."""
+
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            help="Where to compute: cpu, cuda (or cuda:1, ...), mps, or auto, which says what it "
+            "took (default: FACEFLOW_DEVICE, else cpu).",
+            metavar="NAME",
+        ),
+    ] = None
 
     threads: Annotated[
         int | None,
@@ -208,14 +227,14 @@ class AnyFace:
     face: Annotated[Literal["largest", "centre", "all"], FACE] = "largest"
     whole_image: WholeImage = "never"
     min_quality: Annotated[
-        Literal["good", "fair", "poor"],
+        Literal["good", "fair", "poor"] | None,
         typer.Option(
             "--min-quality",
             help='Say "unsure" of faces worse than this: too covered, small, blurred or turned. '
-            '"poor" answers always.',
+            '"poor" answers always (default: as the gallery says).',
             rich_help_panel=_FACES,
         ),
-    ] = "poor"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

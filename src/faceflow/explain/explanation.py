@@ -169,7 +169,7 @@ def explain_pair(
             f"{len(gallery_face)}",
             todo="pick one with features[i]",
         )
-    chosen = options_for(query.digest) if options is None else options
+    chosen = options_for(gallery_face.digest) if options is None else options
     chosen = replace(chosen, solver=_accountable(chosen.solver))
     first, second = (prepare(face, chosen, flow=True) for face in (query, gallery_face))
     found = rerank(first, second, chosen, flow=True)

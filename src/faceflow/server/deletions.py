@@ -7,9 +7,11 @@ again at the next start, so what was noted is always carried out.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -25,7 +27,9 @@ from faceflow.server.case_erasure import (
 )
 from faceflow.server.engine import Engine
 from faceflow.server.ids import new_id, person_id
+from faceflow.server.jobs import Jobs
 from faceflow.server.marks import Marks
+from faceflow.server.owners import is_gone, new_owner
 from faceflow.server.people import Consents, Merges
 from faceflow.server.problems import Problem, conflict, not_found
 from faceflow.server.searches import Searches
@@ -36,6 +40,9 @@ PARTS.append(
         "CREATE TABLE deletion(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
         " gallery TEXT NOT NULL, what TEXT NOT NULL, subject INTEGER NOT NULL, faces INTEGER,"
         " reason TEXT NOT NULL, actor TEXT NOT NULL, requested TEXT NOT NULL, content TEXT)",
+        # Of those that are not done: who does it, and what to forget elsewhere.
+        "CREATE TABLE deletion_begun(deletion TEXT PRIMARY KEY, owner TEXT NOT NULL,"
+        " name TEXT NOT NULL, face_ids TEXT NOT NULL)",
     )
 )
 
@@ -58,7 +65,7 @@ _METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A deletion that was noted."""
+    """A deletion that was noted; ``name`` and ``face_ids`` are of the person, or of the face."""
 
     id: str
     gallery: str
@@ -68,6 +75,14 @@ class Begun:
     reason: str
     actor: str
     requested: str
+    name: str = field(repr=False)
+    face_ids: tuple[int, ...]
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> Begun:
+        """As it was kept."""
+        fields = {one: row[one] for one in cls.__slots__}
+        return cls(**fields | {"face_ids": tuple(json.loads(row["face_ids"]))})
 
 
 class Deletions:
@@ -76,6 +91,7 @@ class Deletions:
     def __init__(self, state: State, audit: Audit, engine: Engine, consents: Consents) -> None:
         self._state, self._audit, self._engine = state, audit, engine
         self._consents = consents
+        self._owner = new_owner()
         # Two requests for one person: the second waits, and finds nobody.
         self._lock = threading.Lock()
 
@@ -87,10 +103,14 @@ class Deletions:
         """
         with self._lock:
             held = self._consents.of(gallery, [number]).get(number)
-            faces = _person(self._engine.gallery(gallery), number).faces
+            opened = self._engine.gallery(gallery)
+            name = _person(opened, number).name
             if held is not None and held.legal_hold:
                 raise _held()
-            return self._carry_out(self._begin(gallery, "person", number, faces, reason, actor))
+            faces = [face.face_id for face in opened.faces(name)]
+            return self._carry_out(
+                self._begin(gallery, "person", number, len(faces), reason, actor, name, faces)
+            )
 
     def face(self, gallery: str, face_id: int, *, actor: str, reason: str = "") -> str:
         """Delete a face, and its person with the last one; the certificate's id.
@@ -108,7 +128,9 @@ class Deletions:
             held = self._consents.of(gallery, [number]).get(number)
             if held is not None and held.legal_hold:
                 raise _held()
-            return self._carry_out(self._begin(gallery, "face", face_id, 1, reason, actor))
+            return self._carry_out(
+                self._begin(gallery, "face", face_id, 1, reason, actor, "", [face_id])
+            )
 
     def gallery(self, name: str, *, actor: str, reason: str = "") -> str:
         """Delete a gallery with all in it; the certificate's id.
@@ -124,14 +146,29 @@ class Deletions:
             return self._carry_out(self._begin(name, "gallery", 0, len(opened), reason, actor))
 
     def resume(self) -> int:
-        """Carry out what a kill cut short; how many."""
+        """Carry out what a kill cut short; how many. What other processes do now is theirs."""
         with self._state.reading() as connection:
-            rows = connection.execute("SELECT * FROM deletion WHERE content IS NULL").fetchall()
+            rows = connection.execute(
+                "SELECT * FROM deletion d JOIN deletion_begun b ON b.deletion = d.id"
+                " WHERE d.content IS NULL ORDER BY d.number"
+            ).fetchall()
+        done = 0
         with self._lock:
             for row in rows:
-                fields = {name: row[name] for name in Begun.__slots__}
-                self._carry_out(Begun(**fields))
-        return len(rows)
+                if not is_gone(row["owner"], self._owner) or not self._take_over(row):
+                    continue
+                self._carry_out(Begun.of(row))
+                done += 1
+        return done
+
+    def _take_over(self, row: sqlite3.Row) -> bool:
+        """Whether this process, of all that start now, has the deletion from here on."""
+        with self._state.writing() as connection:
+            taken = connection.execute(
+                "UPDATE deletion_begun SET owner = ? WHERE deletion = ? AND owner = ?",
+                (self._owner, row["id"], row["owner"]),
+            )
+        return bool(taken.rowcount)
 
     def certificate(self, gallery: str, identity: str) -> schemas.Certificate:
         """One certificate. Raises a problem, 404."""
@@ -157,14 +194,37 @@ class Deletions:
         return found, int(rows[-1][0]) if len(rows) == limit else None
 
     def _begin(
-        self, gallery: str, what: What, subject: int, faces: int, reason: str, actor: str
+        self,
+        gallery: str,
+        what: What,
+        subject: int,
+        faces: int,
+        reason: str,
+        actor: str,
+        name: str = "",
+        face_ids: Sequence[int] = (),
     ) -> Begun:
         requested = datetime.now(UTC).isoformat()
-        begun = Begun(new_id("d"), gallery, what, subject, faces, reason, actor, requested)
+        begun = Begun(
+            new_id("d"),
+            gallery,
+            what,
+            subject,
+            faces,
+            reason,
+            actor,
+            requested,
+            name,
+            tuple(face_ids),
+        )
         with self._state.writing() as connection:
             connection.execute(
                 "INSERT INTO deletion VALUES(NULL, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
                 (begun.id, gallery, what, subject, faces, reason, actor, requested),
+            )
+            connection.execute(
+                "INSERT INTO deletion_begun VALUES(?, ?, ?, ?)",
+                (begun.id, self._owner, name, json.dumps(begun.face_ids)),
             )
             self._audit.append(
                 actor,
@@ -211,6 +271,7 @@ class Deletions:
                 "UPDATE deletion SET content = ? WHERE id = ?",
                 (certificate.model_dump_json(), begun.id),
             )
+            connection.execute("DELETE FROM deletion_begun WHERE deletion = ?", (begun.id,))
         self._state.erase()
         return begun.id
 
@@ -262,9 +323,10 @@ class Deletions:
 
     def _forget(self, connection: sqlite3.Connection, begun: Begun) -> None:
         if begun.what == "gallery":
-            for part in (Consents, Merges, Marks, Searches):
+            for part in (Consents, Merges, Marks, Searches, Jobs):
                 part.forget(connection, begun.gallery)
             return
+        Jobs.forget_person(connection, begun.gallery, begun.name, begun.face_ids)
         gone = [begun.subject] if begun.what == "person" else self._left_empty(begun.gallery)
         for number in gone:
             Consents.set(connection, begun.gallery, number, None)

@@ -8,7 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from faceflow import models, networks
@@ -16,13 +16,15 @@ from faceflow.analyzer import Face, FaceAnalyzer, Select, WholeImage
 from faceflow.arrays import UInt8
 from faceflow.errors import GalleryError, InputError
 from faceflow.faces import detectors
-from faceflow.gallery import Gallery
+from faceflow.gallery import Gallery, require_own_space
 from faceflow.matching.options import Changes, MatchOptions
 from faceflow.matching.transport import Sinkhorn
 from faceflow.server.decoding import Decoders
 from faceflow.server.limits import Computing
 from faceflow.server.problems import conflict, not_found
 from faceflow.server.settings import ServerSettings
+from faceflow.weights import devices, pytorch
+from faceflow.weights.session import physical_cores
 
 log = logging.getLogger("faceflow.server")
 
@@ -55,8 +57,12 @@ class Engine:
     def __init__(self, settings: ServerSettings, analyzers: Analyzers | None = None) -> None:
         limits = settings.limits
         self.settings = settings
+        self.device = devices.resolve(settings.device)
         self.computing = Computing(limits)
         self.decoders = Decoders(limits.searches, limits.seconds, limits.decoded_bytes)
+        self._threads = settings.threads
+        if settings.threads is None and settings.workers > 1:
+            self._threads = max(1, physical_cores() // settings.workers)
         self._make = analyzers or self._load
         self._analyzers: dict[tuple[str, str], FaceAnalyzer] = {}
         self._open: dict[str, Opened] = {}
@@ -103,7 +109,8 @@ class Engine:
             file = (status.st_dev, status.st_ino)
             if known is None or known.file != file:
                 self._forget(name)
-                known = self._open[name] = Opened(name, Gallery.open(path), file)
+                opened = Gallery.open(path, device=pytorch.seen(self.device))
+                known = self._open[name] = Opened(name, opened, file)
             return known.gallery
 
     def _forget(self, name: str) -> None:
@@ -127,6 +134,7 @@ class Engine:
         chosen = detector or detectors.DEFAULT
         detectors.check_detector(chosen)
         analyzer = self._analyzer(network or networks.DEFAULT, chosen)
+        require_own_space("a new gallery", analyzer.network)
         spec = analyzer.network.spec
         with self._lock:
             if any(name.casefold() == other.casefold() for other in self.names()):
@@ -178,6 +186,24 @@ class Engine:
         gallery.require_detector(found.detector_name)
         return found
 
+    def query_analyzer(self, gallery: Gallery) -> FaceAnalyzer:
+        """What looks at queries: the service's student where it is one of the gallery's network.
+
+        Raises:
+            GalleryMismatchError, WeightsError: as :meth:`analyzer`.
+        """
+        student = self.student(gallery)
+        if student is None:
+            return self.analyzer(gallery)
+        return self._analyzer(student, gallery.header.detector)
+
+    def student(self, gallery: Gallery) -> str | None:
+        """The service's student, where it is one of the gallery's network."""
+        name = self.settings.query_network
+        if name is None or networks.spec(name).teacher != gallery.header.digest:
+            return None
+        return name
+
     def _analyzer(self, network: str, detector: str) -> FaceAnalyzer:
         with self._loading:
             found = self._analyzers.get((network, detector))
@@ -186,13 +212,13 @@ class Engine:
             return found
 
     def _load(self, network: str, detector: str) -> FaceAnalyzer:
-        threads = self.settings.threads
+        threads = self._threads
         wanted = [networks.spec(network).model_name]
         wanted += [model.name for model in detectors.MODELS if model.name == detector]
         models.ensure(*wanted, offline=self.settings.offline, tell=log.warning)
         return FaceAnalyzer(
-            networks.load_network(network, threads=threads),
-            detectors.load_detector(detector, threads=threads),
+            networks.load_network(network, threads=threads, device=self.device),
+            detectors.load_detector(detector, threads=threads, device=self.device),
         )
 
     # Work, for the threads of ``computing``
@@ -204,15 +230,23 @@ class Engine:
         *,
         select: Select = "all",
         whole_image: WholeImage = "never",
+        asked: bool = False,
     ) -> tuple[UInt8, list[Face]]:
         """A photo's pixels (H, W, 3), and its faces as the gallery's network sees them.
+
+        Args:
+            gallery: the gallery.
+            photo: the file's content.
+            select, whole_image: as in :meth:`faceflow.analyzer.FaceAnalyzer.analyze`.
+            asked: it is a query, so :meth:`query_analyzer` looks at it.
 
         Raises:
             ImageError: it cannot be read.
             NoFaceError: it shows no face.
         """
         pixels = self.decoders.decode(photo)
-        faces = self.analyzer(gallery).analyze(pixels, select=select, whole_image=whole_image)
+        looking = self.query_analyzer(gallery) if asked else self.analyzer(gallery)
+        faces = looking.analyze(pixels, select=select, whole_image=whole_image)
         return pixels, faces
 
     def options(self, gallery: Gallery, changes: Changes, epsilon: float | None) -> MatchOptions:
@@ -221,10 +255,10 @@ class Engine:
         Raises:
             InputError: out of range.
         """
-        threads = self.settings.threads
-        solver = Sinkhorn(threads=threads)
+        threads = self._threads
+        solver = Sinkhorn(threads=threads, device=self.device)
         if epsilon is not None:
-            solver = Sinkhorn(epsilon=epsilon, threads=threads)
+            solver = replace(solver, epsilon=epsilon)
         k = changes.get("k")
         if k is not None and k > self.settings.limits.candidates:
             raise InputError(
@@ -239,7 +273,7 @@ class Engine:
         for name in self.names():
             try:
                 gallery = self.gallery(name)
-                self.analyzer(gallery)
+                self.query_analyzer(gallery)
                 gallery.options()
             except Exception as error:  # said by whoever asks for that gallery
                 log.warning("a gallery is not ready: %s", type(error).__name__)

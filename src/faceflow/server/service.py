@@ -83,7 +83,11 @@ class Service:
         """Take up what was left, and load networks while the first requests come."""
         self.stopping = asyncio.Event()
         self.runner.start()
-        self._tasks = [asyncio.create_task(self._warm()), asyncio.create_task(self._sweeping())]
+        warming = asyncio.create_task(self._warm())
+        self._tasks = [warming, asyncio.create_task(self._sweeping())]
+        if self.settings.workers > 1:
+            # The others answer meanwhile; at the first start, clients wait in the line.
+            await warming
 
     async def stop(self) -> None:
         """Finish what runs and let go of everything."""

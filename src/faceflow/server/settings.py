@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from faceflow.errors import InputError
 
 MIB = 1 << 20
+MOST_WORKERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,16 @@ class ServerSettings:
         public: the operator's word that a plain public address is meant, because something in
             front of the service encrypts.
         offline: never fetch network weights.
-        threads: CPU threads of the networks; None: all cores.
+        threads: CPU threads of the networks in each process; None: all cores, shared by the
+            workers.
+        workers: processes that answer.
+        device: where networks run and faces are ranked, see
+            :func:`faceflow.weights.devices.resolve`.
         limits: see :class:`Limits`.
         origins: addresses that a browser may show for the pages, e.g. ``https://faces.example``;
             default: the one the service listens at.
+        query_network: a student that looks at queries, in galleries of its teacher; in others
+            their own network does.
     """
 
     galleries: Path
@@ -76,8 +84,11 @@ class ServerSettings:
     public: bool = False
     offline: bool = False
     threads: int | None = None
+    workers: int = 1
+    device: str | None = None
     limits: Limits = field(default_factory=Limits)
     origins: tuple[str, ...] = ()
+    query_network: str | None = None
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
@@ -94,6 +105,13 @@ class ServerSettings:
                 todo="listen on 127.0.0.1, give --certificate and --certificate-key, or say "
                 "--public when a proxy in front of the service encrypts",
             )
+
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise InputError(
+                f"{self.workers} workers were asked for", why=f"it takes 1 to {MOST_WORKERS}"
+            )
+        if self.workers > 1 and sys.platform == "win32":
+            raise InputError("Windows has one worker", todo="leave out --workers")
 
     @property
     def folder(self) -> Path:

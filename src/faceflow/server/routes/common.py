@@ -34,7 +34,9 @@ Repetition = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
+        min_length=1,
         max_length=200,
+        pattern=r"^[\x21-\x7e]*$",
         description="The same key with the same request again gives the same thing, for 24 hours.",
     ),
 ]

@@ -246,7 +246,8 @@ def _give(
         )
         if changed.rowcount != 1:
             raise damaged("photo index", ())
-    dropped = _remove(connection, state, twice)
+    removals = _note_left(connection, state[2], moved)
+    dropped = _remove(connection, (state[0], state[1], removals), twice)
     _forget_empty(connection, [row[1] for row in rows])
     return len(moved), dropped
 
@@ -267,15 +268,21 @@ def _remove(connection: Connection, state: State, face_ids: Sequence[int]) -> in
         touched |= {row[0] for row in rows}
         people |= {row[1] for row in rows}
     _mark(connection, touched)
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO removal VALUES(%s, %s)", list(enumerate(ids, start=state[2] + 1))
-        )
-    removals = state[2] + len(ids)
-    connection.execute("DELETE FROM removal WHERE number <= %s", (removals - REMOVALS_KEPT,))
-    connection.execute("UPDATE state SET removals = %s", (removals,))
+    _note_left(connection, state[2], ids)
     _forget_empty(connection, people)
     return len(ids)
+
+
+def _note_left(connection: Connection, removals: int, face_ids: Sequence[int]) -> int:
+    """Note for readers that these faces left a person; how many have by now."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO removal VALUES(%s, %s)", list(enumerate(face_ids, start=removals + 1))
+        )
+    removals += len(face_ids)
+    connection.execute("DELETE FROM removal WHERE number <= %s", (removals - REMOVALS_KEPT,))
+    connection.execute("UPDATE state SET removals = %s", (removals,))
+    return removals
 
 
 def _forget_empty(connection: Connection, people: Iterable[int]) -> None:

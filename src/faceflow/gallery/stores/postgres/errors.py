@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 from psycopg import errors
 
-from faceflow.errors import GalleryError
+from faceflow.errors import GalleryError, UnreachableGalleryError
 from faceflow.gallery.stores.location import ServerLocation
 
 
@@ -53,7 +53,7 @@ def server_error(location: ServerLocation, error: psycopg.Error) -> GalleryError
             f"{at} is damaged", why=why, todo="restore a backup, or import a former export"
         )
     if isinstance(error, psycopg.OperationalError):
-        return GalleryError(
+        return UnreachableGalleryError(
             f"{at} cannot be reached, or the connection broke",
             why=why,
             todo="see that the server runs and takes your name and password, and repeat the last "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,7 +169,7 @@ def move_faces(
     return len(moved), dropped
 
 
-def _give(connection: sqlite3.Connection, face_ids: Iterable[int], target: int) -> None:
+def _give(connection: sqlite3.Connection, face_ids: Sequence[int], target: int) -> None:
     """Make faces another person's, none of whose photos is already that person's."""
     for face_id in face_ids:
         source, record = _record(connection, face_id)
@@ -183,6 +183,7 @@ def _give(connection: sqlite3.Connection, face_ids: Iterable[int], target: int) 
         )
         if changed.rowcount != 1:
             raise damaged("photo index", ())
+    _note_left(connection, face_ids)
 
 
 def _record(connection: sqlite3.Connection, face_id: int) -> tuple[int, bytes]:
@@ -241,19 +242,23 @@ def _remove_collected(connection: sqlite3.Connection, blocks: Blocks) -> int:
     if removed:
         ids = [row[0] for row in connection.execute("SELECT face_id FROM gone ORDER BY face_id")]
         blocks.remove(connection, ids)
-        _, _, removals = state(connection)
-        connection.executemany(
-            "INSERT INTO removal VALUES(?, ?)", enumerate(ids, start=removals + 1)
-        )
-        connection.execute(
-            "DELETE FROM removal WHERE number <= ?", (removals + removed - REMOVALS_KEPT,)
-        )
+        _note_left(connection, ids)
         connection.execute(f"DELETE FROM photo WHERE {gone}")
         _write_anew(connection, "photo")
-        connection.execute("UPDATE state SET removals = removals + ?", (removed,))
         _forget_empty(connection)
     connection.execute("DROP TABLE temp.gone")
     return removed
+
+
+def _note_left(connection: sqlite3.Connection, face_ids: Sequence[int]) -> None:
+    """Note for readers that these faces left a person, see :class:`Revision`."""
+    _, _, removals = state(connection)
+    connection.executemany(
+        "INSERT INTO removal VALUES(?, ?)", enumerate(face_ids, start=removals + 1)
+    )
+    removals += len(face_ids)
+    connection.execute("DELETE FROM removal WHERE number <= ?", (removals - REMOVALS_KEPT,))
+    connection.execute("UPDATE state SET removals = ?", (removals,))
 
 
 def _forget_empty(connection: sqlite3.Connection) -> None:
