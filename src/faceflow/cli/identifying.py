@@ -228,7 +228,7 @@ def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:
         why = "no threshold was given"
         if calibrated:
             why = (
-                "the calibrated threshold does not hold for other scoring options, nor for covers "
-                "learned since"
+                "the calibrated threshold does not hold for other scoring options, for a student's "
+                "queries, nor for covers learned since"
             )
         say(f"{why}, so people are ranked and nothing is decided (--threshold)")
