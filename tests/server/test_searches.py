@@ -24,7 +24,7 @@ def test_a_search_is_what_identify_says(people: Ask, service: Service) -> None:
     found = people.search((2, -5))
     assert found["candidates"][0]["person"]["name"] == "Person 2"
     features = squares.analyzer().analyze(squares.photo((2, -5)))[0].features
-    with Gallery.open(service.engine.path("a"), readonly=True) as gallery:
+    with Gallery.open(service.engine.places.location("a"), readonly=True) as gallery:
         (expected,) = identify(features, gallery)
         assert found["revision"] == gallery.revision
         numbers = {person.name: f"p{person.person_id}" for person in gallery.people()}

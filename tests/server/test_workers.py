@@ -43,6 +43,14 @@ def test_workers_share_everything_and_one_that_dies_is_replaced(
 
         with ThreadPoolExecutor(4) as pool:
             assert sorted(pool.map(enroll, range(8))) == list(range(1, 9))
+
+        def told() -> bool:
+            """Whichever worker is asked, in the end it knows of what all enrolled."""
+            text = client._request("GET", "/metrics").data.decode()
+            counted = 'method="POST",route="/v1/galleries/{gallery}/faces",status="201"} 8' in text
+            return counted and "faceflow_ready 2" in text
+
+        until(told)
         found = client.search("a", squares.photo((5, 3)))
         assert found.candidates[0].person.name == "P5"
         first = children(service.process.pid)

@@ -98,7 +98,7 @@ app = typer.Typer(
     cls=Group,
     help="Who is this covered face, how sure are we, and which parts of the face say so?",
     epilog="Exit codes: 0 fine, 2 wrong option, 3 unreadable photo, 4 no face, 5 gallery, "
-    "6 weights, 7 missing package, 70 bug, 130 interrupted, 1 other.",
+    "6 weights, 7 missing package, 8 no such device, 70 bug, 130 interrupted, 1 other.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -67,9 +67,6 @@ class Learning:
         typer.Option("--precision", help="float32, or bfloat16 (half the time).", metavar="NAME"),
     ] = None
     seed: Annotated[int | None, SEED] = None
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.", metavar="NAME")] = (
-        "auto"
-    )
 
     def read(self, base: NetworkSpec) -> StudentRecipe:
         """The recipe for a network."""
@@ -151,7 +148,7 @@ def covers(
     ensure_models(base.model_name, offline=here.offline)
     analyzer = load_analyzer(base.name, here, detector=maker.detector)
     folder = cache_dir() / "training"
-    frozen, learner = _divided(base, how, learning.device, here.threads)
+    frozen, learner = _divided(base, how, here.device or "auto", here.threads)
     with progress("looking at the photos") as advance:
         samples, left_out = collect(
             listed,

@@ -79,8 +79,10 @@ def paper_tables(bench: Bench, name: str, options: TableOptions) -> tuple[Table,
     """
     rows = paper_table(name)
     if name == "S1":  # the paper's table lacks what both of its ways are to be measured by
-        firsts = {(r.dataset, r.query): r for r in reversed(rows)}.values()
-        rows = (*(_stage1(row) for row in firsts), *rows)
+        firsts: dict[tuple[str, str], PaperRow] = {}
+        for row in rows:
+            firsts.setdefault((row.dataset, row.query), _stage1(row))
+        rows = (*firsts.values(), *rows)
     if name == "S6":
         return (_verification_table(bench, rows, options),)
     return tuple(_table(bench, name, rows, protocol, options) for protocol in options.protocols)
@@ -147,7 +149,8 @@ def _line(
         return Row(labels, {}, numbers, f"not asked for: --network {network}", row.note)
     experiment, stage = experiment_of(row, network, protocol, options)
     if experiment.emd_first and options.whole_gallery_queries == 0:
-        return Row(labels, {}, numbers, "left out: --whole-gallery-queries NUMBER", row.note)
+        why = "left out: --whole-gallery-queries NUMBER"
+        return Row(labels, {}, numbers, why, row.note if paper else "")
     return retrieval_row(
         bench,
         experiment,

@@ -20,7 +20,7 @@ from faceflow.matching.transport import Plan, Sinkhorn
 
 SHOWN = 20
 """People whom an answer names where a device has ranked: the CPU scores them again."""
-_ON_DEVICES = ("torch", "triton")
+_ON_CPU = ("native", "numpy")
 
 Status = Literal["identified", "unknown", "ranked", "unsure", "empty"]
 
@@ -212,7 +212,7 @@ def _answer(
         found = view.score(query, face_ids, options, flow=explain)
     else:
         found = view.score(query, face_ids, options)
-        if found.solved_by in _ON_DEVICES:
+        if found.emd is not None and found.solved_by not in _ON_CPU:
             return _shown(
                 query, view, face_ids, found, names, options, threshold, best_faces, explain
             )

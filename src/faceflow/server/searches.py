@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -44,6 +44,7 @@ from faceflow.server.marks import Marks, QueryFaceKey
 from faceflow.server.photos import Upload
 from faceflow.server.problems import not_found
 from faceflow.server.quality import quality_of
+from faceflow.server.settings import Limits
 from faceflow.server.state import PARTS, State
 
 PARTS.append(
@@ -121,9 +122,8 @@ class Kept:
 class Searches:
     """The searches of a service."""
 
-    def __init__(self, state: State, hours: float) -> None:
-        self._state = state
-        self._hours = hours
+    def __init__(self, state: State, limits: Callable[[], Limits]) -> None:
+        self._state, self._limits = state, limits
 
     def ask(self, engine: Engine, marks: Marks, name: str, question: Question) -> Kept:
         """Search a gallery; takes the processor, so call it from a thread of ``computing``.
@@ -184,7 +184,7 @@ class Searches:
                 if one.marked_not_this_person
             ],
             created=created,
-            expires=created + timedelta(hours=self._hours),
+            expires=created + timedelta(hours=self._limits().search_hours),
         )
         crop, context = _png(faces[chosen].crop), _context(pixels, faces[chosen])
         return Kept(search, features, crop, context)

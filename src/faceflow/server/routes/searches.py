@@ -13,7 +13,7 @@ from faceflow.matching.verification import verify
 from faceflow.quality import BANDS
 from faceflow.server import reasons, schemas
 from faceflow.server.idempotency import status
-from faceflow.server.photos import Form, form_body, receive
+from faceflow.server.photos import Form, form_body
 from faceflow.server.problems import invalid
 from faceflow.server.routes.common import (
     Answers,
@@ -24,6 +24,7 @@ from faceflow.server.routes.common import (
     SomeId,
     problems,
     request_digest,
+    uploaded,
 )
 from faceflow.server.searches import (
     Choice,
@@ -138,8 +139,7 @@ async def search(
     repetition: Repetition = None,
 ) -> schemas.Search:
     """Find out who is in a photo; the answer can be asked about for a while."""
-    served.gallery(gallery)
-    form = await receive(request, served.settings.limits)
+    form = await uploaded(request, served, gallery)
     question = _question(form)
     answers: list[schemas.Search] = []
 
@@ -293,8 +293,7 @@ async def verify_photos(
     served: Served, key: Searcher, gallery: GalleryName, request: Request
 ) -> schemas.Verification:
     """Compare the largest faces of two photos, as this gallery compares; nothing is kept."""
-    served.gallery(gallery)
-    form = await receive(request, served.settings.limits)
+    form = await uploaded(request, served, gallery)
     return await served.compute(_verify, served, gallery, form, key.id)
 
 

@@ -34,7 +34,7 @@ function ballot(work, conclusions) {
   const wrong = h("div");
   const about = h("select", { name: "person" },
     h("option", { value: "" }, "all that are shown"),
-    work.candidates.map((one) => h("option", { value: one.person.id, selected: one === work.candidate }, work.label(one))));
+    work.nearby().map((one) => h("option", { value: one.person.id, selected: one === work.candidate }, work.label(one))));
   const button = h("button", { class: "main", type: "submit" }, kept ? "Record the decision" : "Keep the case with this decision");
   const form = h("form", { class: "stack" },
     h("h2", {}, review ? "Review" : "Decide"),

@@ -55,14 +55,20 @@ export function $(selector, root = document) {
 }
 
 const BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
+const SEEN = 120; // ms in sight: who scrolls past has seen nobody
+/** @type {WeakMap<Element, number>} */
+const waiting = new WeakMap();
 const near = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
+    clearTimeout(waiting.get(target));
     if (!isIntersecting) continue;
-    near.unobserve(target);
-    const image = /** @type {HTMLImageElement} */ (target);
-    image.src = image.dataset.src ?? "";
+    waiting.set(target, setTimeout(() => {
+      near.unobserve(target);
+      const image = /** @type {HTMLImageElement} */ (target);
+      image.src = image.dataset.src ?? "";
+    }, SEEN));
   }
-}, { rootMargin: "120px" });
+});
 
 /**
  * A picture that is asked for when it comes into sight: each is an entry in the audit log, so none is

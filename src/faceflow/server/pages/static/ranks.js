@@ -66,7 +66,7 @@ export function slopes(work) {
       s("text", { x: right, y: b + 5, class: look }, shorten(work.label(one), letters)),
       s("text", { x: W, y: b + 5, "text-anchor": "end", class: look }, number(one.score)));
   }
-  return h("div", {}, drawing, candidates.length > shown.length && h("p", { class: "note" }, `The first ${shown.length} of ${plural(candidates.length, "candidate")}.`));
+  return h("div", {}, drawing, candidates.length > shown.length && h("p", { class: "note" }, `The first ${MOST} of ${plural(candidates.length, "candidate")}${shown.length > MOST ? ", and the chosen one" : ""}.`));
 }
 
 /** @param {string} text @param {number} most */

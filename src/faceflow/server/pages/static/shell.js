@@ -37,7 +37,7 @@ export async function start(build) {
  */
 function again(who) {
   return new Promise((resolve) => {
-    const wrong = h("div", { role: "alert" });
+    const wrong = h("div");
     const button = h("button", { class: "main" }, "Sign in");
     const leave = h("button", { type: "button", onclick: () => location.assign("/sign-in") }, "Leave this page");
     const form = h("form", { class: "stack" },

@@ -179,14 +179,11 @@ function strongest(why, goes, faces) {
     }), "measured"));
 }
 
-const NEIGHBOURS = 50; // candidates to choose from; the ranks show all
-
 /** (4) Why this one and not another. @param {Workspace} work @param {AbortSignal} signal */
 export async function whyNot(work, signal) {
-  const at = work.candidates.indexOf(work.candidate);
-  const others = work.candidates.filter((other, i) => other !== work.candidate && (i < NEIGHBOURS || Math.abs(i - at) <= 2));
+  const others = work.nearby().filter((other) => other !== work.candidate);
   if (!others.length) return h("p", { class: "note" }, "There is no other candidate to compare with.");
-  const next = work.candidates[at + 1] ?? others[0];
+  const next = work.candidates[work.candidates.indexOf(work.candidate) + 1] ?? others[0];
   const select = h("select", { id: "other" }, others.map((other) => h("option", { value: other.face_id, selected: other === next }, `${work.label(other)}, rank ${other.rank}`)));
   const place = h("div", { "aria-live": "polite" });
   const show = async () => {

@@ -23,6 +23,7 @@ const LOOKS = [
   ["what", "What if"], ["ranks", "Ranks"], ["decide", "Decide"],
 ];
 const TELLING = new Set(["flow", "why", "what", "ranks"]); // they cannot be shown without scores
+const NEARBY = 50;
 const NEED_QUERY = new Set(["analyse", "side", "flow", "why", "what"]);
 
 /** @type {Record<string, (score: string) => string>} */
@@ -65,6 +66,16 @@ export class Workspace {
     this.at = "analyse";
     this.#rail();
     this.tabs.pick("analyse");
+  }
+
+  /**
+   * Candidates to choose from in a list of a bearable length: the first ones and the chosen one's
+   * neighbours, in the order of the rail, which tells no ranks as long as names are hidden.
+   */
+  nearby() {
+    const all = this.named ? this.candidates : this.order;
+    const at = all.indexOf(this.candidate);
+    return all.filter((_, i) => i < NEARBY || Math.abs(i - at) <= 2);
   }
 
   /** Goes to a step. @param {string} key */
