@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from faceflow import __version__
-from faceflow.cli import covers, evaluating, models, onnx_networks, students, training
+from faceflow.cli import (
+    cluster_enroll,
+    covers,
+    evaluating,
+    models,
+    onnx_networks,
+    students,
+    training,
+)
 from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
@@ -71,6 +79,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
         "Teach any network which parts of a face are covered, from your own photos.",
         {"learn": covers.learn, "show": covers.show, "forget": covers.forget},
     ),
+    "cluster": ("Many machines.", {"bulk-enroll": cluster_enroll.enroll_in_bulk}),
     "audit": ("A service's audit log.", {"verify": audit_verify}),
     "evaluate": (
         "Measure: experiments, the paper's tables and figures, ablations.",

@@ -126,7 +126,12 @@ def _there(
 
 
 def _tell(report: EnrolmentReport, gallery: Place, here: Here) -> None:
-    if here.as_json:
+    finish(report, gallery, here.as_json)
+
+
+def finish(report: EnrolmentReport, gallery: Place, as_json: bool) -> None:
+    """Say what an enrolment did, and exit with an error if it left no photo in the gallery."""
+    if as_json:
         print_json({"gallery": str(gallery)} | _record(report))
     else:
         _show(report, gallery)
