@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from faceflow.explain.report import Report
     from faceflow.identifier import FoundFace
     from faceflow.matching.identification import PersonMatch
+    from faceflow.matching.shortlist import Coverage
     from faceflow.quality import Quality
 
 _STYLES = {
@@ -43,6 +44,7 @@ class Answer:
         report: files with the reasons, if asked for.
         quality: how much the face gives to go by.
         patch_model: digest of what is known of the network's patches, where it counts.
+        coverage: what was searched, where the gallery is spread over shards.
         error: what went wrong.
     """
 
@@ -58,6 +60,7 @@ class Answer:
     report: Report | None = None
     quality: Quality | None = None
     patch_model: str | None = None
+    coverage: Coverage | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -77,6 +80,7 @@ class Answer:
             report=report,
             quality=found.quality,
             patch_model=found.patch_model,
+            coverage=found.matches.coverage,
         )
 
     @classmethod
@@ -101,10 +105,29 @@ class Answer:
             "patch_model": self.patch_model,
             "matches": [_match(match) for match in self.people],
         }
+        if self.coverage is not None:
+            found["shards"] = {
+                "revisions": self.coverage.revisions,
+                "missing": self.coverage.missing,
+                "stale": self.coverage.stale,
+            }
         if self.report is not None:
             picture = self.report.picture
             found["picture"] = None if picture is None else str(picture)
             found["page"] = str(self.report.page)
+        return found
+
+    def warnings(self) -> list[str]:
+        """What the answer is not about, in a line each."""
+        found = []
+        if self.coverage is not None and self.coverage.missing:
+            gone = ", ".join(map(str, self.coverage.missing))
+            found.append(
+                f"partial: shard {gone} of {len(self.coverage.revisions)} did not answer, so "
+                "nobody there can be found"
+            )
+        if self.coverage is not None and self.coverage.stale:
+            found.append("stale: the database could not be reached, so changes since are not seen")
         return found
 
     def rows(self, top: int) -> list[tuple[Cell, ...]]:

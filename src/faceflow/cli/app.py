@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from faceflow import __version__
-from faceflow.cli import covers, evaluating, models, onnx_networks, training
+from faceflow.cli import clustering, covers, evaluating, models, onnx_networks, training
 from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
@@ -68,6 +68,16 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "covers": (
         "Teach any network which parts of a face are covered, from your own photos.",
         {"learn": covers.learn, "show": covers.show, "forget": covers.forget},
+    ),
+    "cluster": (
+        "A gallery over many machines: shards on Ray that search it.",
+        {
+            "start": clustering.start,
+            "status": clustering.status,
+            "enroll": clustering.enroll,
+            "drain": clustering.drain,
+            "plan": clustering.plan,
+        },
     ),
     "audit": ("A service's audit log.", {"verify": audit_verify}),
     "evaluate": (

@@ -17,6 +17,7 @@ from faceflow.cli.options import (
     Maker,
     OneFace,
     Place,
+    Spread,
     said,
 )
 from faceflow.cli.output import plural, print_json, print_line, progress, say
@@ -46,6 +47,7 @@ def enroll(
     ] = True,
     which: OneFace,
     maker: Maker,
+    spread: Spread,
     here: Here,
 ) -> None:
     """Add people's photos to a gallery, making it if there is none.
@@ -58,6 +60,7 @@ def enroll(
         open_identifier(
             gallery,
             here,
+            spread=spread,
             network=maker.network,
             detector=maker.detector,
             codec=codec,

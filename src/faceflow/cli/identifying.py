@@ -17,6 +17,7 @@ from faceflow.cli.options import (
     GalleryPath,
     Here,
     Ranking,
+    Spread,
     Threshold,
 )
 from faceflow.cli.output import plural, print_json, print_table, progress, say
@@ -57,6 +58,7 @@ def identify(
     ] = None,
     scoring: Ranking,
     which: AnyFace,
+    spread: Spread,
     here: Here,
 ) -> None:
     """Find out who is in photos, among the people of a gallery.
@@ -86,7 +88,12 @@ def identify(
     sources = expand(photos, unreadable=lambda place, error: told(Answer.of_failure(place, error)))
     with (
         open_identifier(
-            gallery, here, readonly=True, threshold=threshold, min_quality=which.min_quality
+            gallery,
+            here,
+            spread=spread,
+            readonly=True,
+            threshold=threshold,
+            min_quality=which.min_quality,
         ) as people,
         progress("identifying") as advance,
     ):
@@ -166,6 +173,8 @@ def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:
                 label="quality",
                 style="yellow",
             )
+    for warning in sorted({line for answer in answers for line in answer.warnings()}):
+        say(warning, label="warning", style="bold yellow")
     if any(answer.status == "ranked" for answer in answers):
         why = "no threshold was given"
         if calibrated:
