@@ -75,7 +75,7 @@ inline float inverse_length(Bytes row, Index n) {
   return inverse_root(sum);
 }
 
-#if defined(FACEFLOW_VNNI)
+#if defined(FACEFLOW_VNNI) && defined(FACEFLOW_AVX512)
 // Sums of squares and of codes of one patch, in sixteen parts each.
 inline void sums_of_codes(Bytes row, Index n, Ints& squares, Ints& sum) {
   squares = sum = izero();
@@ -98,7 +98,7 @@ inline void sums_of_codes(Bytes row, Index n, Ints& squares, Ints& sum) {
 // 1 / length of `count` patches, and the sums of their codes; both have room for whole vectors.
 inline void measure_rows(Bytes codes, Index stride, int count, Index n, float* scale,
                          std::int32_t* sums) {
-#if defined(FACEFLOW_VNNI)
+#if defined(FACEFLOW_VNNI) && defined(FACEFLOW_AVX512)
   const auto plus = [](Floats a, Floats b) { return as_float(iadd(as_int(a), as_int(b))); };
   for (int j = 0; j < count; j += 16) {
     Floats squares[16], codes_of[16];
