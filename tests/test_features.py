@@ -9,8 +9,11 @@ from faceflow.errors import FaceflowError, GalleryMismatchError, InputError
 from faceflow.features import (
     DEFAULT_DETECTOR,
     FaceFeatures,
+    answers_for,
+    describe_digest,
     features_digest,
     network_digest,
+    require_comparable,
     require_same_digest,
 )
 
@@ -111,3 +114,29 @@ def test_a_digest_tells_networks_and_detectors_apart() -> None:
     assert {network_digest(one) for one in digests} == {"a", "b"}
     with pytest.raises(GalleryMismatchError, match=r"centerface; other: .*by fan-2d"):
         require_same_digest(features_digest("a"), features_digest("a", "fan-2d"), ("one", "other"))
+
+
+def test_a_students_features_are_asked_of_its_teachers_and_never_the_other_way_round() -> None:
+    teacher = features_digest("aa" * 32)
+    student = features_digest("bb" * 32, teacher="aa" * 32)
+    assert student == f"{'bb' * 32}>{'aa' * 32}+centerface"
+    assert (network_digest(student), network_digest(teacher)) == ("bb" * 32, "aa" * 32)
+    assert (answers_for(student), answers_for(teacher), answers_for(None)) == (teacher, None, None)
+    assert describe_digest(student) == (
+        "network bbbbbbbbbbbb, a student of aaaaaaaaaaaa, aligned by centerface"
+    )
+    require_comparable(student, teacher)
+    for same in (student, teacher, None):
+        require_comparable(same, same)
+    other_detector = features_digest("bb" * 32, "mtcnn", teacher="aa" * 32)
+    other_student = features_digest("cc" * 32, teacher="aa" * 32)
+    for query, gallery in (
+        (teacher, student),
+        (other_detector, teacher),
+        (other_student, student),
+        (student, None),
+        (None, teacher),
+        (features_digest("bb" * 32, teacher="dd" * 32), teacher),
+    ):
+        with pytest.raises(GalleryMismatchError):
+            require_comparable(query, gallery)

@@ -101,7 +101,7 @@ class LocalPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                **self._surroundings(),
+                **self.surroundings(),
             )
         deadline = time.monotonic() + _START_SECONDS
         while not self._ready():
@@ -171,10 +171,11 @@ class LocalPostgres:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             timeout=_START_SECONDS,
-            **self._surroundings(),
+            **self.surroundings(),
         )
 
-    def _surroundings(self) -> dict[str, Any]:
+    def surroundings(self) -> dict[str, Any]:
+        """As whom and where programs of the server run, as ``subprocess`` takes it."""
         options: dict[str, Any] = dict(self._as_user)
         if options:
             options["extra_groups"] = []

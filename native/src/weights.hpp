@@ -161,8 +161,9 @@ class Weights {
       }
       store(query.weight + n * LANES, sum);
     }
-    for (Index j = 0; j < layout_.rows; j += 4) {
-      dot4(cost + j * layout_.columns, layout_.columns, valid, layout_.vectors, gallery.weight + j);
+    for (Index j = 0; j < layout_.rows; j += SUM_ROWS) {
+      dot_rows(cost + j * layout_.columns, layout_.columns, valid, layout_.vectors,
+               gallery.weight + j);
     }
   }
 

@@ -158,7 +158,8 @@ class FaceAnalyzer:
     @property
     def digest(self) -> str:
         """What its features are made by, see :attr:`FaceFeatures.digest`."""
-        return features_digest(self.network.digest, self.detector_name)
+        network = self.network
+        return features_digest(network.digest, self.detector_name, teacher=network.spec.teacher)
 
     def embed(self, crops: UInt8) -> FaceFeatures:
         """Features of crops (N, H, W, 3) that were aligned as this analyzer does."""

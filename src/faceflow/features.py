@@ -15,19 +15,33 @@ DEFAULT_DETECTOR = "centerface"
 """Whose landmarks align a face unless it is said otherwise."""
 
 
-def features_digest(network: str, detector: str = DEFAULT_DETECTOR) -> str:
+_FOR = ">"
+
+
+def features_digest(network: str, detector: str = DEFAULT_DETECTOR, *, teacher: str = "") -> str:
     """One string for all that decides which features come out of a photo.
 
     Args:
         network: the network's digest over weights and preprocessing.
         detector: whose landmarks align the face, see :data:`faceflow.faces.detectors.DETECTORS`.
+        teacher: of a student: digest of the network in whose space it answers.
     """
-    return "+".join(part for part in (network, detector) if part)
+    named = f"{network}{_FOR}{teacher}" if teacher else network
+    return "+".join(part for part in (named, detector) if part)
 
 
 def network_digest(digest: str) -> str:
     """The network's own digest in a :func:`features_digest`."""
-    return digest.partition("+")[0]
+    return digest.partition("+")[0].partition(_FOR)[0]
+
+
+def answers_for(digest: str | None) -> str | None:
+    """Whose galleries a student's features may be asked of: the digest of their features.
+
+    None for features of any other network.
+    """
+    student, student_of, rest = (digest or "").partition(_FOR)
+    return rest if student and student_of else None
 
 
 def describe_digest(digest: str | None) -> str:
@@ -35,7 +49,8 @@ def describe_digest(digest: str | None) -> str:
     if digest is None:
         return "features of unknown origin"
     network, *rest = digest.split("+")
-    named = f"network {network[:12]}"
+    own, _, teacher = network.partition(_FOR)
+    named = f"network {own[:12]}" + (f", a student of {teacher[:12]}" if teacher else "")
     if rest:
         named += f", aligned by {rest[0]}"
     return f"{named}, found by {rest[1]}" if len(rest) > 1 else named
@@ -65,6 +80,19 @@ def require_same_digest(
     )
 
 
+def require_comparable(
+    query: str | None, gallery: str | None, sides: tuple[str, str] = ("the query", "the gallery")
+) -> None:
+    """Raise :class:`GalleryMismatchError` unless a query's features can be asked of a gallery's.
+
+    Both come from the same network and detector, or the query from a student of the gallery's
+    network. The other way round no student is compared: it learned to answer, not to be asked.
+    """
+    if query is not None and answers_for(query) == gallery:
+        return
+    require_same_digest(query, gallery, sides)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceFeatures:
     """Features of N faces from one network.
@@ -88,7 +116,8 @@ class FaceFeatures:
         length: (N,) float32, the embedding's length before it was made unit: short where the
             network saw little. None where nobody kept it; a gallery does not.
         digest: what made these features, as :func:`features_digest` says it; None for arrays
-            of unknown origin. Only features of one digest are compared, see :meth:`as_from`.
+            of unknown origin. Only features of one digest are compared, see :meth:`as_from`, and
+            a student's with those of its teacher, see :func:`require_comparable`.
 
     The constructor checks shapes and refuses NaN and infinity; it does not copy.
     """

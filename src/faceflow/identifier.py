@@ -43,10 +43,12 @@ from faceflow.gallery import (
     GalleryLocation,
     PersonInfo,
     person_name,
+    require_query_network,
 )
 from faceflow.gallery.enrolment import (
     EnrolmentReport,
     Listing,
+    PhotoOutcome,
     Progress,
     SelectOne,
     enroll_photos,
@@ -60,6 +62,7 @@ from faceflow.matching.transport import Sinkhorn
 from faceflow.matching.verification import Verification, verify
 from faceflow.networks import FaceNetwork
 from faceflow.quality import BANDS, Band, Quality
+from faceflow.weights import pytorch
 from faceflow.weights.devices import Device, resolve
 
 _LOG = logging.getLogger("faceflow")
@@ -74,12 +77,14 @@ class FoundFace:
         face: the face itself: crop, landmarks, features, the detector's score.
         matches: the whole answer, with every re-ranked gallery face.
         quality: how much the face gives to go by; ``quality.flaws`` says in words what is wrong.
+        query_network: the student that looked at it; None where it was the gallery's network.
     """
 
     photo: str
     face: Face
     matches: Matches
     quality: Quality
+    query_network: str | None
     _asked: Identifier = field(repr=False)
     _options: MatchOptions = field(repr=False)
 
@@ -143,6 +148,7 @@ class FoundFace:
             self._asked.gallery,
             self._options,
             name=self.photo,
+            query_network=self.query_network or "",
             top=top,
         )
 
@@ -167,6 +173,7 @@ class ComparedFaces:
             to be had here.
         network: name of the face network.
         options: how they were compared.
+        query_network: the student that looked at the first face; None where it was ``network``.
     """
 
     photos: tuple[str, str]
@@ -174,6 +181,7 @@ class ComparedFaces:
     result: Verification
     network: str
     options: MatchOptions
+    query_network: str | None = None
 
     @property
     def score(self) -> float:
@@ -218,6 +226,7 @@ class ComparedFaces:
             decision=self._decision(),
             threshold=self.threshold,
             network=self.network,
+            query_network=self.query_network or "",
         )
 
     def weight_sheet(self) -> Image.Image:
@@ -271,18 +280,23 @@ class Identifier:
         network: name of a face network, or a loaded one; default: the gallery's own, and
             "lightcnn-v4" for a new one.
         detector: name of a detector, or a loaded one; likewise.
+        query_network: name of a student of the gallery's network, or a loaded one: it looks at
+            photos that are asked about (:meth:`identify`, the first of :meth:`verify`), and the
+            gallery's own network at those that are enrolled. See ``faceflow train covers``.
         options: how faces are compared; default: as the gallery was calibrated, else what
             measured best for its network. See :meth:`options`.
         threshold: the least score that counts as identified; None takes the calibrated one where
             it holds, else people are ranked and nothing is decided.
         best_faces: score a person by the mean of this many of their best faces.
         min_quality: the worst :class:`faceflow.quality.Quality` band that is answered: "fair"
-            says "unsure" of poor faces, "good" of fair ones too, "poor" of none.
+            says "unsure" of poor faces, "good" of fair ones too, "poor" of none; default: as the
+            gallery says, which is of none unless somebody set it.
         threads: CPU threads for finding, embedding and comparing faces, by what is loaded here;
             None: one per physical core. No result depends on it.
-        device: where the network and detector loaded here run: "cpu", "cuda", or "auto", which
-            takes cuda where it works and tells the log ("faceflow") what it took and why; default:
-            the environment variable FACEFLOW_DEVICE, and cpu without it.
+        device: where the network and detector loaded here run, the gallery is searched and faces
+            are ranked: "cpu", "cuda" ("cuda:1", ...), "mps", or "auto", which takes cuda where it
+            works and tells the log ("faceflow") what it took and why; default: the environment
+            variable FACEFLOW_DEVICE, and cpu without it. The CPU scores again what is answered.
         readonly: never write to the gallery; it must exist.
         offline: fetch no weights; the environment variable FACEFLOW_OFFLINE does the same.
         codec: how a new gallery keeps patches, see :meth:`faceflow.Gallery.open_or_create`.
@@ -302,15 +316,16 @@ class Identifier:
         *,
         network: str | FaceNetwork | None = None,
         detector: str | Detector | None = None,
+        query_network: str | FaceNetwork | None = None,
         options: MatchOptions | None = None,
         threshold: float | None = None,
         best_faces: int = 1,
-        min_quality: Band = "poor",
+        min_quality: Band | None = None,
         threads: int | None = None,
         device: str | None = None,
         readonly: bool = False,
         offline: bool = False,
-        codec: Literal["int8", "float32"] = "int8",
+        codec: Literal["int8", "float32", "none"] = "int8",
         thumbnails: bool = True,
         tell: Callable[[str], None] | None = None,
     ) -> None:
@@ -332,15 +347,19 @@ class Identifier:
         self._lock = threading.RLock()
         self._closed = False
         self._analyzer: FaceAnalyzer | None = None
+        self._query_analyzer: FaceAnalyzer | None = None
         self._network = network
+        self._query_network = query_network
         self._detector = detector
         self._gallery: Gallery | None = None
         if best_faces < 1:
             raise InputError(f"best_faces is {best_faces}", why="a person needs at least one face")
-        if min_quality not in BANDS:
+        if min_quality is not None and min_quality not in BANDS:
             raise InputError(f"min_quality is {min_quality!r}", todo="choose good, fair or poor")
         if isinstance(network, str):
             networks.spec(network)  # an unknown name is told now
+        if isinstance(query_network, str):
+            networks.spec(query_network)
         if isinstance(detector, str):
             detectors.check_detector(detector)
         if isinstance(gallery, Gallery):
@@ -350,7 +369,8 @@ class Identifier:
 
     def _open(self, location: GalleryLocation) -> Gallery:
         """Open the gallery, unless it is not this network's or detector's; loads neither."""
-        return self._accept(Gallery.open(location, readonly=self._readonly))
+        device = pytorch.seen(self._device)
+        return self._accept(Gallery.open(location, readonly=self._readonly, device=device))
 
     def _accept(self, gallery: Gallery) -> Gallery:
         """Keep the gallery, or close it if it is not this network's or detector's."""
@@ -359,6 +379,10 @@ class Identifier:
                 gallery.require_network(_network(self._network, self._threads, self._device))
             if self._detector is not None:
                 gallery.require_detector(_name(self._detector))
+            if self._query_network is not None:
+                gallery.require_query_network(
+                    _network(self._query_network, self._threads, self._device)
+                )
         except FaceflowError:
             gallery.close()
             raise
@@ -409,16 +433,62 @@ class Identifier:
                 self._analyzer = self._load()
             return self._analyzer
 
-    def _load(self) -> FaceAnalyzer:
-        gallery = self._known()
-        header = None if gallery is None else gallery.header
-        analyzer = models.open_analyzer(
-            self._network or (header.network_name if header else None),
-            self._detector or (header.detector if header else None),
+    @property
+    def query_analyzer(self) -> FaceAnalyzer:
+        """What looks at photos that are asked about: :attr:`analyzer`, or the student's.
+
+        Raises:
+            GalleryMismatchError: the query's network is no student of the gallery's.
+            WeightsError: see :attr:`analyzer`.
+        """
+        with self._lock:
+            if self._query_network is None:
+                return self.analyzer
+            if self._query_analyzer is None:
+                self._query_analyzer = self._load_for_queries(self._query_network)
+            return self._query_analyzer
+
+    def _load_for_queries(self, network: str | FaceNetwork) -> FaceAnalyzer:
+        if self._known() is None:  # one whose network nobody knows until it is made or loaded
+            first = self.analyzer
+            student = self._open_analyzer(network, first.detector)
+            require_query_network(student.network, first.network.spec.name, first.network.digest)
+            return student
+        header = self.gallery.header
+        known = None if self._analyzer is None else self._analyzer.detector
+        student = self._open_analyzer(network, known or self._detector or header.detector)
+        self.gallery.require_query_network(student.network)
+        return student
+
+    @property
+    def _student(self) -> str | None:
+        """Name of the student, where one looks at queries."""
+        if self._query_network is None:
+            return None
+        spec = self.query_analyzer.network.spec
+        return spec.name if spec.teacher else None
+
+    def _open_analyzer(
+        self, network: str | FaceNetwork | None, detector: str | Detector | None
+    ) -> FaceAnalyzer:
+        return models.open_analyzer(
+            network,
+            detector,
             tell=self._tell,
             threads=self._threads,
             device=self._device,
             offline=self._offline,
+        )
+
+    def _load(self) -> FaceAnalyzer:
+        gallery = self._known()
+        header = None if gallery is None else gallery.header
+        asking = self._query_analyzer  # one detector serves both
+        analyzer = self._open_analyzer(
+            self._network or (header.network_name if header else None),
+            (asking.detector if asking else None)
+            or self._detector
+            or (header.detector if header else None),
         )
         if gallery is not None:
             gallery.require_network(analyzer.network)
@@ -447,9 +517,10 @@ class Identifier:
         else:
             found = options_for(features_digest(self.analyzer.network.digest), **changes)
         solver = found.solver
-        if self._threads is None or changes.get("solver") or not isinstance(solver, Sinkhorn):
+        if changes.get("solver") or not isinstance(solver, Sinkhorn):
             return found
-        return found.changed(solver=replace(solver, threads=self._threads))
+        here = replace(solver, threads=self._threads, device=self._device)
+        return found if here == solver else found.changed(solver=here)
 
     # Enrolling
 
@@ -461,6 +532,7 @@ class Identifier:
         select: SelectOne = "largest",
         whole_image: WholeImage = "never",
         progress: Progress | None = None,
+        tell: Callable[[PhotoOutcome], None] | None = None,
     ) -> EnrolmentReport:
         """Add people's photos, making the gallery if there is none.
 
@@ -469,7 +541,8 @@ class Identifier:
 
         Args:
             photos: a folder with one folder per person, a CSV file with the columns path and
-                person, or one photo with ``person``: its path, its bytes, a PIL image, or an
+                person, a tar file of either kind that :mod:`faceflow.gallery.tar_shards` reads,
+                or one photo with ``person``: its path, its bytes, a PIL image, or an
                 (H, W, 3) uint8 RGB array. Or several paths, or what
                 :func:`faceflow.gallery.enrolment.list_photos` made of them.
             person: whose photos they are.
@@ -477,6 +550,7 @@ class Identifier:
             whole_image: "fallback" takes the whole photo for the face where none is found,
                 "always" does not look for one.
             progress: told (photos done, photos in all) after each photo.
+            tell: told what became of each photo of a list, once that is certain.
 
         Returns:
             What was added, and which photos were left out and why. A photo that is given by
@@ -494,7 +568,7 @@ class Identifier:
             listing = photos
         else:
             paths = [photos] if isinstance(photos, str | Path) else photos
-            listing = list_photos(paths, person=person)
+            listing = list_photos(paths, person=person, tar=True)
         report = enroll_photos(
             listing,
             self._gallery_to_write(),
@@ -502,6 +576,7 @@ class Identifier:
             select=select,
             whole_image=whole_image,
             progress=progress,
+            tell=tell,
         )
         if isinstance(photos, str | Path) and report.photos == len(report.skipped) == 1:
             raise report.skipped[0].error
@@ -545,6 +620,7 @@ class Identifier:
                     codec=self._codec,
                     thumbnails=self._thumbnails,
                     detector=self.analyzer.detector_name,
+                    device=pytorch.seen(self._device),
                 )
             return known
 
@@ -595,7 +671,7 @@ class Identifier:
             InputError: an option is out of range.
         """
         _ = self.gallery  # a missing gallery is told before anything is loaded
-        faces = self.analyzer.analyze(photo, select=select, whole_image=whole_image)
+        faces = self.query_analyzer.analyze(photo, select=select, whole_image=whole_image)
         return self._answer(photo, faces, options, threshold, best_faces)
 
     def identify_many(
@@ -620,7 +696,7 @@ class Identifier:
         """
         _ = self.gallery
         with closing(
-            self.analyzer.analyze_many(photos, select=select, whole_image=whole_image)
+            self.query_analyzer.analyze_many(photos, select=select, whole_image=whole_image)
         ) as answers:
             for photo, found in answers:
                 if isinstance(found, FaceflowError):
@@ -645,11 +721,12 @@ class Identifier:
             best_faces=self._best_faces if best_faces is None else best_faces,
         )
         name = source_name(photo)
+        least = self._min_quality or self.gallery.min_quality
         found = []
         for face, answer in zip(faces, matches, strict=True):
             quality = quality_of(face, used.model)
-            told = abstain(answer, quality, self._min_quality)
-            found.append(FoundFace(name, face, told, quality, self, used))
+            told = abstain(answer, quality, least)
+            found.append(FoundFace(name, face, told, quality, self._student, self, used))
         return found
 
     def verify(
@@ -678,8 +755,8 @@ class Identifier:
         """
         used = options or self.options()
         first, second = (
-            self.analyzer.analyze(photo, select=select, whole_image=whole_image)[0]
-            for photo in (a, b)
+            looking.analyze(photo, select=select, whole_image=whole_image)[0]
+            for looking, photo in ((self.query_analyzer, a), (self.analyzer, b))
         )
         return ComparedFaces(
             (source_name(a), source_name(b)),
@@ -687,6 +764,7 @@ class Identifier:
             verify(first.features, second.features, used, threshold=threshold),
             self.analyzer.network.spec.name,
             used,
+            self._student,
         )
 
     # Closing

@@ -201,22 +201,13 @@ def test_the_case_file_is_whole_and_can_be_checked(
     assert "Not settled" in page
 
 
-def test_a_case_outlives_its_search_and_its_people(
+def test_a_case_outlives_its_search_and_goes_with_it(
     case: tuple[str, dict[str, Any], Ask], people: Ask
 ) -> None:
     identity, search, examiner = case
     people("DELETE", f"/v1/galleries/a/searches/{search['id']}", status=404)  # the case keeps it
-    first = search["candidates"][0]
-    people("DELETE", f"/v1/galleries/a/people/{first['person']['id']}")
     kept = examiner("GET", f"/v1/cases/{identity}")
-    assert kept["search"]["candidates"][0]["person"] == first["person"]
-    picture = examiner("GET", f"/v1/cases/{identity}/pictures/face-{first['face_id']}.jpg")
-    assert picture.startswith(b"\xff\xd8")
-    content = examiner("GET", f"/v1/cases/{identity}/file")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = archive.namelist()
-    assert f"{identity}/pictures/face-{first['face_id']}.jpg" in names
-    assert f"{identity}/explanations/face-{first['face_id']}.json" not in names
+    assert kept["search"]["candidates"] == search["candidates"]
     # An administrator erases the whole case, with the search it kept.
     people("DELETE", f"/v1/cases/{identity}", status=204)
     people("GET", f"/v1/cases/{identity}", status=404)

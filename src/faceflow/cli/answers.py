@@ -45,6 +45,9 @@ class Answer:
         quality: how much the face gives to go by.
         patch_model: digest of what is known of the network's patches, where it counts.
         coverage: what was searched, where the gallery is spread over shards.
+        search: a service's id of the search, under which it can be looked at there.
+        ranked_by: what compared faces, see :class:`faceflow.matching.identification.Matches`.
+        query_network: the student that looked at it, if any.
         error: what went wrong.
     """
 
@@ -61,6 +64,9 @@ class Answer:
     quality: Quality | None = None
     patch_model: str | None = None
     coverage: Coverage | None = None
+    search: str | None = None
+    ranked_by: str | None = None
+    query_network: str | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -81,6 +87,8 @@ class Answer:
             quality=found.quality,
             patch_model=found.patch_model,
             coverage=found.matches.coverage,
+            ranked_by=found.matches.ranked_by,
+            query_network=found.query_network,
         )
 
     @classmethod
@@ -103,6 +111,8 @@ class Answer:
             "source": self.source,
             "quality": None if self.quality is None else _quality(self.quality),
             "patch_model": self.patch_model,
+            "ranked_by": self.ranked_by,
+            "query_network": self.query_network,
             "matches": [_match(match) for match in self.people],
         }
         if self.coverage is not None:
@@ -111,6 +121,8 @@ class Answer:
                 "missing": self.coverage.missing,
                 "stale": self.coverage.stale,
             }
+        if self.search is not None:
+            found["search"] = self.search
         if self.report is not None:
             picture = self.report.picture
             found["picture"] = None if picture is None else str(picture)

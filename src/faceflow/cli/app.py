@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from faceflow import __version__
-from faceflow.cli import clustering, covers, evaluating, models, onnx_networks, training
+from faceflow.cli import (
+    cluster_enroll,
+    clustering,
+    covers,
+    evaluating,
+    models,
+    onnx_networks,
+    students,
+    training,
+)
 from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
@@ -57,13 +66,15 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
             "import": models.import_,
             "import-pack": models.import_pack,
             "path": models.path,
+            "export-student": models.export_student,
+            "import-student": models.import_student,
             "verify": models.verify,
             "inspect": onnx_networks.inspect,
         },
     ),
     "train": (
         "Fine-tune a network on covered faces.",
-        {"head": training.head, "network": training.network},
+        {"head": training.head, "network": training.network, "covers": students.covers},
     ),
     "covers": (
         "Teach any network which parts of a face are covered, from your own photos.",
@@ -75,6 +86,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
             "start": clustering.start,
             "status": clustering.status,
             "enroll": clustering.enroll,
+            "bulk-enroll": cluster_enroll.enroll_in_bulk,
             "drain": clustering.drain,
             "plan": clustering.plan,
         },
@@ -97,7 +109,7 @@ app = typer.Typer(
     cls=Group,
     help="Who is this covered face, how sure are we, and which parts of the face say so?",
     epilog="Exit codes: 0 fine, 2 wrong option, 3 unreadable photo, 4 no face, 5 gallery, "
-    "6 weights, 7 missing package, 70 bug, 130 interrupted, 1 other.",
+    "6 weights, 7 missing package, 8 no such device, 70 bug, 130 interrupted, 1 other.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

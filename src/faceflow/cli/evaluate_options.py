@@ -96,7 +96,7 @@ class Data:
                 raise typer.BadParameter(
                     f"{text!r} is not NAME.OPTION=VALUE", param_hint="--data-option"
                 )
-            paths = option in ("pairs", "listing")
+            paths = option in ("pairs", "listing", "searched")
             options.setdefault(name, {})[option] = Path(value) if paths else value
         sources = {}
         for text in self.data or ():
@@ -158,5 +158,15 @@ class Subset:
     faces: Annotated[
         int | None,
         said(FACES, "; it is filled up with others", min=1, rich_help_panel=_SUBSET),
+    ] = None
+    queries: Annotated[
+        int | None,
+        typer.Option(
+            "--queries",
+            min=1,
+            help="Search with a random sample of so many queries, everybody enrolled.",
+            metavar="NUMBER",
+            rich_help_panel=_SUBSET,
+        ),
     ] = None
     seed: Seed = 0

@@ -11,7 +11,7 @@ from faceflow.errors import GalleryError
 
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
-    from faceflow.cli.options import Here, Place, Spread
+    from faceflow.cli.options import Here, Machine, Place, Spread
     from faceflow.gallery import Gallery, GalleryLocation
     from faceflow.identifier import Identifier
 
@@ -34,7 +34,14 @@ def load_analyzer(
     from faceflow import models
 
     offline, threads = (False, None) if here is None else (here.offline, here.threads)
-    return models.open_analyzer(network, detector, tell=say, threads=threads, offline=offline)
+    return models.open_analyzer(
+        network,
+        detector,
+        tell=say,
+        threads=threads,
+        device=None if here is None else chosen_device(here),
+        offline=offline,
+    )
 
 
 @contextmanager
@@ -51,7 +58,14 @@ def open_identifier(
                 open_spread(gallery, spread, readonly=more.get("readonly", False))
             )
         yield stack.enter_context(
-            Identifier(source, threads=here.threads, offline=here.offline, tell=say, **more)
+            Identifier(
+                source,
+                threads=here.threads,
+                device=chosen_device(here),
+                offline=here.offline,
+                tell=say,
+                **more,
+            )
         )
 
 
@@ -85,6 +99,21 @@ def as_location(gallery: Place) -> GalleryLocation:
     from faceflow.gallery import GalleryLocation
 
     return gallery if isinstance(gallery, GalleryLocation) else GalleryLocation(gallery)
+
+
+def chosen_device(machine: Machine) -> str:
+    """The device to compute on; where that was left to us, it is said with the reason.
+
+    Raises:
+        InputError: no device has that name.
+        DeviceError: it is not there.
+    """
+    from faceflow.weights import devices
+
+    device, why = devices.choose(machine.device)
+    if why:
+        say(why)
+    return device
 
 
 def open_gallery(path: Place, *, readonly: bool = True) -> Gallery:

@@ -158,6 +158,49 @@ def import_pack(
         say(f"left out, of no use to faceflow: {', '.join(left)}")
 
 
+def export_student(
+    name: Annotated[str, typer.Argument(help="A student's name.", metavar="NAME")],
+    file: Annotated[Path, typer.Argument(help="Where to write it.", metavar="FILE.safetensors")],
+    as_json: Json = False,
+) -> None:
+    """Write a student to a file, without what it has from its teacher, and say the file's sum.
+
+    Whoever has the teacher can take it: faceflow models import-student.
+    """
+    from faceflow.networks.students import export_student as write
+
+    sha256 = write(name, file)
+    if as_json:
+        print_json({"student": name, "file": str(file), "sha256": sha256})
+    else:
+        print_line(f"written: {file}")
+        print_line(f"sha256: {sha256}")
+
+
+def import_student(
+    name: Annotated[str, typer.Argument(help="What it will be called.", metavar="NAME")],
+    place: Annotated[
+        str, typer.Argument(help="A file, or an http(s) address.", metavar="FILE_OR_URL")
+    ],
+    sha256: Annotated[
+        str | None,
+        typer.Option("--sha256", help="What the file must be; an address needs it.", metavar="SUM"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take a student of a network that is here from a file, or fetch it.
+
+    The file is read by a reader that can execute nothing. It replaces a student of that name.
+    """
+    from faceflow.networks.students import import_student as take
+
+    spec = take(name, place, sha256=sha256, progress=say)
+    if as_json:
+        print_json({"network": spec.name, "digest": spec.digest, "teacher": spec.teacher})
+    else:
+        print_line(f"{spec.name} is ready: faceflow identify PHOTO --query-network {spec.name}")
+
+
 def path(name: Name, as_json: Json = False) -> None:
     """Show a model's folder in the cache, whether it is there yet or not."""
     from faceflow import models

@@ -86,8 +86,7 @@ WEIGHTING = typer.Option(
 CLUSTER = typer.Option(
     "--cluster",
     envvar="FACEFLOW_CLUSTER",
-    help="Ray cluster that searches the gallery: its head's host:port, or auto for the one on this "
-    "machine.",
+    help="Ray cluster to work on: its head's host:port, or auto for the one on this machine.",
     metavar="ADDRESS",
     rich_help_panel="Cluster",
 )
@@ -123,6 +122,15 @@ Cache = Annotated[
         help="Where what is computed of the photos is kept, so that a run can go on (default: in "
         "the user's cache folder).",
         metavar="FOLDER",
+    ),
+]
+QueryNetwork = Annotated[
+    str | None,
+    typer.Option(
+        "--query-network",
+        help="A student of the gallery's network that looks at the query, see 'faceflow train "
+        "covers'.",
+        metavar="NAME",
     ),
 ]
 Threshold = Annotated[
@@ -163,6 +171,16 @@ WholeImage = Annotated[Literal["never", "fallback", "always"], WHOLE_IMAGE]
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What this machine lends."""
+
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            help="Where to compute: cpu, cuda (or cuda:1, ...), mps, or auto, which says what it "
+            "took (default: FACEFLOW_DEVICE, else cpu).",
+            metavar="NAME",
+        ),
+    ] = None
 
     threads: Annotated[
         int | None,
@@ -246,14 +264,14 @@ class AnyFace:
     face: Annotated[Literal["largest", "centre", "all"], FACE] = "largest"
     whole_image: WholeImage = "never"
     min_quality: Annotated[
-        Literal["good", "fair", "poor"],
+        Literal["good", "fair", "poor"] | None,
         typer.Option(
             "--min-quality",
             help='Say "unsure" of faces worse than this: too covered, small, blurred or turned. '
-            '"poor" answers always.',
+            '"poor" answers always (default: as the gallery says).',
             rich_help_panel=_FACES,
         ),
-    ] = "poor"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ def explain_pair(
             f"{len(gallery_face)}",
             todo="pick one with features[i]",
         )
-    chosen = options_for(query.digest) if options is None else options
+    chosen = options_for(gallery_face.digest) if options is None else options
     chosen = replace(chosen, solver=_accountable(chosen.solver))
     first, second = (prepare(face, chosen, flow=True) for face in (query, gallery_face))
     found = rerank(first, second, chosen, flow=True)
@@ -249,7 +249,9 @@ def _shares(weights: Floats) -> Float64:
 
 
 def _accountable(solver: Solver) -> Solver:
-    return replace(solver, backend="numpy") if isinstance(solver, Sinkhorn) else solver
+    if not isinstance(solver, Sinkhorn):
+        return solver
+    return replace(solver, backend="numpy", device="cpu")
 
 
 def _describe(solver: Solver) -> dict[str, str | int | float | bool]:

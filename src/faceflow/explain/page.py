@@ -77,6 +77,7 @@ def html_page(
     decision: str = "",
     threshold: float | None = None,
     network: str = "",
+    query_network: str = "",
     k: int | None = None,
 ) -> str:
     """Write the page.
@@ -88,6 +89,7 @@ def html_page(
         decision: what was decided, e.g. "Identified as Ada" or "Unknown".
         threshold: the least score that counts as identified, if any.
         network: name of the face network.
+        query_network: the student that looked at the query, if any.
         k: how many faces were re-ranked.
 
     Returns:
@@ -105,7 +107,7 @@ def html_page(
         query=printable(query),
         decision=printable(decision),
         thumbnail=_jpeg(_shrunk(query_crop)),
-        settings=_settings(rows, threshold, network, k),
+        settings=_settings(rows, threshold, (network, query_network), k),
         ranked=any(row.rank is not None for row in rows),
         columns=_columns(rows),
         matches=[_match(query_crop, row, place) for place, row in enumerate(rows, start=1)],
@@ -115,12 +117,13 @@ def html_page(
 
 
 def _settings(
-    rows: Sequence[PageRow], threshold: float | None, network: str, k: int | None
+    rows: Sequence[PageRow], threshold: float | None, used: tuple[str, str], k: int | None
 ) -> list[tuple[str, str]]:
     """(name, value) of everything needed to get the same numbers again."""
     found: list[tuple[str, object]] = [
         ("faceflow", __version__),
-        ("face network", network),
+        ("face network", used[0]),
+        ("the query's network", used[1]),
         ("faces re-ranked (k)", k),
         ("threshold", threshold),
     ]

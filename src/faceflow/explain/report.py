@@ -59,6 +59,7 @@ class Reasons:
         decision: the answer in words.
         threshold: the threshold that decided, if any.
         network: name of the face network.
+        query_network: the student that looked at the query; empty where it was ``network``.
         k: how many faces were re-ranked; None where two photos were compared.
     """
 
@@ -68,6 +69,7 @@ class Reasons:
     decision: str = ""
     threshold: float | None = None
     network: str = ""
+    query_network: str = ""
     k: int | None = None
 
     def page(self) -> str:
@@ -79,6 +81,7 @@ class Reasons:
             decision=self.decision,
             threshold=self.threshold,
             network=self.network,
+            query_network=self.query_network,
             k=self.k,
         )
 
@@ -108,8 +111,8 @@ class Reasons:
     def to_json(self) -> dict[str, Any]:
         """Everything as a dictionary that ``json.dumps`` takes as it is.
 
-        ``query``, ``decision``, ``threshold``, ``network``, ``k``, and ``matches``: for each
-        ``person``, ``source``, ``stage1_rank`` and ``rank`` beside what
+        ``query``, ``decision``, ``threshold``, ``network``, ``query_network``, ``k``, and
+        ``matches``: for each ``person``, ``source``, ``stage1_rank`` and ``rank`` beside what
         :func:`faceflow.explain.to_json` gives.
         """
         return {
@@ -117,6 +120,7 @@ class Reasons:
             "decision": self.decision,
             "threshold": self.threshold,
             "network": self.network,
+            "query_network": self.query_network or None,
             "k": self.k,
             "matches": [
                 {
@@ -202,6 +206,7 @@ def reasons_for(
     options: MatchOptions,
     *,
     name: str = "",
+    query_network: str = "",
     top: int = TOP,
 ) -> Reasons:
     """Explain the answer for one face against its best people.
@@ -212,6 +217,7 @@ def reasons_for(
         gallery: the gallery that was searched.
         options: the options it was searched with.
         name: what the query is called.
+        query_network: the student that looked at it, if any.
         top: how many people to explain.
 
     Raises:
@@ -224,6 +230,7 @@ def reasons_for(
         decision=decision_text(matches),
         threshold=matches.threshold,
         network=gallery.header.network_name,
+        query_network=query_network,
         k=options.k,
     )
 

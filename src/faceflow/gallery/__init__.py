@@ -2,7 +2,12 @@
 
 from faceflow.gallery.codec import CODECS, QuantisedPatches
 from faceflow.gallery.gallery import Gallery
-from faceflow.gallery.identity import GalleryHeader, NetworkLike
+from faceflow.gallery.identity import (
+    GalleryHeader,
+    NetworkLike,
+    require_own_space,
+    require_query_network,
+)
 from faceflow.gallery.person_names import person_name
 from faceflow.gallery.reading import GalleryView, ReadableGallery
 from faceflow.gallery.records import (
@@ -11,6 +16,7 @@ from faceflow.gallery.records import (
     EnrolReport,
     FaceRecord,
     GalleryStats,
+    ImportReport,
     PersonInfo,
     SharedPhoto,
 )
@@ -29,6 +35,7 @@ __all__ = [
     "GalleryLocation",
     "GalleryStats",
     "GalleryView",
+    "ImportReport",
     "NetworkLike",
     "PersonInfo",
     "QuantisedPatches",
@@ -37,4 +44,6 @@ __all__ = [
     "Shortlist",
     "Store",
     "person_name",
+    "require_own_space",
+    "require_query_network",
 ]

@@ -11,7 +11,9 @@ from faceflow.features import (
     DEFAULT_DETECTOR,
     FaceFeatures,
     Grid,
+    answers_for,
     features_digest,
+    require_comparable,
     require_same_digest,
 )
 from faceflow.gallery.codec import codec as find_codec
@@ -96,6 +98,10 @@ class NetworkSpecLike(Protocol):
     def channels(self) -> int:
         """C."""
 
+    @property
+    def teacher(self) -> str:
+        """Of a student: digest of its teacher; else empty."""
+
 
 class NetworkLike(Protocol):
     """What a gallery needs to know of a network; every FaceNetwork does."""
@@ -155,6 +161,7 @@ def make_header(
 
 def require_network(name: str, header: GalleryHeader, network: NetworkLike) -> None:
     """Raise GalleryMismatchError, naming both, unless the gallery was made for ``network``."""
+    require_own_space(name, network)
     if network.digest != header.digest:
         raise GalleryMismatchError(
             f"{name} holds features of {header.describe()}, not of {network.spec.name}"
@@ -163,6 +170,26 @@ def require_network(name: str, header: GalleryHeader, network: NetworkLike) -> N
             todo=f"use {header.network_name} as it was then, or enroll the photos again into a"
             " new gallery",
         )
+
+
+def require_query_network(network: NetworkLike, name: str, digest: str) -> None:
+    """Raise GalleryMismatchError unless queries of one network are taken by faces of another.
+
+    Args:
+        network: looks at the queries: the other network itself, or a student of it.
+        name, digest: of the network that looked at the faces.
+    """
+    if digest in (network.digest, network.spec.teacher):
+        return
+    teacher = network.spec.teacher[:12]
+    raise GalleryMismatchError(
+        f"{network.spec.name} is "
+        + (f"a student of another network ({teacher}) than " if teacher else "no student of ")
+        + f"{name} (digest {digest[:12]})",
+        why="a query is compared with faces of the same network, or of the teacher it learned from",
+        todo=f"leave the query's network out, or train one: faceflow train covers --network {name} "
+        "PHOTOS/ --name STUDENT",
+    )
 
 
 def require_detector(name: str, header: GalleryHeader, detector: str) -> None:
@@ -177,10 +204,42 @@ def require_detector(name: str, header: GalleryHeader, detector: str) -> None:
 
 
 def require_features(name: str, header: GalleryHeader, features: FaceFeatures) -> None:
-    """Raise GalleryMismatchError, naming both, unless the gallery was made for such features.
+    """Raise GalleryMismatchError, naming both, unless the gallery can keep such features.
 
     What made them must be the gallery's network and detector, and their sizes those it keeps.
     """
+    _require_sizes(name, header, features)
+    if answers_for(features.digest) is not None:
+        raise _no_student(name, "a student's features cannot be enrolled")
+    require_same_digest(features.digest, header.features_digest, ("the features", name))
+
+
+def require_query(name: str, header: GalleryHeader, features: FaceFeatures) -> None:
+    """Raise GalleryMismatchError, naming both, unless the gallery can be asked for such features.
+
+    As :func:`require_features`, but a student of the gallery's network may ask too.
+    """
+    _require_sizes(name, header, features)
+    require_comparable(features.digest, header.features_digest, ("the features", name))
+
+
+def require_own_space(name: str, network: NetworkLike) -> None:
+    """Raise GalleryMismatchError if a gallery were made for a student."""
+    if network.spec.teacher:
+        raise _no_student(name, f"{network.spec.name} is a student and makes no galleries")
+
+
+def _no_student(name: str, what: str) -> GalleryMismatchError:
+    return GalleryMismatchError(
+        f"{name}: {what}",
+        why="a student learned to put covered queries where its teacher puts clean photos, and "
+        "galleries hold what the teacher makes of them",
+        todo="enroll with the teacher, and ask with the student: faceflow identify "
+        "--query-network STUDENT, or Identifier(gallery, query_network=STUDENT)",
+    )
+
+
+def _require_sizes(name: str, header: GalleryHeader, features: FaceFeatures) -> None:
     if not isinstance(features, FaceFeatures):
         raise InputError(f"features must be FaceFeatures, got {type(features).__name__}")
     size, channels = features.embedding.shape[1], features.patches.shape[2]
@@ -192,4 +251,3 @@ def require_features(name: str, header: GalleryHeader, features: FaceFeatures) -
             why="they come from another network, or were pooled to another grid",
             todo=f"use {header.network_name} and its own grid",
         )
-    require_same_digest(features.digest, header.features_digest, ("the features", name))

@@ -7,7 +7,8 @@ one fixed order. The result is the same to the last bit for one query or a thous
 machine.
 
 In large galleries a scan in int8 (:mod:`.rounded`) selects first, by a bound just as rigorous,
-and the float32 product is taken of the faces that it leaves: same faces, same scores.
+and the float32 product is taken of the faces that it leaves: same faces, same scores. On a device
+(:mod:`.device_index`) the product of all faces is taken there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from faceflow.arrays import Bools, Float32, Float64, Int64
 from faceflow.errors import GalleryError, InputError
 from faceflow.gallery import rounded
+from faceflow.gallery.device_index import DeviceEmbeddings
 from faceflow.gallery.rounded import RoundedEmbeddings
 from faceflow.gallery.stores.store import Revision, StoreView
 from faceflow.matching.score import embedding_cosine
@@ -30,8 +32,10 @@ from faceflow.matching.shortlist import Shortlist
 UNIT_TOLERANCE = 1e-5
 """How far from 1 an embedding's length may be; the error bound below counts on it."""
 
-SCAN_FROM = 30_000
+SCAN_FROM = 10_000
 """Faces from which a gallery keeps int8 codes too: measured by benchmarks/speed/stage1.py."""
+SCAN_AFTER = 32
+"""Queries after which it does: rounding all embeddings costs what some forty searches save."""
 
 # Similarities held at a time: 16 MB, and as much again for selecting.
 _BLOCK_SCORES = 4_000_000
@@ -50,13 +54,15 @@ class Embeddings:
         revision: which state.
         ids: (n,) face ids, ascending.
         matrix: (n, D) float32.
-        codes: the same in int8 where there are many; a quarter more memory.
+        codes: the same in int8 where there are many, and many queries; a quarter more memory.
+        on_device: the same on a device, where the gallery is searched there.
     """
 
     revision: Revision
     ids: Int64
     matrix: Float32
     codes: RoundedEmbeddings | None
+    on_device: DeviceEmbeddings | None = None
 
 
 class EmbeddingIndex:
@@ -65,24 +71,39 @@ class EmbeddingIndex:
     It follows the newest state it was asked for and hands out the part that belongs to a view,
     whatever other threads have asked for since. Arrays grow in place behind what was handed
     out, so that what a view got stays valid and unchanged.
+
+    Args:
+        embedding_size: D.
+        device: where to search, from :func:`faceflow.weights.devices.resolve`; None: the CPU. The
+            newest state is kept there too, moved again when it changes; former states are not.
     """
 
-    def __init__(self, embedding_size: int) -> None:
+    def __init__(self, embedding_size: int, device: str | None = None) -> None:
+        self._device = device
         self._ids = np.empty(0, dtype=np.int64)
         self._matrix = np.empty((0, embedding_size), dtype=np.float32)
         self._newest = Embeddings(Revision(0, 0), self._ids, self._matrix, None)
+        self._asked = 0
         self._lock = threading.Lock()
 
-    def of(self, view: StoreView) -> Embeddings:
+    def of(self, view: StoreView, queries: int = 1) -> Embeddings:
         """The embeddings of a view's state: fetches what was added, drops what was removed.
+
+        Args:
+            view: the state.
+            queries: how many will be compared with them.
 
         Raises:
             GalleryError: the gallery is damaged.
         """
         revision = view.revision()
         with self._lock:
+            self._asked += queries
             newest = self._newest
             if revision == newest.revision:
+                if newest.codes is None and newest.on_device is None:
+                    newest = replace(newest, codes=self._rounded(newest.matrix, None))
+                    self._newest = newest
                 return newest
             if revision.last_face_id < newest.revision.last_face_id or (
                 revision.removals < newest.revision.removals
@@ -124,7 +145,11 @@ class EmbeddingIndex:
         if used != faces:
             raise _unreadable(used, faces)
         ids, matrix = self._ids[:used], self._matrix[:used]
-        return Embeddings(revision, ids, matrix, codes_of(matrix, codes))
+        if self._device is not None and used:
+            there = DeviceEmbeddings.of(matrix, self._device)
+            if there is not None:
+                return Embeddings(revision, ids, matrix, None, there)
+        return Embeddings(revision, ids, matrix, self._rounded(matrix, codes))
 
     def _former(self, view: StoreView, newest: Embeddings) -> Embeddings:
         """A state that others have left behind: the newest one's rows, and what was removed."""
@@ -139,6 +164,13 @@ class EmbeddingIndex:
         matrix[known] = newest.matrix[np.searchsorted(newest.ids, ids[known])]
         matrix[~known] = view.embeddings_of(ids[~known].tolist())
         return Embeddings(revision, ids, matrix, None)
+
+    def _rounded(
+        self, matrix: Float32, known: RoundedEmbeddings | None
+    ) -> RoundedEmbeddings | None:
+        if known is None and self._asked < SCAN_AFTER:
+            return None
+        return codes_of(matrix, known)
 
     def _reserve(self, rows: int, used: int) -> None:
         ids = np.empty(rows, dtype=np.int64)
@@ -169,6 +201,7 @@ def exact_search(
     exclude: Sequence[Collection[int]] | None = None,
     *,
     codes: RoundedEmbeddings | None = None,
+    on_device: DeviceEmbeddings | None = None,
 ) -> Shortlist:
     """The k faces of largest cosine for each query; ties go to the smaller id.
 
@@ -179,6 +212,7 @@ def exact_search(
         k: at least 1, and at most 100,000 or n, whichever is more.
         exclude: for each query the ids that must not be found; unknown ids are ignored.
         codes: ``matrix`` in int8, to scan that first; the answer is the same to the last bit.
+        on_device: ``matrix`` on a device, to take the product there; likewise.
 
     Raises:
         InputError: k is out of range, a value is NaN or infinite, a query is not of unit length,
@@ -192,7 +226,10 @@ def exact_search(
         return Shortlist(found, cosine)
     bound = _error_bound(matrix.shape[1])
     most = k + max(map(len, exclude or [()]), default=0)
-    if codes is not None and 2 * most < n:
+    if on_device is not None:
+        unwanted = None if exclude is None else [_rows_of(ids, some) for some in exclude]
+        selected = on_device.candidates(queries, k, bound, unwanted)
+    elif codes is not None and 2 * most < n:
         # The best k of those not excluded are among the best k + excluded of all.
         selected = _scanned(queries, ids, matrix, most, k, bound, exclude, codes)
     else:
@@ -296,9 +333,15 @@ def _error_bound(size: int) -> float:
 
 def _mask(rough: Float32, ids: Int64, exclude: Sequence[Collection[int]]) -> None:
     for row, unwanted in zip(rough, exclude, strict=True):
-        wanted = np.array([i for i in unwanted if -(2**63) <= i < 2**63], dtype=np.int64)
-        at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-        row[at[ids[at] == wanted]] = -np.inf
+        row[_rows_of(ids, unwanted)] = -np.inf
+
+
+def _rows_of(ids: Int64, some: Collection[int]) -> Int64:
+    """The rows of those ids that there are."""
+    wanted = np.array([i for i in some if -(2**63) <= i < 2**63], dtype=np.int64)
+    at: Int64 = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    found: Int64 = at[ids[at] == wanted]
+    return found
 
 
 def _candidates(rough: Float32, k: int, bound: float) -> Bools:

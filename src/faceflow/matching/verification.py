@@ -46,7 +46,7 @@ def verify(
 
     Args:
         query: features of one face.
-        gallery_face: features of one face from the same network.
+        gallery_face: features of one face from the same network, or from its teacher.
         options: how they are compared; k is not used. None takes what measured best for the
             features' network, as :func:`faceflow.matching.options.options_for` finds it.
         threshold: the least score that counts as the same person. There is no universal
@@ -60,8 +60,8 @@ def verify(
         raise InputError(
             f"verify compares two single faces, got {len(query)} and {len(gallery_face)}"
         )
-    chosen = options_for(query.digest) if options is None else options
-    found = rerank(query, gallery_face, chosen, flow=True)
+    chosen = options_for(gallery_face.digest) if options is None else options
+    found = rerank(query, gallery_face, chosen.on_cpu, flow=True)
     assert found.emd is not None
     assert found.plan is not None
     score = float(found.score[0])

@@ -80,6 +80,8 @@ def read_spec(values: Mapping[str, Any], where: str) -> NetworkSpec:
         channels=fields.whole("channels", 1, _LARGEST_SIZE),
         patch_output=fields.text("patch_output"),
         model=fields.text("model", empty=True),
+        # Records from before there were students do not name a teacher.
+        teacher=fields.text("teacher", empty=True) if fields.has("teacher") else "",
     )
     fields.require_no_more()
     return found

@@ -108,7 +108,9 @@ class FaceNetwork:
         for start in range(0, n, step):
             part = slice(start, start + step)
             embedding[part], maps[part] = self.run(self.scale(crops[part]))
-        return FaceFeatures.from_maps(embedding, maps, digest=features_digest(self.digest))
+        return FaceFeatures.from_maps(
+            embedding, maps, digest=features_digest(self.digest, teacher=self.spec.teacher)
+        )
 
     def scale(self, crops: UInt8) -> Float32:
         """What the graph sees of ``crops``: (N, channels, H, W), ``(pixel - mean) / std``.

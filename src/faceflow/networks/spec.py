@@ -76,6 +76,8 @@ class NetworkSpec:
         defaults: matching options to start from, measured where its file says so.
         patch_output: the graph's output that holds the patches.
         model: name of the model whose graph it runs; its own name by default.
+        teacher: of a student: digest of the network in whose space it answers, and whose galleries
+            take its queries; see :mod:`faceflow.training.student`.
     """
 
     name: str
@@ -93,6 +95,7 @@ class NetworkSpec:
     defaults: MatchDefaults
     patch_output: str = "patches"
     model: str = ""
+    teacher: str = ""
 
     @property
     def model_name(self) -> str:
@@ -104,7 +107,7 @@ class NetworkSpec:
         """Hex sha256 over the weights' sha256 and all that decides what features come out.
 
         Two specs with one digest give comparable features; a gallery records it. Name,
-        title, licence and matching defaults do not change features and are left out.
+        title, licence, matching defaults and teacher do not change features and are left out.
 
         Raises:
             WeightsError: its checkpoint was not imported, so nobody knows its weights.
@@ -115,7 +118,7 @@ class NetworkSpec:
                 todo=f"run `faceflow models import {self.model_name} FILE`",
             )
         fields = dataclasses.asdict(self)
-        for silent in ("name", "title", "licence", "defaults", "model"):
+        for silent in ("name", "title", "licence", "defaults", "model", "teacher"):
             del fields[silent]
         if self.patch_output == "patches":  # as every digest was computed before there was another
             del fields["patch_output"]

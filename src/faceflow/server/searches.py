@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -24,6 +24,8 @@ from faceflow.arrays import UInt8
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures
 from faceflow.gallery import Gallery, ReadableGallery
+from faceflow.matching.abstaining import abstain
+from faceflow.matching.abstaining import quality_of as measured
 from faceflow.matching.identification import (
     Match,
     Matches,
@@ -34,6 +36,7 @@ from faceflow.matching.identification import (
 from faceflow.matching.options import Changes, MatchOptions
 from faceflow.matching.terms import terms
 from faceflow.matching.transport import Sinkhorn
+from faceflow.quality import Band
 from faceflow.server import schemas
 from faceflow.server.engine import Engine
 from faceflow.server.ids import new_id, person_id, person_number
@@ -41,6 +44,7 @@ from faceflow.server.marks import Marks, QueryFaceKey
 from faceflow.server.photos import Upload
 from faceflow.server.problems import not_found
 from faceflow.server.quality import quality_of
+from faceflow.server.settings import Limits
 from faceflow.server.state import PARTS, State
 
 PARTS.append(
@@ -71,6 +75,7 @@ class Question:
         changes: to the gallery's options.
         epsilon: of the solver.
         whole_image: as in :meth:`faceflow.analyzer.FaceAnalyzer.analyze`.
+        min_quality: the worst face that is answered; None: as the gallery says.
     """
 
     photo: Upload
@@ -80,6 +85,7 @@ class Question:
     changes: Changes | None = None
     epsilon: float | None = None
     whole_image: WholeImage = "never"
+    min_quality: Band | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,9 +122,8 @@ class Kept:
 class Searches:
     """The searches of a service."""
 
-    def __init__(self, state: State, hours: float) -> None:
-        self._state = state
-        self._hours = hours
+    def __init__(self, state: State, limits: Callable[[], Limits]) -> None:
+        self._state, self._limits = state, limits
 
     def ask(self, engine: Engine, marks: Marks, name: str, question: Question) -> Kept:
         """Search a gallery; takes the processor, so call it from a thread of ``computing``.
@@ -129,7 +134,7 @@ class Searches:
         """
         gallery = engine.gallery(name)
         pixels, faces = engine.analyze(
-            gallery, question.photo.data, whole_image=question.whole_image
+            gallery, question.photo.data, whole_image=question.whole_image, asked=True
         )
         chosen = _choose(faces, question.face, pixels)
         features = faces[chosen].features
@@ -142,7 +147,9 @@ class Searches:
         )
         marked = marks.of(name, key)
         with gallery.snapshot() as view:
+            least = question.min_quality or view.min_quality
             (matches,) = identify(features, view, options, threshold=question.threshold)
+            matches = abstain(matches, measured(faces[chosen], options.model), least)
             numbers = {
                 match.person: view.person(match.person).person_id
                 for match in matches.people[: question.top + len(marked)]
@@ -156,6 +163,8 @@ class Searches:
             revision=revision,
             network=gallery.header.network_name,
             digest=gallery.header.features_digest,
+            query_network=engine.student(gallery),
+            query_digest=features.digest,
             options=options_shown(options),
             query=schemas.Query(
                 photo=question.photo.sha256,
@@ -167,6 +176,7 @@ class Searches:
             ),
             status=_status(matches, candidates),
             threshold=matches.threshold,
+            min_quality=least,
             candidates=candidates,
             rejected=[
                 schemas.Rejected(person=one.person, mark_id=marked[person_number(one.person.id)])
@@ -174,7 +184,7 @@ class Searches:
                 if one.marked_not_this_person
             ],
             created=created,
-            expires=created + timedelta(hours=self._hours),
+            expires=created + timedelta(hours=self._limits().search_hours),
         )
         crop, context = _png(faces[chosen].crop), _context(pixels, faces[chosen])
         return Kept(search, features, crop, context)
@@ -216,7 +226,7 @@ class Searches:
             names = names_of(view, numbers)
         for ref in _people(search):
             ref.name = names.get(person_number(ref.id))
-        features = _unpack(row["features"], search.query.grid, search.digest)
+        features = _unpack(row["features"], search.query.grid, search.query_digest or search.digest)
         return Kept(search, features, bytes(row["crop"]), bytes(row["context"]))
 
     def pin(self, connection: sqlite3.Connection, gallery: str, identity: str) -> None:
@@ -285,6 +295,7 @@ def options_shown(options: MatchOptions) -> schemas.Options:
         patches=options.patches,
         visible_share=options.visible_share,
         epsilon=solver.epsilon if isinstance(solver, Sinkhorn) else None,
+        patch_model=options.model_digest,
     )
 
 
@@ -306,6 +317,7 @@ def query_face(face: Face, options: MatchOptions) -> schemas.QueryFace:
     return schemas.QueryFace(
         box=(x0, y0, x1, y1),
         detection_score=float(face.score),
+        source=face.source,
         landmarks=None
         if face.landmarks is None
         else [(float(x), float(y)) for x, y in face.landmarks],
@@ -360,7 +372,7 @@ def _candidates(
 def _status(matches: Matches, candidates: list[schemas.Candidate]) -> Status:
     """As identification says it, but of the best candidate who is not marked."""
     left = [one for one in candidates if not one.marked_not_this_person]
-    if matches.threshold is None or not candidates:
+    if matches.threshold is None or not candidates or matches.status == "unsure":
         return matches.status
     return "identified" if left and left[0].score >= matches.threshold else "unknown"
 

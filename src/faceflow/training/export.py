@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from faceflow.errors import InputError, WeightsError
 from faceflow.networks import NetworkSpec, described
 from faceflow.networks.architecture import Architecture
 from faceflow.networks.spec import UNCALIBRATED
+from faceflow.networks.students import make_spec, replace_constants, with_layer
 from faceflow.weights import Tensors, TrainedHere
 
 _WEIGHT, _BIAS = "fc.weight", "fc.bias"
@@ -74,7 +74,7 @@ def save_head(
             f"the layer has shapes {weight.shape} and {bias.shape}",
             why=f"{base} needs {old[0].shape} and {old[1].shape}",
         )
-    graph = _replaced(networks.graph(base), {_WEIGHT: weight, _BIAS: bias})
+    graph = replace_constants(networks.graph(base), {_WEIGHT: weight, _BIAS: bias})
     return keep(name, networks.spec(base), graph, trained_on=trained_on, same_patches=True)
 
 
@@ -104,6 +104,22 @@ def save_network(name: str, base: str, tensors: Tensors, *, trained_on: str) -> 
     return keep(name, spec, _layers(spec).build(tensors), trained_on=trained_on)
 
 
+def can_be_divided(spec: NetworkSpec) -> bool:
+    """Whether more than a network's last layer can be trained."""
+    root = root_of(spec)
+    return root in networks.OWN_NAMES and networks.architecture(root).restore is not None
+
+
+def require_divisible(spec: NetworkSpec) -> None:
+    """Raise :class:`WeightsError`, saying why and what to do, unless :func:`can_be_divided`."""
+    if not can_be_divided(spec):
+        raise WeightsError(
+            f"only the last layer of {spec.name} can be trained",
+            why="its graph does not hold the tensors of its PyTorch definition under their names",
+            todo="leave --first out, or say --first fc",
+        )
+
+
 def _layers(spec: NetworkSpec) -> Architecture:
     """The layers of a network that can be trained as a whole."""
     root = root_of(spec)
@@ -117,8 +133,40 @@ def _layers(spec: NetworkSpec) -> Architecture:
     return layers
 
 
+def save_student(
+    name: str, teacher: str, tensors: Tensors, *, trained_on: str, layer: bool
+) -> NetworkSpec:
+    """Keep a student of ``teacher`` as ``name``; PyTorch is not needed.
+
+    Args:
+        name: what users will type.
+        teacher: the network it learned from.
+        tensors: what it learned: the whole state dict, or with ``layer`` weight and bias of its
+            last layer.
+        trained_on: the photos, for people to read.
+        layer: whether its last layer alone was trained.
+
+    Raises:
+        InputError, WeightsError: as :func:`save_network`.
+    """
+    require_free(name, replace=True)
+    base = networks.spec(teacher)
+    if layer:
+        graph = with_layer(networks.graph(teacher), tensors[_WEIGHT], tensors[_BIAS])
+    else:
+        graph = _layers(base).build(tensors)
+    spec = make_spec(name, base, graph, layer=layer, trained_on=trained_on)
+    described.save(spec, graph)
+    return spec
+
+
 def keep(
-    name: str, base: NetworkSpec, graph: bytes, *, trained_on: str, same_patches: bool = False
+    name: str,
+    base: NetworkSpec,
+    graph: bytes,
+    *,
+    trained_on: str,
+    same_patches: bool = False,
 ) -> NetworkSpec:
     """Put a fine-tuned network into the cache, replacing one of the same name.
 
@@ -177,16 +225,3 @@ def _computes_with(graph: bytes, tensor: str) -> bool:
     import onnx
 
     return any(tensor in node.input for node in onnx.load_from_string(graph).graph.node)
-
-
-def _replaced(graph: bytes, tensors: Mapping[str, Floats]) -> bytes:
-    """The graph with some of its initialisers exchanged."""
-    import onnx
-
-    model = onnx.load_from_string(graph)
-    for tensor in model.graph.initializer:
-        if tensor.name in tensors:
-            new = np.ascontiguousarray(tensors[tensor.name], np.float32)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(new, tensor.name))
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))

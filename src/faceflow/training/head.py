@@ -16,6 +16,7 @@ import numpy as np
 
 from faceflow.arrays import Bools, Float32, Floats, Int64
 from faceflow.errors import InputError
+from faceflow.training.adam import Adam, rms
 from faceflow.training.loss import arcface
 from faceflow.training.recipe import HeadRecipe
 from faceflow.training.samples import Samples
@@ -202,11 +203,11 @@ class _Run:
         self._how, self._samples, self._labels = how, samples, labels
         self.people = int(labels.max()) + 1
         self._centres = self._first_centres(samples.covered)
-        scale = how.step * _rms(weight)
+        scale = how.step * rms(weight)
         self._adam = [
-            _Adam(self.weight, scale),
-            _Adam(self.bias, how.step * (_rms(bias) or _rms(weight))),
-            _Adam(self._centres, how.centre_step * _rms(self._centres)),
+            Adam(self.weight, scale),
+            Adam(self.bias, how.step * (rms(bias) or rms(weight))),
+            Adam(self._centres, how.centre_step * rms(self._centres)),
         ]
 
     @property
@@ -250,23 +251,3 @@ class _Run:
         np.add.at(centres, self._labels, (embedding * share).astype(np.float32))
         centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
         return centres
-
-
-class _Adam:
-    """Adam (Kingma and Ba 2015) with its usual constants, in place."""
-
-    def __init__(self, value: Float32, size: float) -> None:
-        self._value, self._size, self._count = value, np.float32(size), 0
-        self._mean, self._square = np.zeros_like(value), np.zeros_like(value)
-
-    def step(self, gradient: Floats) -> None:
-        self._count += 1
-        self._mean += np.float32(0.1) * (gradient - self._mean)
-        self._square += np.float32(0.001) * (gradient * gradient - self._square)
-        mean = self._mean / np.float32(1 - 0.9**self._count)
-        square = self._square / np.float32(1 - 0.999**self._count)
-        self._value -= self._size * mean / (np.sqrt(square) + np.float32(1e-12))
-
-
-def _rms(values: Floats) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))

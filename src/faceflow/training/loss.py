@@ -42,8 +42,8 @@ def arcface(
         m: margin in radians.
     """
     rows = np.arange(len(labels))
-    e, e_norm = _unit(embedding)
-    c, c_norm = _unit(centres)
+    e, e_norm = unit_and_length(embedding)
+    c, c_norm = unit_and_length(centres)
     cosine = e @ c.T
     own = np.clip(cosine[rows, labels].astype(np.float64), -1, 1)
     sine = np.sqrt(np.maximum(1 - own**2, 1e-12))
@@ -61,16 +61,17 @@ def arcface(
     d_cosine = share * (s / len(labels))
     d_cosine[rows, labels] *= slope
     return ArcFace(
-        loss, _through_unit(d_cosine @ c, e, e_norm), _through_unit(d_cosine.T @ e, c, c_norm)
+        loss, through_unit(d_cosine @ c, e, e_norm), through_unit(d_cosine.T @ e, c, c_norm)
     )
 
 
-def _unit(vectors: Floats) -> tuple[Floats, Floats]:
+def unit_and_length(vectors: Floats) -> tuple[Floats, Floats]:
+    """(N, D) unit rows and (N, 1) lengths."""
     norm = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return vectors / norm, norm
 
 
-def _through_unit(gradient: Floats, unit: Floats, norm: Floats) -> Float32:
+def through_unit(gradient: Floats, unit: Floats, norm: Floats) -> Float32:
     """The gradient by vectors of what is known by their unit vectors."""
     along = (gradient * unit).sum(axis=1, keepdims=True)
     return np.asarray((gradient - along * unit) / norm, dtype=np.float32)

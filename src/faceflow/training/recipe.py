@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from faceflow.errors import InputError
 from faceflow.system.files import read_text
 
-Recipe = TypeVar("Recipe", bound="HeadRecipe | NetworkRecipe")
+Recipe = TypeVar("Recipe", bound="HeadRecipe | NetworkRecipe | StudentRecipe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,75 @@ class NetworkRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class StudentRecipe:
+    """How a student is trained to answer to covered faces as its teacher does to clean ones.
+
+    Attributes:
+        first: the first part of the network that is trained; all before it stays as it is. "fc"
+            trains the last layer alone, which needs no PyTorch and goes with imported networks.
+        copies: covered faces of each photo.
+        covers: what is drawn; one that is named twice is drawn twice as often.
+        mirrored_share: share of the covered faces that are mirrored.
+        scale: of the cosines in the cross-entropy over all people trained on.
+        near: weight of one less the cosine to the teacher's embedding.
+        epochs: passes over all faces, clean and covered.
+        lr: Adam's.
+        last_layer_share: the last layer's learning rate, in shares of ``lr``.
+        layer_step: Adam's step where the last layer is trained alone, in shares of its weights'
+            root mean square.
+        warm_up: steps over which the learning rate rises to ``lr``.
+        clip: the longest gradient that is followed in full; longer ones are shortened to it.
+        batch_size: faces a step.
+        precision: "float32", or "bfloat16" for mixed precision.
+        clean_loss: how much of the teacher's P@1 on clean photos of people set apart a student
+            may lose.
+        patience: epochs without a better validation after which it stops.
+        validation_share: share of the people set apart to judge.
+        seed: of everything random.
+    """
+
+    first: str = "conv4"
+    copies: int = 3
+    covers: tuple[str, ...] = (
+        *("mask",) * 9,
+        *("sunglasses",) * 4,
+        *("scarf",) * 2,
+        *("hand",) * 2,
+        *("hat", "blob", "crop"),
+    )
+    mirrored_share: float = 0.5
+    scale: float = 20.0
+    near: float = 2.0
+    epochs: int = 4
+    lr: float = 1e-5
+    last_layer_share: float = 0.25
+    layer_step: float = 0.001
+    warm_up: int = 100
+    clip: float = 1.0
+    batch_size: int = 32
+    precision: str = "float32"
+    clean_loss: float = 0.01
+    patience: int = 2
+    validation_share: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(
+            self,
+            ("copies", "scale", "epochs", "lr", "layer_step", "warm_up", "clip", "batch_size"),
+        )
+        _require(self, ("patience",))
+        _require_share(
+            self, ("mirrored_share", "last_layer_share", "clean_loss", "validation_share"), most=1.0
+        )
+        _require_share(self, ("near",), most=1e6)
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"precision is {self.precision!r}", todo="choose float32 or bfloat16")
+        if not self.covers:
+            raise InputError("no cover is named", todo="name some")
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a run is carried out; none of its numbers depend on it.
 
@@ -176,17 +245,22 @@ def recipe_from(kind: type[Recipe], values: dict[str, Any]) -> Recipe:
     return kind(**checked)
 
 
-def _require(recipe: HeadRecipe | NetworkRecipe, names: tuple[str, ...]) -> None:
+_Any = HeadRecipe | NetworkRecipe | StudentRecipe
+
+
+def _require(recipe: _Any, names: tuple[str, ...]) -> None:
     for name in names:
         if not 0 < getattr(recipe, name) < float("inf"):
             raise InputError(f"{name} is {getattr(recipe, name)}", why="it must be above 0")
     if recipe.seed < 0:
         raise InputError(f"seed is {recipe.seed}", why="it must be 0 or more")
-    if not 0 <= recipe.m < 3.14:
+    if not isinstance(recipe, StudentRecipe) and not 0 <= recipe.m < 3.14:
         raise InputError(f"m is {recipe.m}", why="it is an angle in radians from 0 to pi")
 
 
-def _require_share(recipe: HeadRecipe | NetworkRecipe, names: tuple[str, ...]) -> None:
+def _require_share(recipe: _Any, names: tuple[str, ...], *, most: float = 1.0) -> None:
     for name in names:
-        if not 0 <= getattr(recipe, name) <= 1:
-            raise InputError(f"{name} is {getattr(recipe, name)}", why="it must lie in [0, 1]")
+        if not 0 <= getattr(recipe, name) <= most:
+            raise InputError(
+                f"{name} is {getattr(recipe, name)}", why=f"it must lie in [0, {most:g}]"
+            )

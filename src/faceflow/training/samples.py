@@ -1,11 +1,11 @@
-"""Raw patch maps of people's photos, clean and covered, to train a last layer on."""
+"""Maps that a network's frozen part makes of people's photos, clean and covered, to train on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from faceflow.faces.alignment import align, template
 from faceflow.faces.detectors import Detection, Detector
 from faceflow.faces.images import content_hash, load_image
 from faceflow.gallery.enrolment import Photo, SelectOne
+from faceflow.networks import FaceNetwork
 from faceflow.occlusion import occlude, occlusions
 from faceflow.training.array_cache import ArrayCache
 
@@ -24,6 +25,47 @@ CLEAN = "clean"
 _BATCH = 8
 Progress = Callable[[int, int], None]
 """Called with (photos done, photos in all)."""
+
+
+class Look(NamedTuple):
+    """How a photo is shown: under which cover, drawn with which seed, and whether mirrored."""
+
+    cover: str = CLEAN
+    seed: int = 0
+    mirrored: bool = False
+
+    @property
+    def key(self) -> str:
+        """What tells it from others of the same photo."""
+        return f"{self.cover} {self.seed}" + (" mirrored" if self.mirrored else "")
+
+
+class Frozen(Protocol):
+    """A part of a network that is not trained."""
+
+    identity: str
+    """Which network's, and how much of it."""
+    template: str
+    """How crops are aligned for it."""
+    shape: tuple[int, ...]
+    """(C, h, w)"""
+
+    def __call__(self, crops: UInt8) -> Floats:
+        """(n, H, W, 3) uint8 RGB -> (n, C, h, w)."""
+
+
+class PatchMaps:
+    """All of a network but its last layer, as :class:`Frozen`."""
+
+    def __init__(self, network: FaceNetwork) -> None:
+        spec, self._network = network.spec, network
+        self.identity, self.template = f"maps {spec.digest}", spec.template
+        self.shape: tuple[int, ...] = (spec.channels, *spec.grid)
+
+    def __call__(self, crops: UInt8) -> Floats:
+        """The raw patches."""
+        found: Floats = self._network.run(self._network.scale(crops))[1]
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,15 +181,46 @@ def collect_samples(
     check_covers(covers)
     if copies < 1:
         raise InputError(f"copies is {copies}", todo="give 1 or more")
-    spec = analyzer.network.spec
+    looks = [Look(), *(Look(cover, seed) for cover in covers for seed in range(copies))]
+    return collect(
+        photos,
+        PatchMaps(analyzer.network),
+        analyzer.detector,
+        folder,
+        looks=lambda _: looks,
+        select=select,
+        progress=progress,
+    )
+
+
+def collect(
+    photos: Sequence[Photo],
+    frozen: Frozen,
+    detector: Detector,
+    folder: Path,
+    *,
+    looks: Callable[[str], Sequence[Look]],
+    select: SelectOne = "largest",
+    progress: Progress | None = None,
+) -> tuple[Samples, tuple[LeftOut, ...]]:
+    """The same for any frozen part of a network and any way of showing a photo.
+
+    Args:
+        photos, folder, select, progress: as for :func:`collect_samples`.
+        frozen: gives the maps.
+        detector: finds the faces.
+        looks: how a photo is shown, by the sum over its content.
+
+    Raises:
+        FaceflowError: the cache cannot be used.
+    """
     cache = ArrayCache(
         folder,
         np.float16,
-        (spec.channels, *spec.grid),
-        identity=f"maps {spec.digest} {analyzer.detector.name} {select}",
+        frozen.shape,
+        identity=f"{frozen.identity} {detector.name} {select}",
     )
-    variants = [(CLEAN, 0)] + [(cover, seed) for cover in covers for seed in range(copies)]
-    entries, left_out = _fill(photos, variants, analyzer, cache, select, progress)
+    entries, left_out = _fill(photos, looks, frozen, detector, cache, select, progress)
     rows = cache.rows()
     names = tuple(sorted({photo.person for photo in photos}))
     code = {name: number for number, name in enumerate(names)}
@@ -174,8 +247,9 @@ _Entry = tuple[int, Photo, str, str]
 
 def _fill(
     photos: Sequence[Photo],
-    variants: list[tuple[str, int]],
-    analyzer: FaceAnalyzer,
+    looks: Callable[[str], Sequence[Look]],
+    frozen: Frozen,
+    detector: Detector,
     cache: ArrayCache,
     select: SelectOne,
     progress: Progress | None,
@@ -191,13 +265,14 @@ def _fill(
         except FaceflowError as error:
             left_out.append(LeftOut(photo.path, CLEAN, error))
             continue
-        keys = [f"{digest} {cover} {seed}" for cover, seed in variants]
+        shown = looks(digest)
+        keys = [f"{digest} {look.key}" for look in shown]
         if photo.person + digest in seen:  # the same picture twice would leak into validation
             continue
         seen.add(photo.person + digest)
-        missing = [(k, v) for k, v in zip(keys, variants, strict=True) if k not in known]
+        missing = [(k, v) for k, v in zip(keys, shown, strict=True) if k not in known]
         try:
-            for key, crop in _crops(photo.path, missing, analyzer, select):
+            for key, crop in _crops(photo.path, missing, frozen, detector, select):
                 known.add(key)
                 if crop is None:
                     cache.add([(key, None)])
@@ -207,44 +282,48 @@ def _fill(
             left_out.append(LeftOut(photo.path, CLEAN, error))
             continue
         if len(pending) >= _BATCH:
-            _flush(pending, analyzer, cache)
-        entries += [(number, photo, v[0], k) for k, v in zip(keys, variants, strict=True)]
+            _flush(pending, frozen, cache)
+        entries += [(number, photo, v.cover, k) for k, v in zip(keys, shown, strict=True)]
         if progress is not None:
             progress(number + 1, len(photos))
-    _flush(pending, analyzer, cache)
+    _flush(pending, frozen, cache)
     return entries, left_out
 
 
-def _flush(pending: list[tuple[str, UInt8]], analyzer: FaceAnalyzer, cache: ArrayCache) -> None:
+def _flush(pending: list[tuple[str, UInt8]], frozen: Frozen, cache: ArrayCache) -> None:
     if pending:
-        network = analyzer.network
-        _, maps = network.run(network.scale(np.stack([crop for _, crop in pending])))
+        maps = frozen(np.stack([crop for _, crop in pending]))
         cache.add([(key, one) for (key, _), one in zip(pending, maps, strict=True)])
         pending.clear()
 
 
 def _crops(
     path: Path,
-    wanted: Iterable[tuple[str, tuple[str, int]]],
-    analyzer: FaceAnalyzer,
+    wanted: Sequence[tuple[str, Look]],
+    frozen: Frozen,
+    detector: Detector,
     select: SelectOne,
 ) -> Iterator[tuple[str, UInt8 | None]]:
     """The aligned face of one photo under each cover; None where the detector finds none."""
-    wanted = list(wanted)
     if not wanted:
         return
-    target = template(analyzer.network.spec.template)
+    target = template(frozen.template)
     image = load_image(path)
-    clean = find_face(image, analyzer.detector, select)
-    for key, (cover, seed) in wanted:
+    clean = find_face(image, detector, select)
+    for key, look in wanted:
         if clean is None:
             yield key, None
-        elif cover == CLEAN:
-            yield key, align(image, clean.landmarks, target)
-        else:
-            covered = occlude(cover, image, clean.landmarks, seed).image
-            found = find_face(covered, analyzer.detector, select)
-            yield key, None if found is None else align(covered, found.landmarks, target)
+            continue
+        shown, face = image, clean
+        if look.cover != CLEAN:
+            shown = occlude(look.cover, image, clean.landmarks, look.seed).image
+            found = find_face(shown, detector, select)
+            if found is None:
+                yield key, None
+                continue
+            face = found
+        crop = align(shown, face.landmarks, target)
+        yield key, np.ascontiguousarray(crop[:, ::-1]) if look.mirrored else crop
 
 
 def find_face(image: UInt8, detector: Detector, select: SelectOne) -> Detection | None:
@@ -259,3 +338,23 @@ def find_face(image: UInt8, detector: Detector, select: SelectOne) -> Detection 
         found,
         key=lambda one: float(np.linalg.norm((one.box[:2] + one.box[2:]) / 2 - middle)) / one.size,
     )
+
+
+def drawn_looks(
+    covers: Sequence[str], copies: int, mirrored_share: float, seed: int
+) -> Callable[[str], list[Look]]:
+    """For :func:`collect`: the clean face, and ``copies`` under covers drawn at random.
+
+    Kind, place and colour of each cover, and whether it is mirrored, are a function of the photo's
+    content and the seed; more copies leave the first ones as they are.
+    """
+
+    def looks(content: str) -> list[Look]:
+        rng = np.random.default_rng([seed, int(content[:16], 16)])
+        found = [Look()]
+        for _ in range(copies):
+            cover = covers[int(rng.integers(len(covers)))]
+            found.append(Look(cover, int(rng.integers(2**31)), bool(rng.random() < mirrored_share)))
+        return found
+
+    return looks

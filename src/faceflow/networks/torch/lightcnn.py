@@ -8,6 +8,12 @@ from torch.nn import functional
 
 # (output channels, pooled afterwards, residual blocks afterwards)
 _LAYERS = ((48, True, 1), (96, True, 2), (192, True, 3), (128, False, 4), (128, True, 0))
+PARTS = (
+    *("conv1", "block1", "conv2", "block2", "conv3", "block3", "conv4", "block4", "conv5"),
+    "fc",
+)
+"""The parts in the order they run; the network can be cut before each of them."""
+_POOLED = {f"conv{number}" for number, (_, pooled, _) in enumerate(_LAYERS, start=1) if pooled}
 _GRID = 8
 _EMBEDDING = 256
 
@@ -55,11 +61,23 @@ class LightCNNV4(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
+        return self.since(image, PARTS[0])
+
+    def until(self, image: Tensor, part: str) -> Tensor:
+        """What the part of that name, one of :data:`PARTS`, is given for an image."""
         value = image
-        for number, (_, pooled, blocks) in enumerate(_LAYERS, start=1):
-            value = self.get_submodule(f"conv{number}")(value)
-            if pooled:
-                value = functional.max_pool2d(value, 2) + functional.avg_pool2d(value, 2)
-            if blocks:
-                value = self.get_submodule(f"block{number}")(value)
+        for name in PARTS[: PARTS.index(part)]:
+            value = self._run(name, value)
+        return value
+
+    def since(self, value: Tensor, part: str) -> tuple[Tensor, Tensor]:
+        """Embedding and patches of what the part of that name is given."""
+        for name in PARTS[PARTS.index(part) : -1]:
+            value = self._run(name, value)
         return self.fc(value.flatten(1)), value
+
+    def _run(self, name: str, value: Tensor) -> Tensor:
+        value = self.get_submodule(name)(value)
+        if name in _POOLED:
+            value = functional.max_pool2d(value, 2) + functional.avg_pool2d(value, 2)
+        return value

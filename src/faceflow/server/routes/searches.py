@@ -10,9 +10,10 @@ from starlette.concurrency import run_in_threadpool
 
 from faceflow.matching.options import Changes
 from faceflow.matching.verification import verify
+from faceflow.quality import BANDS
 from faceflow.server import reasons, schemas
 from faceflow.server.idempotency import status
-from faceflow.server.photos import Form, form_body, receive
+from faceflow.server.photos import Form, form_body
 from faceflow.server.problems import invalid
 from faceflow.server.routes.common import (
     Answers,
@@ -23,6 +24,7 @@ from faceflow.server.routes.common import (
     SomeId,
     problems,
     request_digest,
+    uploaded,
 )
 from faceflow.server.searches import (
     Choice,
@@ -57,6 +59,10 @@ _FORM = form_body(
         },
         "top": {"type": "integer", "minimum": 1, "default": 20, "description": "People."},
         "whole_image": {"enum": ["never", "fallback", "always"], "default": "never"},
+        "min_quality": {
+            "enum": list(BANDS),
+            "description": "Name nobody where the face is worse (default: as the gallery says).",
+        },
         **_OPTIONS,
     },
 )
@@ -75,6 +81,9 @@ def _question(form: Form) -> Question:
     whole = texts.get("whole_image", "never")
     if whole not in ("never", "fallback", "always"):
         raise invalid(f"whole_image is {whole[:40]!r}", todo="choose never, fallback or always")
+    least = texts.get("min_quality")
+    if least is not None and least not in BANDS:
+        raise invalid(f"min_quality is {least[:40]!r}", todo=f"choose {', '.join(BANDS)}")
     top = _whole("top", texts["top"]) if "top" in texts else 20
     if not 1 <= top <= 1000:
         raise invalid(f"top is {top}", why="it must lie between 1 and 1000")
@@ -86,6 +95,7 @@ def _question(form: Form) -> Question:
         changes=_changes(texts),
         epsilon=_number(texts, "epsilon"),
         whole_image=cast(Literal["never", "fallback", "always"], whole),
+        min_quality=least,
     )
 
 
@@ -129,8 +139,7 @@ async def search(
     repetition: Repetition = None,
 ) -> schemas.Search:
     """Find out who is in a photo; the answer can be asked about for a while."""
-    served.gallery(gallery)
-    form = await receive(request, served.settings.limits)
+    form = await uploaded(request, served, gallery)
     question = _question(form)
     answers: list[schemas.Search] = []
 
@@ -284,8 +293,7 @@ async def verify_photos(
     served: Served, key: Searcher, gallery: GalleryName, request: Request
 ) -> schemas.Verification:
     """Compare the largest faces of two photos, as this gallery compares; nothing is kept."""
-    served.gallery(gallery)
-    form = await receive(request, served.settings.limits)
+    form = await uploaded(request, served, gallery)
     return await served.compute(_verify, served, gallery, form, key.id)
 
 
@@ -295,7 +303,8 @@ def _verify(service: Service, gallery: str, form: Form, actor: str) -> schemas.V
     threshold = _number(form.texts, "threshold")
     photos = [form.photo(name) for name in ("a", "b")]
     first, second = (
-        service.engine.analyze(opened, photo.data, select="largest")[1][0] for photo in photos
+        service.engine.analyze(opened, photo.data, select="largest", asked=number == 0)[1][0]
+        for number, photo in enumerate(photos)
     )
     found = verify(first.features, second.features, options, threshold=threshold)
     service.audit.append(
@@ -311,6 +320,7 @@ def _verify(service: Service, gallery: str, form: Form, actor: str) -> schemas.V
         same=found.same,
         threshold=found.threshold,
         network=opened.header.network_name,
+        query_network=service.engine.student(opened),
         options=options_shown(options),
         a=query_face(first, options),
         b=query_face(second, options),

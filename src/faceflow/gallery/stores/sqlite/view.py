@@ -45,6 +45,7 @@ class SqliteView:
         self.path = session.path
         self._session = session
         self._over = False
+        self._owners: dict[int, tuple[Any, ...]] = {}
         with self._reading() as connection:
             last_face, _, removals = sqlite_changes.state(connection)
         self._revision = Revision(last_face, removals)
@@ -117,14 +118,16 @@ class SqliteView:
 
     def embeddings_of(self, face_ids: Sequence[int]) -> Float32:
         """Out of their blocks, checksums compared."""
-        self._fetch("f.face_id", face_ids)
+        self._fetch("face_id", face_ids)
         with self._reading() as connection:
             found = self._blocks.of(connection, face_ids)
         return require_unit_length(face_ids, found)
 
     def payloads(self, face_ids: Sequence[int]) -> list[bytes]:
         """Patches, checksums compared."""
-        found = self._fetch("patches", face_ids)
+        # Whose the faces are is mostly asked next, and lies on the way to the patches.
+        found = self._fetch("patches, person_id, record", face_ids)
+        self._owners = {i: row[1:] for i, row in found.items()}
         return [unseal("patches", (i,), found[i][0]) for i in face_ids]
 
     def thumbnails(self, face_ids: Sequence[int]) -> list[bytes | None]:
@@ -137,16 +140,28 @@ class SqliteView:
 
     def records(self, face_ids: Sequence[int]) -> list[FaceRecord]:
         """Records by id, checksums compared."""
-        found = self._fetch("f.person_id, record, name, seal", face_ids)
-        return [unseal_record(i, *found[i]) for i in face_ids]
+        found = self._fetch("person_id, record", face_ids)
+        named = self._named({row[0] for row in found.values()})
+        return [
+            unseal_record(i, *found[i], *named.get(found[i][0], (None, None))) for i in face_ids
+        ]
 
     def names(self, face_ids: Sequence[int]) -> list[str]:
         """Names by id, checksums compared."""
-        found = self._fetch("f.person_id, record, name, seal", face_ids)
-        for face_id, (person_id, record, _, _) in found.items():
+        wanted = set(face_ids)
+        if self._owners.keys() >= wanted:
+            owners = {i: self._owners[i] for i in wanted}
+        else:
+            owners = self._fetch("person_id, record", face_ids)
+        for face_id, (person_id, record) in owners.items():
             # The seal of the record says whose face it is.
             unseal("record", (face_id, person_id), record)
-        return [checked_name(found[i][0], *found[i][2:]) for i in face_ids]
+        named = self._named({row[0] for row in owners.values()})
+        names = {i: checked_name(i, *row) for i, row in named.items()}
+        for face_id in face_ids:
+            if owners[face_id][0] not in names:
+                raise damaged("list of people", ())
+        return [names[owners[i][0]] for i in face_ids]
 
     def people_with(self, content_hash: str) -> list[str]:
         """A look into the index of photos."""
@@ -290,19 +305,28 @@ class SqliteView:
         """Columns of each face by id; every id asked for is there."""
         wanted = sorted(set(face_ids))
         require_possible(wanted)
+        found = self._by_id("face", "face_id", columns, wanted)
+        for face_id in wanted:
+            if face_id not in found:
+                raise no_face(face_id)
+        return found
+
+    def _named(self, people: set[Any]) -> dict[int, tuple[Any, ...]]:
+        """The name and its checksum of each of some people that there are."""
+        wanted = sorted(i for i in people if isinstance(i, int))
+        return self._by_id("person_name", "person_id", "name, seal", wanted)
+
+    def _by_id(
+        self, table: str, key: str, columns: str, wanted: Sequence[int]
+    ) -> dict[int, tuple[Any, ...]]:
+        """Columns of those rows of a table that are there."""
         found: dict[int, tuple[Any, ...]] = {}
         with self._reading() as connection:
             for start in range(0, len(wanted), _BLOCK):
                 block = wanted[start : start + _BLOCK]
                 marks = ",".join("?" * len(block))
-                statement = (
-                    f"SELECT face_id, {columns} FROM face f LEFT JOIN person_name n"
-                    f" ON n.person_id = f.person_id WHERE face_id IN ({marks})"
-                )
+                statement = f"SELECT {key}, {columns} FROM {table} WHERE {key} IN ({marks})"
                 found.update((row[0], row[1:]) for row in connection.execute(statement, block))
-        for face_id in wanted:
-            if face_id not in found:
-                raise no_face(face_id)
         return found
 
 
