@@ -19,6 +19,7 @@ from faceflow.errors import FaceflowError, GalleryError, InputError
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Gallery
 from faceflow.matching.identification import identify
+from local_postgres import LocalPostgres
 
 NETWORK, DETECTOR = "lightcnn-v4", "centerface"
 SPEC = networks.spec(NETWORK)
@@ -96,6 +97,22 @@ def test_with_patches_it_is_a_gallery_like_any(arrays, tmp_path: Path) -> None:
         assert np.allclose(found.embedding, expected.embedding, atol=1e-7)
         assert np.allclose(found.pooled, expected.pooled, atol=1e-6)
         assert np.einsum("nrc,nrc->nr", found.patches, expected.patches).min() > 0.999
+
+
+def test_into_postgres_and_on_as_a_table(arrays, tmp_path: Path, postgres: LocalPostgres) -> None:
+    pytest.importorskip("pyarrow")
+    url = postgres.new_url()
+    assert Gallery.import_embeddings(**arrays() | {"location": url}).added == 6
+    with Gallery.open(url) as gallery:
+        gallery.check()
+        assert gallery.header.codec == "none"
+        table = gallery.export(tmp_path / "t.parquet", patches=True)
+        again = postgres.new_url()
+        with Gallery.import_from(table, again) as other:
+            other.check()
+            assert other.header == gallery.header
+            assert other.faces() == gallery.faces()
+            assert (other.embeddings([3, 1]) == gallery.embeddings([3, 1])).all()
 
 
 def test_the_same_photo_twice_is_counted(arrays) -> None:
