@@ -11,6 +11,7 @@ import typer
 from faceflow import __version__
 from faceflow.cli import (
     cluster_enroll,
+    clustering,
     covers,
     evaluating,
     models,
@@ -79,7 +80,17 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
         "Teach any network which parts of a face are covered, from your own photos.",
         {"learn": covers.learn, "show": covers.show, "forget": covers.forget},
     ),
-    "cluster": ("Many machines.", {"bulk-enroll": cluster_enroll.enroll_in_bulk}),
+    "cluster": (
+        "A gallery over many machines: shards on Ray that search it.",
+        {
+            "start": clustering.start,
+            "status": clustering.status,
+            "enroll": clustering.enroll,
+            "bulk-enroll": cluster_enroll.enroll_in_bulk,
+            "drain": clustering.drain,
+            "plan": clustering.plan,
+        },
+    ),
     "audit": ("A service's audit log.", {"verify": audit_verify}),
     "evaluate": (
         "Measure: experiments, the paper's tables and figures, ablations.",
