@@ -137,7 +137,7 @@ class Deletions:
             people = [person.person_id for person in opened.people()]
             if any(one.legal_hold for one in self._consents.of(name, people).values()):
                 raise _held()
-            if not self._engine.places.makes_more:
+            if not self._engine.places.removes:
                 self._engine.delete(name)  # which says why not
             return self._carry_out(self._begin(name, "gallery", 0, len(opened), reason, actor))
 
