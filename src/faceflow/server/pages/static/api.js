@@ -178,7 +178,7 @@ export const api = {
   /** @returns {Promise<Schemas["Settings"]>} */
   settings: () => get("/v1/settings"),
   /** @param {string | null | undefined} cursor @returns {Promise<Schemas["AuditPage"]>} */
-  audit: (cursor) => get(`/v1/audit${query({ limit: 100, cursor })}`),
+  audit: (cursor) => get(`/v1/audit${query({ limit: 100, order: "newest", cursor })}`),
   /** @returns {Promise<Schemas["AuditHead"]>} */
   verifyAudit: () => get("/v1/audit/verify"),
 };
