@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from faceflow.cli.enrolling import finish
-from faceflow.cli.options import DEFAULT_GALLERY, GalleryPath, Json, Maker, OneFace
+from faceflow.cli.options import CLUSTER, DEFAULT_GALLERY, GalleryPath, Json, Maker, OneFace, said
 from faceflow.cli.output import progress
 
 
@@ -28,14 +28,7 @@ def enroll_in_bulk(
         str | None, typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
     ] = None,
     cluster: Annotated[
-        str,
-        typer.Option(
-            "--cluster",
-            envvar="FACEFLOW_CLUSTER",
-            help="The Ray cluster: host:port of its head, auto for the one on this machine, or "
-            "local for one of its own, gone afterwards.",
-            metavar="ADDRESS",
-        ),
+        str, said(CLUSTER, " (default: local, one of its own, gone afterwards)")
     ] = "local",
     workers: Annotated[
         int | None,

@@ -86,8 +86,7 @@ WEIGHTING = typer.Option(
 CLUSTER = typer.Option(
     "--cluster",
     envvar="FACEFLOW_CLUSTER",
-    help="Ray cluster that searches the gallery: its head's host:port, or auto for the one on this "
-    "machine.",
+    help="Ray cluster to work on: its head's host:port, or auto for the one on this machine.",
     metavar="ADDRESS",
     rich_help_panel="Cluster",
 )

@@ -14,7 +14,6 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from faceflow.errors import FaceflowError, InputError, MissingExtraError
@@ -95,7 +94,7 @@ def _require_listener(address: str) -> None:
         ) from error
 
 
-def ray_module() -> ModuleType:
+def ray_module() -> Any:
     """Ray, imported where it is used.
 
     Raises:

@@ -29,7 +29,7 @@ class Costs:
         candidate_ms: CPU ms of stage 2 for each candidate.
         front_ms: CPU ms of a query in front of the shards, and
         front_shard_ms: more for each shard.
-        ray_ms: wall ms that two rounds of calls to actors add to a query.
+        ray_ms: wall ms of two rounds of calls to actors.
         embedding_bytes: of a face in a shard's memory: embedding, its int8 code, ids.
         name_bytes: of a person's name in a shard's memory.
         patch_bytes: of a face's patches, and
@@ -47,8 +47,8 @@ class Costs:
     shard_ms: float = 1.7
     candidate_ms: float = 0.05
     front_ms: float = 3.5
-    front_shard_ms: float = 0.4
-    ray_ms: float = 10.0
+    front_shard_ms: float = 5.6
+    ray_ms: float = 66.0
     embedding_bytes: float = 1310.0
     name_bytes: float = 160.0
     patch_bytes: float = 8960.0
