@@ -9,7 +9,16 @@ from typing import Annotated, Literal
 import typer
 
 from faceflow.cli.enrolling import finish
-from faceflow.cli.options import CLUSTER, DEFAULT_GALLERY, GalleryPath, Json, Maker, OneFace, said
+from faceflow.cli.options import (
+    CLUSTER,
+    DEFAULT_GALLERY,
+    DEVICE,
+    GalleryPath,
+    Json,
+    Maker,
+    OneFace,
+    said,
+)
 from faceflow.cli.output import progress
 
 
@@ -41,9 +50,7 @@ def enroll_in_bulk(
     ] = None,
     device: Annotated[
         Literal["cpu", "cuda"] | None,
-        typer.Option(
-            "--device", help="Where workers run networks (default: cuda if the cluster has GPUs)."
-        ),
+        said(DEVICE, "; cpu or cuda (default: cuda if the cluster has GPUs)"),
     ] = None,
     report_to: Annotated[
         Path | None,

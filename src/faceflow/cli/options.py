@@ -73,6 +73,7 @@ GALLERY = typer.Option(
 NETWORK = typer.Option(
     "--network", help="Face network, see 'faceflow models list'.", metavar="NAME"
 )
+DEVICE = typer.Option("--device", help="Where to compute.", metavar="NAME")
 COVER = typer.Option(
     "--cover", "-c", help="A cover, see 'faceflow occlude --list'.", metavar="NAME"
 )
@@ -174,11 +175,10 @@ class Machine:
 
     device: Annotated[
         str | None,
-        typer.Option(
-            "--device",
-            help="Where to compute: cpu, cuda (or cuda:1, ...), mps, or auto, which says what it "
-            "took (default: FACEFLOW_DEVICE, else cpu).",
-            metavar="NAME",
+        said(
+            DEVICE,
+            "; cpu, cuda, cuda:1 and so on, mps, or auto, which says what it took (default: "
+            "FACEFLOW_DEVICE, else cpu)",
         ),
     ] = None
 
