@@ -40,7 +40,7 @@ def trained(analyzer: FaceAnalyzer, tmp_path_factory) -> Trained:
     words = ("train", "covers", str(root / "photos"), "--unnamed", "--name", "pupil")
     words = (
         *words,
-        "--from",
+        "--first",
         "fc",
         "--epochs",
         "1",
@@ -131,7 +131,7 @@ def test_nobody_is_enrolled_with_a_student(
         (("--network", "pupil", "--name", "other"), "pupil is a student itself"),
         (("--name", "pupil"), "there is a network pupil already"),
         (("--name", "other", "--cover", "beard"), "no cover is called"),
-        (("--name", "other", "--from", "block9"), "has no part 'block9'"),
+        (("--name", "other", "--first", "block9"), "has no part 'block9'"),
         (("--name", "other", "--precision", "half"), "precision is 'half'"),
         (("--name", "other", "--network", "vgg"), "there is no network"),
     ],
@@ -149,7 +149,7 @@ def test_no_student_is_kept_that_is_no_better(
     recipe.write_text(
         "validation_share = 0.5\nbatch_size = 4\ncopies = 1\nwarm_up = 1\nlayer_step = 0.5\n"
     )
-    words = ("train", "covers", drawn / "people", "--name", "bad", "--from", "fc", "--epochs", 1)
+    words = ("train", "covers", drawn / "people", "--name", "bad", "--first", "fc", "--epochs", 1)
     ran = run(*words, "--recipe", recipe, "--offline", "--run", tmp_path / "run")
     assert "there is no student" in ran.err
     assert networks.find("bad") is None

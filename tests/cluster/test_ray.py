@@ -31,6 +31,7 @@ if importlib.util.find_spec("ray") is None:
 
 Make = Callable[..., Any]
 PATIENCE = 120
+WORKER = Path(__file__).parent / "workers" / "enroll_through_shards.py"
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +245,32 @@ def test_a_machine_lost_costs_no_search(
     assert front.enroll(enrolments(2, seed=91)).added == 2
     places = [one.where.node for one in replicas(location) if one.where]
     assert node.node_id not in places
+
+
+def test_a_driver_killed_in_the_midst_of_an_enrolment(
+    cluster: Any, front: ShardedGallery, location: GalleryLocation, make_features: Make
+) -> None:
+    """What it acknowledged is there; run again, nothing is there twice and nothing is missing."""
+    before = len(front)
+    words = [sys.executable, str(WORKER), cluster.address, location.secret, "12", "23"]
+    worker = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    said = [worker.stdout.readline() for _ in range(4)]
+    worker.kill()
+    worker.communicate()
+    assert said == [f"{i} 1\n" for i in range(4)]
+    there = len(front) - before
+    assert 4 <= there <= 5
+    again = subprocess.run(words, capture_output=True, text=True, check=True, timeout=PATIENCE)
+    added = [int(line.split()[1]) for line in again.stdout.splitlines()]
+    assert added == [0] * there + [1] * (12 - there)
+    assert len(front) == before + 12
+    front.check()
+    query = make_features(2, 8)
+    with Gallery.open(location.secret, readonly=True) as single:
+        assert [one.faces for one in identify(query, front)] == [
+            one.faces for one in identify(query, single)
+        ]
 
 
 def test_nobody_joins_without_the_token(cluster: Any) -> None:

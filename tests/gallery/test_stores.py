@@ -247,10 +247,14 @@ class MemoryStore:
         self._tidy()
         return Change(len(wanted))
 
-    def remove_person(self, person: str) -> Change:
-        return self.remove_faces(self._find(person))
+    def _name(self, who: str | int) -> str:
+        return who if isinstance(who, str) else self.person(who).name
 
-    def rename(self, old: str, new: str) -> Change:
+    def remove_person(self, person: str | int) -> Change:
+        return self.remove_faces(self._find(self._name(person)))
+
+    def rename(self, old: str | int, new: str) -> Change:
+        old = self._name(old)
         moving = self._find(old)
         if old != new and new in self._people:
             raise GalleryError("there is already a person")
@@ -260,7 +264,8 @@ class MemoryStore:
         self._tidy()
         return Change(len(moving))
 
-    def merge(self, source: str, target: str) -> Change:
+    def merge(self, source: str | int, target: str | int) -> Change:
+        source, target = self._name(source), self._name(target)
         moving = self._find(source)
         self._find(target)
         if source == target:
@@ -424,6 +429,13 @@ def test_every_answer_after_every_change_is_the_right_one(store: Store) -> None:
         known = [*right.face_ids().tolist(), 10_000]
         return [rng.choice(known) for _ in range(rng.randint(1, 3))]
 
+    def who(name: str) -> str | int:
+        """By name or by id, of which some are nobody's."""
+        if rng.random() < 0.5:
+            return name
+        known = {person.name: person.person_id for person in right.people()}
+        return known.get(name, rng.choice([0, -1, 9999, 2**63]))
+
     def change() -> tuple[str, tuple[Any, ...]]:
         kind = rng.choices(
             ["add", "remove_faces", "remove_person", "rename", "merge", "move_faces", "set"],
@@ -440,10 +452,12 @@ def test_every_answer_after_every_change_is_the_right_one(store: Store) -> None:
             return "update_settings", ({one: rng.choice([1, None, "x", {"a": [1.5, "ü"]}])},)
         arguments: dict[str, tuple[Any, ...]] = {
             "remove_faces": (ids(),),
-            "remove_person": (one,),
+            "remove_person": (who(one),),
             "move_faces": (ids(), one),
+            "rename": (who(one), other),
+            "merge": (who(one), who(other)),
         }
-        return kind, arguments.get(kind, (one, other))
+        return kind, arguments[kind]
 
     refused = 0
     for step in range(120):

@@ -183,6 +183,11 @@ def test_calibrated_settings_of_the_gallery_are_used(
     )[0]
     assert calibrated == by_hand
     assert calibrated.status == "unknown"
+    # Of a student the same scores are another matter: nobody measured how its fall.
+    asked = queries[0].as_from(f"{'ab' * 32}>{gallery.features_digest}")
+    found = identify(asked, gallery)[0]
+    assert (found.status, found.threshold) == ("ranked", None)
+    assert [face.score for face in found.faces] == [face.score for face in calibrated.faces]
 
 
 def test_plans_are_kept_when_asked_for(gallery: Gallery, queries: FaceFeatures) -> None:

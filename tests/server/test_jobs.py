@@ -70,7 +70,7 @@ def test_every_photo_has_an_outcome_and_a_reason(admin: Ask, service: Service) -
     with service.state.reading() as connection:
         kept = connection.execute("SELECT count(*) FROM job_photo WHERE data IS NOT NULL")
         assert kept.fetchone()[0] == 0
-    with Gallery.open(service.engine.path("a"), readonly=True) as gallery:
+    with Gallery.open(service.engine.places.location("a"), readonly=True) as gallery:
         assert [person.name for person in gallery.people()] == ["Ada", "Cy"]
 
 

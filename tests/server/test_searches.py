@@ -24,7 +24,7 @@ def test_a_search_is_what_identify_says(people: Ask, service: Service) -> None:
     found = people.search((2, -5))
     assert found["candidates"][0]["person"]["name"] == "Person 2"
     features = squares.analyzer().analyze(squares.photo((2, -5)))[0].features
-    with Gallery.open(service.engine.path("a"), readonly=True) as gallery:
+    with Gallery.open(service.engine.places.location("a"), readonly=True) as gallery:
         (expected,) = identify(features, gallery)
         assert found["revision"] == gallery.revision
         numbers = {person.name: f"p{person.person_id}" for person in gallery.people()}
@@ -239,7 +239,7 @@ def test_a_mark_is_honoured_and_shown(people: Ask) -> None:
         status=201,
         files={"image": ("q.png", squares.photo((2, 5), side=104))},
     )
-    other = people.search((2, 6))
+    other = people.search((2, -6))
     for one in (again, jpeg):
         assert one["rejected"] == [
             {"person": one["candidates"][0]["person"], "mark_id": mark["id"]}

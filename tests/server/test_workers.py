@@ -43,6 +43,14 @@ def test_workers_share_everything_and_one_that_dies_is_replaced(
 
         with ThreadPoolExecutor(4) as pool:
             assert sorted(pool.map(enroll, range(8))) == list(range(1, 9))
+
+        def told() -> bool:
+            """Whichever worker is asked, in the end it knows of what all enrolled."""
+            text = client._request("GET", "/metrics").data.decode()
+            counted = 'method="POST",route="/v1/galleries/{gallery}/faces",status="201"} 8' in text
+            return counted and "faceflow_ready 2" in text
+
+        until(told)
         found = client.search("a", squares.photo((5, 3)))
         assert found.candidates[0].person.name == "P5"
         first = children(service.process.pid)
@@ -97,15 +105,20 @@ def test_workers_that_cannot_start_are_not_tried_for_ever(
 ) -> None:
     from faceflow.server import serving, workers
 
-    monkeypatch.setattr(workers, "_BOOT", "import sys; sys.exit(7)")
+    boot = "import sys; sys.stderr.write('no gallery today'); sys.exit(7)"
+    monkeypatch.setattr(workers, "_BOOT", boot)
     settings = ServerSettings(tmp_path, port=0, workers=2)
     listener = serving.listen(settings)
     try:
-        with pytest.raises(FaceflowError, match="as soon as they are started") as told:
-            Workers(2, listener, None, seconds=1).run()
+        with (tmp_path / "messages").open("w") as messages, monkeypatch.context() as patch:
+            # The command line keeps the descriptor 2 from its libraries.
+            patch.setattr(sys, "stderr", messages)
+            with pytest.raises(FaceflowError, match="as soon as they are started") as told:
+                Workers(2, listener, None, seconds=1).run()
     finally:
         listener.close()
     assert "status 7" in str(told.value)
+    assert "no gallery today" in (tmp_path / "messages").read_text()
 
 
 @pytest.mark.parametrize("count", [0, 65])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from faceflow.explain.report import Report
     from faceflow.identifier import FoundFace
     from faceflow.matching.identification import PersonMatch
+    from faceflow.matching.shortlist import Coverage
     from faceflow.quality import Quality
 
 _STYLES = {
@@ -46,6 +47,7 @@ class Answer:
         search: a service's id of the search, under which it can be looked at there.
         ranked_by: what compared faces, see :class:`faceflow.matching.identification.Matches`.
         query_network: the student that looked at it, if any.
+        coverage: what was searched, where the gallery is spread over shards.
         error: what went wrong.
     """
 
@@ -64,6 +66,7 @@ class Answer:
     search: str | None = None
     ranked_by: str | None = None
     query_network: str | None = None
+    coverage: Coverage | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -85,6 +88,7 @@ class Answer:
             patch_model=found.patch_model,
             ranked_by=found.matches.ranked_by,
             query_network=found.query_network,
+            coverage=found.matches.coverage,
         )
 
     @classmethod
@@ -113,10 +117,29 @@ class Answer:
         }
         if self.search is not None:
             found["search"] = self.search
+        if self.coverage is not None:
+            found["shards"] = {
+                "revisions": self.coverage.revisions,
+                "missing": self.coverage.missing,
+                "stale": self.coverage.stale,
+            }
         if self.report is not None:
             picture = self.report.picture
             found["picture"] = None if picture is None else str(picture)
             found["page"] = str(self.report.page)
+        return found
+
+    def warnings(self) -> list[str]:
+        """What the answer is not about, in a line each."""
+        found = []
+        if self.coverage is not None and self.coverage.missing:
+            gone = ", ".join(map(str, self.coverage.missing))
+            found.append(
+                f"partial: shard {gone} of {len(self.coverage.revisions)} did not answer, so "
+                "nobody there can be found"
+            )
+        if self.coverage is not None and self.coverage.stale:
+            found.append("stale: the database could not be reached, so changes since are not seen")
         return found
 
     def rows(self, top: int) -> list[tuple[Cell, ...]]:

@@ -18,6 +18,7 @@ from faceflow.cli.options import (
     Maker,
     OneFace,
     Place,
+    Spread,
     said,
 )
 from faceflow.cli.output import plural, print_json, print_line, progress, say
@@ -63,6 +64,7 @@ def enroll(
     which: OneFace,
     maker: Maker,
     remote: Remote,
+    spread: Spread,
     here: Here,
 ) -> None:
     """Add people's photos to a gallery, making it if there is none.
@@ -76,6 +78,7 @@ def enroll(
 
     if remote.server is not None:
         refuse("--report", None if report_to is None else True)
+        refuse("--cluster", spread.cluster)
         report = _there(photos, person, gallery, codec, thumbnails, which, maker, remote)
         _tell(report, gallery, here)
         return
@@ -84,6 +87,7 @@ def enroll(
         open_identifier(
             gallery,
             here,
+            spread=spread,
             network=maker.network,
             detector=maker.detector,
             codec=codec,
@@ -126,7 +130,12 @@ def _there(
 
 
 def _tell(report: EnrolmentReport, gallery: Place, here: Here) -> None:
-    if here.as_json:
+    finish(report, gallery, here.as_json)
+
+
+def finish(report: EnrolmentReport, gallery: Place, as_json: bool) -> None:
+    """Say what an enrolment did, and exit with an error if it left no photo in the gallery."""
+    if as_json:
         print_json({"gallery": str(gallery)} | _record(report))
     else:
         _show(report, gallery)

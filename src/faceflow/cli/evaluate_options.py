@@ -10,6 +10,7 @@ import typer
 
 from faceflow.cli.options import (
     FACE,
+    FACES,
     Cache,
     ChooseOne,
     Networks,
@@ -156,13 +157,7 @@ class Subset:
     ] = None
     faces: Annotated[
         int | None,
-        typer.Option(
-            "--faces",
-            min=1,
-            help="Fill the gallery up to so many faces with others.",
-            metavar="NUMBER",
-            rich_help_panel=_SUBSET,
-        ),
+        said(FACES, "; it is filled up with others", min=1, rich_help_panel=_SUBSET),
     ] = None
     queries: Annotated[
         int | None,

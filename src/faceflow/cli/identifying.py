@@ -20,6 +20,7 @@ from faceflow.cli.options import (
     Place,
     QueryNetwork,
     Ranking,
+    Spread,
     Threshold,
 )
 from faceflow.cli.output import plural, print_json, print_table, progress, say
@@ -63,6 +64,7 @@ def identify(
     scoring: Ranking,
     which: AnyFace,
     remote: Remote,
+    spread: Spread,
     here: Here,
 ) -> None:
     """Find out who is in photos, among the people of a gallery.
@@ -95,7 +97,7 @@ def identify(
     if remote.server is None:
         require_gallery(gallery)
     asked = _Question(
-        sources(), gallery, threshold, top or _TOP, explain, scoring, which, query_network
+        sources(), gallery, threshold, top or _TOP, explain, scoring, which, query_network, spread
     )
     calibrated = _here(asked, told, here) if remote.server is None else _there(asked, told, remote)
     if not here.as_json:
@@ -120,6 +122,7 @@ class _Question:
     scoring: Ranking
     which: AnyFace
     query_network: str | None
+    spread: Spread
 
 
 def _here(asked: _Question, told: Callable[[Answer], None], here: Here) -> bool:
@@ -129,6 +132,7 @@ def _here(asked: _Question, told: Callable[[Answer], None], here: Here) -> bool:
         open_identifier(
             asked.gallery,
             here,
+            spread=asked.spread,
             readonly=True,
             query_network=asked.query_network,
             threshold=asked.threshold,
@@ -164,6 +168,7 @@ def _there(asked: _Question, told: Callable[[Answer], None], remote: Remote) -> 
     """Ask a service; whether its gallery has a calibrated threshold."""
     refuse("--explain", asked.explain)
     refuse("--query-network", asked.query_network)
+    refuse("--cluster", asked.spread.cluster)
     options = question(asked.scoring, asked.threshold)
     options |= {"whole_image": asked.which.whole_image, "top": asked.top}
     if asked.which.min_quality is not None:
@@ -224,11 +229,13 @@ def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:
                 label="quality",
                 style="yellow",
             )
+    for warning in sorted({line for answer in answers for line in answer.warnings()}):
+        say(warning, label="warning", style="bold yellow")
     if any(answer.status == "ranked" for answer in answers):
         why = "no threshold was given"
         if calibrated:
             why = (
-                "the calibrated threshold does not hold for other scoring options, nor for covers "
-                "learned since"
+                "the calibrated threshold does not hold for other scoring options, for a student's "
+                "queries, nor for covers learned since"
             )
         say(f"{why}, so people are ranked and nothing is decided (--threshold)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from faceflow.cli.output import say
@@ -9,8 +11,8 @@ from faceflow.errors import GalleryError
 
 if TYPE_CHECKING:
     from faceflow.analyzer import FaceAnalyzer
-    from faceflow.cli.options import Here, Machine, Place
-    from faceflow.gallery import Gallery
+    from faceflow.cli.options import Here, Machine, Place, Spread
+    from faceflow.gallery import Gallery, GalleryLocation
     from faceflow.identifier import Identifier
 
 
@@ -42,18 +44,61 @@ def load_analyzer(
     )
 
 
-def open_identifier(gallery: Place | None, here: Here, **more: Any) -> Identifier:
-    """The everyday object on a gallery, or on none."""
+@contextmanager
+def open_identifier(
+    gallery: Place | None, here: Here, *, spread: Spread | None = None, **more: Any
+) -> Iterator[Identifier]:
+    """The everyday object on a gallery, on one that is spread over a cluster, or on none."""
     from faceflow.identifier import Identifier
 
-    return Identifier(
-        gallery,
-        threads=here.threads,
-        device=chosen_device(here),
-        offline=here.offline,
-        tell=say,
-        **more,
-    )
+    with ExitStack() as stack:
+        source: Place | Gallery | None = gallery
+        if spread is not None and spread.cluster is not None and gallery is not None:
+            source = stack.enter_context(
+                open_spread(gallery, spread, readonly=more.get("readonly", False))
+            )
+        yield stack.enter_context(
+            Identifier(
+                source,
+                threads=here.threads,
+                device=chosen_device(here),
+                offline=here.offline,
+                tell=say,
+                **more,
+            )
+        )
+
+
+@contextmanager
+def open_spread(gallery: Place, spread: Spread, *, readonly: bool) -> Iterator[Gallery]:
+    """A gallery in front of its shards on a cluster.
+
+    Raises:
+        GalleryError: it is not there, or not on that cluster.
+        FaceflowError: the cluster cannot be joined.
+    """
+    from faceflow.cluster.deployment import open_sharded
+    from faceflow.cluster.joining import joined
+
+    assert spread.cluster is not None
+    require_gallery(gallery)
+    with (
+        joined(spread.cluster),
+        open_sharded(
+            as_location(gallery),
+            readonly=readonly,
+            allow_partial=spread.allow_partial,
+            allow_stale=spread.allow_stale,
+        ) as opened,
+    ):
+        yield opened
+
+
+def as_location(gallery: Place) -> GalleryLocation:
+    """A place as the library takes it."""
+    from faceflow.gallery import GalleryLocation
+
+    return gallery if isinstance(gallery, GalleryLocation) else GalleryLocation(gallery)
 
 
 def chosen_device(machine: Machine) -> str:

@@ -115,13 +115,11 @@ def serve(
             "It is not said what to serve",
             todo="give --gallery people.faceflow, or --galleries FOLDER/",
         )
-    if gallery is not None and not isinstance(gallery, Path):
-        raise InputError(
-            "The service keeps galleries in files",
-            todo="serve a file, or export the gallery and import it into one",
-        )
     place = gallery or galleries or Path()
-    if gallery is not None and not gallery.is_file():
+    if isinstance(place, Path):
+        place = place.absolute()
+    there = gallery.is_file() if isinstance(gallery, Path) else gallery is None or gallery.exists()
+    if not there:
         raise GalleryError(
             f"There is no gallery at {gallery}",
             todo=f"make one with `faceflow enroll PHOTOS/ --gallery {gallery}`",
@@ -135,12 +133,13 @@ def serve(
     from faceflow.server.settings import Limits, ServerSettings
 
     settings = ServerSettings(
-        galleries=place.absolute(),
-        state=None if state is None else state.absolute(),
+        galleries=place,
+        state=_absolute(state),
         host=listening.host,
         port=listening.port,
-        certificate=listening.certificate,
-        key=listening.certificate_key,
+        # Workers stand somewhere else.
+        certificate=_absolute(listening.certificate),
+        key=_absolute(listening.certificate_key),
         public=listening.public,
         offline=machine.offline,
         threads=machine.threads,
@@ -160,6 +159,10 @@ def serve(
         sys.stdout.flush()
     say(f"faceflow serves {place} at {serving.address(settings, listener)} (Ctrl-C stops)")
     serving.run(settings, listener)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
 
 
 def audit_verify(

@@ -22,6 +22,7 @@ from faceflow.cli.options import (
     said,
 )
 from faceflow.cli.output import number, plural, print_json, print_line, print_table, progress, say
+from faceflow.cli.training import COPIES, RUN, Epochs, Name, Precision, Recipe
 
 if TYPE_CHECKING:
     from faceflow.gallery.enrolment import Photo
@@ -40,7 +41,7 @@ class Learning:
     first: Annotated[
         str | None,
         typer.Option(
-            "--from",
+            "--first",
             help="The first part of the network that is trained, conv1 (all of it) to fc (its last "
             "layer alone, without PyTorch) (default: conv4; fc of imported networks).",
             metavar="PART",
@@ -50,26 +51,11 @@ class Learning:
         list[str] | None,
         said(COVER, "; may be repeated (default: all kinds, mostly masks and sunglasses)"),
     ] = None
-    copies: Annotated[
-        int | None,
-        typer.Option("--copies", min=1, help="Covered faces per photo.", metavar="NUMBER"),
-    ] = None
-    epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", min=1, help="At most so many passes.", metavar="NUMBER"),
-    ] = None
-    recipe: Annotated[
-        Path | None,
-        typer.Option("--recipe", help="A TOML file with fields of the recipe.", metavar="FILE"),
-    ] = None
-    precision: Annotated[
-        str | None,
-        typer.Option("--precision", help="float32, or bfloat16 (half the time).", metavar="NAME"),
-    ] = None
+    copies: Annotated[int | None, COPIES] = None
+    epochs: Epochs = None
+    recipe: Recipe = None
+    precision: Precision = None
     seed: Annotated[int | None, SEED] = None
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto.", metavar="NAME")] = (
-        "auto"
-    )
 
     def read(self, base: NetworkSpec) -> StudentRecipe:
         """The recipe for a network."""
@@ -101,23 +87,14 @@ def covers(
         ),
     ],
     *,
-    name: Annotated[
-        str, typer.Option("--name", help="What the student is called.", metavar="NAME")
-    ],
+    name: Name,
     maker: Maker,
     learning: Learning,
     unnamed: Annotated[
         bool,
         typer.Option("--unnamed", help="Pay no heed to names: every photo shows somebody else."),
     ] = False,
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            "--run",
-            help="Folder of this run; one found there goes on (default: in the cache).",
-            metavar="FOLDER",
-        ),
-    ] = None,
+    run: Annotated[Path | None, said(RUN, " (default: in the cache)")] = None,
     face: Annotated[ChooseOne, FACE] = "largest",
     cache: Cache = None,
     force: Force = False,
@@ -151,7 +128,7 @@ def covers(
     ensure_models(base.model_name, offline=here.offline)
     analyzer = load_analyzer(base.name, here, detector=maker.detector)
     folder = cache_dir() / "training"
-    frozen, learner = _divided(base, how, learning.device, here.threads)
+    frozen, learner = _divided(base, how, here.device or "auto", here.threads)
     with progress("looking at the photos") as advance:
         samples, left_out = collect(
             listed,

@@ -34,16 +34,25 @@ if TYPE_CHECKING:
 
 _LISTED = 10
 
+RUN = typer.Option("--run", help="Folder of this run; one found there goes on.", metavar="FOLDER")
+COPIES = typer.Option("--copies", min=1, help="Covered faces of a photo.", metavar="NUMBER")
+
 Name = Annotated[
     str, typer.Option("--name", help="What the new network is called.", metavar="NAME")
 ]
-Run = Annotated[
-    Path,
-    typer.Option("--run", help="Folder of this run; one found there goes on.", metavar="FOLDER"),
+Run = Annotated[Path, RUN]
+Copies = Annotated[int, said(COPIES, "; so many of each cover")]
+Recipe = Annotated[
+    Path | None,
+    typer.Option("--recipe", help="A TOML file with fields of the recipe.", metavar="FILE"),
 ]
-Copies = Annotated[
-    int,
-    typer.Option("--copies", min=1, help="Covered faces per photo and cover.", metavar="NUMBER"),
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="At most so many epochs.", metavar="NUMBER"),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="float32, bfloat16 or float16.", metavar="NAME"),
 ]
 Log = Annotated[
     Path | None, typer.Option("--log", help="Write a line per epoch.", metavar="FILE.csv")
@@ -58,14 +67,8 @@ class Training:
     covers: Annotated[
         list[str] | None, said(COVER, "; may be repeated (default: mask and sunglasses)")
     ] = None
-    recipe: Annotated[
-        Path | None,
-        typer.Option("--recipe", help="A TOML file with fields of the recipe.", metavar="FILE"),
-    ] = None
-    epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", min=1, help="At most so many epochs.", metavar="NUMBER"),
-    ] = None
+    recipe: Recipe = None
+    epochs: Epochs = None
     seed: Annotated[int | None, SEED] = None
     cache: Cache = None
     face: Annotated[ChooseOne, FACE] = "largest"
@@ -87,10 +90,7 @@ class Computing:
         list[str] | None,
         typer.Option("--freeze", help="A part not to train; may be repeated.", metavar="PART"),
     ] = None
-    precision: Annotated[
-        str | None,
-        typer.Option("--precision", help="float32, bfloat16 or float16.", metavar="NAME"),
-    ] = None
+    precision: Precision = None
     accumulate: Annotated[
         int | None,
         typer.Option("--accumulate", min=1, help="Parts a batch is computed in.", metavar="NUMBER"),

@@ -98,7 +98,7 @@ def start(
     """
     ray = ray_module()
     if location.is_file:
-        location = GalleryLocation(Path(location.secret).absolute())
+        location = GalleryLocation(Path(location.secret).resolve())
     store = open_store(location, readonly=True)
     store.close()
     key = key_of(store)
@@ -295,12 +295,19 @@ def drain(store: Store, *, seconds: float = 30.0) -> int:
     return len(actors)
 
 
+def is_there(store: Store) -> bool:
+    """Whether the cluster has shards of a gallery."""
+    return bool(_names(key_of(store)))
+
+
 def key_of(store: Store) -> str:
     """What the names of a gallery's actors begin with: its name, and what tells it from others.
 
     The user part of a server's URL does not count, so that readers and writers find the same.
     """
     place = re.sub("//[^/@]*@", "//", store.location)
+    if not is_url(place):
+        place = str(Path(place).resolve())
     made = json.dumps([store.header.as_json(), place], sort_keys=True)
     name = place.rpartition("=")[2] if is_url(store.location) else Path(place).stem
     readable = re.sub("[^A-Za-z0-9_-]", "_", name)[:40]

@@ -10,19 +10,27 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from faceflow.errors import FaceflowError, InputError, MissingExtraError
+from faceflow.system.caches import cache_dir
+from faceflow.system.files import atomic_write
 
 NAMESPACE = "faceflow"
 """Where our actors have their names."""
 LOCAL = "local"
 """The address that means: a cluster of this program's own, on this machine, gone with it."""
 
+AUTO = "auto"
+"""The address that means: the cluster on this machine, ours first."""
+
+_PATIENCE = 10.0
+_NOTE = "cluster-address"
+_LOOPBACK = ("127.0.0.1", "localhost")
 _TODO = "see docs/cluster.md, 'What must never be exposed'"
 
 
@@ -42,12 +50,16 @@ def joined(address: str, *, cpus: int | None = None) -> Iterator[str]:
         InputError: the address is none, or Ray is told to work without a token.
         FaceflowError: there is no cluster, or it does not take our token.
     """
+    if address == AUTO:
+        address = _last_local() or AUTO
     _prepare(address)
     ray = ray_module()
     if ray.is_initialized():
         yield ray.get_runtime_context().gcs_address
         return
     options: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False}
+    if address not in (LOCAL, AUTO):
+        _require_listener(address)
     if address == LOCAL:
         options |= {"num_cpus": cpus, "include_dashboard": False}
     try:
@@ -60,13 +72,29 @@ def joined(address: str, *, cpus: int | None = None) -> Iterator[str]:
             todo="check that it runs (`ray status`) and that this machine has its token in "
             "~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN",
         ) from error
+    found = ray.get_runtime_context().gcs_address
+    with contextlib.ExitStack() as stack:
+        stack.callback(ray.shutdown)
+        if address == LOCAL:
+            stack.enter_context(_known_here(found))
+        yield found
+
+
+def _require_listener(address: str) -> None:
+    """Say at once that nobody is there: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
     try:
-        yield ray.get_runtime_context().gcs_address
-    finally:
-        ray.shutdown()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise FaceflowError(
+            f"Nobody answers at {address}",
+            why=getattr(error, "strerror", None) or str(error),
+            todo="check the address (`ray start` and `faceflow cluster start` show it), and that "
+            "no firewall is in between",
+        ) from error
 
 
-def ray_module() -> ModuleType:
+def ray_module() -> Any:
     """Ray, imported where it is used.
 
     Raises:
@@ -84,7 +112,7 @@ def ray_module() -> ModuleType:
 
 def _prepare(address: str) -> None:
     """Set what Ray reads from the environment, before it is imported."""
-    if address.startswith("ray://") or (address not in (LOCAL, "auto") and ":" not in address):
+    if address.startswith("ray://") or (address not in (LOCAL, AUTO) and ":" not in address):
         raise InputError(
             f"{address!r} is not the address of a Ray cluster's head",
             todo="write host:port, as `ray start` shows it; or auto, for the cluster on this "
@@ -103,10 +131,36 @@ def _prepare(address: str) -> None:
             todo=f"set it to token on every machine; {_TODO}",
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address == LOCAL:
+    if address == LOCAL or address.partition(":")[0] in _LOOPBACK:
         # So Ray takes 127.0.0.1 for this machine's address, and all its parts listen there alone.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     _keep_token(make=address == LOCAL)
+
+
+@contextlib.contextmanager
+def _known_here(address: str) -> Iterator[None]:
+    """While the block runs, ``auto`` means this cluster."""
+    note = cache_dir() / _NOTE
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(note) as file:
+        file.write(address.encode())
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if note.read_text() == address:
+                note.unlink()
+
+
+def _last_local() -> str | None:
+    """The cluster that `faceflow cluster start` runs on this machine, if it does."""
+    try:
+        address = (cache_dir() / _NOTE).read_text().strip()
+        host, _, port = address.partition(":")
+        with socket.create_connection((host, int(port)), timeout=1):
+            return address
+    except (OSError, ValueError):
+        return None
 
 
 def _keep_token(*, make: bool) -> None:

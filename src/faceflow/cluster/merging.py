@@ -10,6 +10,8 @@ from faceflow.arrays import Float64, Int64
 from faceflow.matching.score import Reranked
 from faceflow.matching.transport import Plan
 
+_ON_CPU = ("native", "numpy")
+
 
 def best(parts: Sequence[tuple[Int64, Float64]], queries: int, k: int) -> tuple[Int64, Float64]:
     """The k best faces of each query out of the best of every part.
@@ -56,7 +58,16 @@ def joined(parts: Sequence[tuple[Int64, Reranked]], faces: int) -> Reranked:
     assert score is not None
     assert cosine is not None
     plans = [one.plan for one in found]
-    return Reranked(score, cosine, field("emd"), field("visible_cosine"), _one_plan(plans, order))
+    # One part's device makes the whole a device's, whose scores the CPU will compute again.
+    by = sorted({one.solved_by for one in found if one.solved_by}, key=_ON_CPU.__contains__)
+    return Reranked(
+        score,
+        cosine,
+        field("emd"),
+        field("visible_cosine"),
+        _one_plan(plans, order),
+        by[0] if by else None,
+    )
 
 
 def _one_plan(parts: Sequence[Plan | None], order: Int64) -> Plan | None:

@@ -154,15 +154,15 @@ class ShardedGallery(Gallery):
         """See :meth:`faceflow.gallery.Gallery.remove_face`; erased from all shards too."""
         return self._spread_change(super().remove_face(face_id))
 
-    def remove_person(self, name: str) -> Change:
+    def remove_person(self, person: str | int) -> Change:
         """See :meth:`faceflow.gallery.Gallery.remove_person`; erased from all shards too."""
-        return self._spread_change(super().remove_person(name))
+        return self._spread_change(super().remove_person(person))
 
-    def rename(self, old: str, new: str) -> Change:
+    def rename(self, old: str | int, new: str) -> Change:
         """See :meth:`faceflow.gallery.Gallery.rename`."""
         return self._spread_change(super().rename(old, new))
 
-    def merge(self, source: str, target: str) -> Change:
+    def merge(self, source: str | int, target: str | int) -> Change:
         """See :meth:`faceflow.gallery.Gallery.merge`."""
         return self._spread_change(super().merge(source, target))
 

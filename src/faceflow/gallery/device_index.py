@@ -88,6 +88,5 @@ class DeviceEmbeddings:
                 kth = torch.topk(rough, k, dim=1).values[:, -1:]
                 # Two roundings, of the difference and of the bound, each at most 2^-24 of 1.
                 least = torch.maximum(least, kth - (2 * bound + 2.0**-22))
-            at, found = (rough >= least).nonzero(as_tuple=True)
-            ends = torch.bincount(at, minlength=len(rough)).cumsum(0)[:-1].cpu()
-            yield from (part.numpy() for part in torch.tensor_split(found.cpu(), ends))
+            at, found = (one.cpu().numpy() for one in (rough >= least).nonzero(as_tuple=True))
+            yield from np.split(found, np.bincount(at, minlength=len(rough)).cumsum()[:-1])

@@ -317,24 +317,29 @@ class Gallery(ReadableGallery):
         """
         return self._store.remove_faces([int(face_id)])
 
-    def remove_person(self, name: str) -> Change:
+    def remove_person(self, person: str | int) -> Change:
         """Remove a person with all faces; erased from the file as in :meth:`remove_face`.
+
+        Args:
+            person: the name, or the ``person_id``, which no rename meanwhile can make another's.
 
         Raises:
             GalleryError: no such person; the message names similar ones.
         """
-        return self._store.remove_person(person_name(name))
+        return self._store.remove_person(_who(person))
 
-    def rename(self, old: str, new: str) -> Change:
-        """Give a person another name; the old one is erased from the file.
+    def rename(self, old: str | int, new: str) -> Change:
+        """Give a person, by name or ``person_id``, another name; the old one is erased.
 
         Raises:
             GalleryError: there is no ``old``, or there already is a ``new``.
         """
-        return self._store.rename(person_name(old), person_name(new))
+        return self._store.rename(_who(old), person_name(new))
 
-    def merge(self, source: str, target: str) -> Change:
+    def merge(self, source: str | int, target: str | int) -> Change:
         """Move all faces of ``source`` to ``target``; ``source`` is gone afterwards.
+
+        Each is said by name or by ``person_id``.
 
         Where both have the same photo, ``target``'s face is kept and the other counted in
         ``dropped``.
@@ -343,7 +348,7 @@ class Gallery(ReadableGallery):
             GalleryError: one of them does not exist.
             InputError: both are the same person.
         """
-        return self._store.merge(person_name(source), person_name(target))
+        return self._store.merge(_who(source), _who(target))
 
     def move_faces(self, face_ids: Sequence[int] | Int64, person: str) -> Change:
         """Give faces to a person, who is made if needed: undoes a wrong merge or enrolment.
@@ -478,6 +483,11 @@ class Gallery(ReadableGallery):
             detector=detector,
             patches=None if patches is None else Path(patches),
         )
+
+
+def _who(person: str | int) -> str | int:
+    """A person's id as it is, a name as it is kept."""
+    return person_name(person) if isinstance(person, str) else int(person)
 
 
 def _require_setting(name: Any, value: Any) -> None:

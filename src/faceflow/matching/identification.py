@@ -12,7 +12,7 @@ import numpy as np
 
 from faceflow.arrays import Float64, Int64
 from faceflow.errors import InputError
-from faceflow.features import FaceFeatures
+from faceflow.features import FaceFeatures, answers_for
 from faceflow.matching.options import Calibration, MatchOptions
 from faceflow.matching.score import Reranked
 from faceflow.matching.shortlist import Coverage, Shortlist
@@ -20,7 +20,7 @@ from faceflow.matching.transport import Plan, Sinkhorn
 
 SHOWN = 20
 """People whom an answer names where a device has ranked: the CPU scores them again."""
-_ON_DEVICES = ("torch", "triton")
+_ON_CPU = ("native", "numpy")
 
 Status = Literal["identified", "unknown", "ranked", "unsure", "empty"]
 
@@ -158,8 +158,8 @@ def identify(
             ``gallery.options(k=20)`` is the same with a change, and :class:`MatchOptions` as
             constructed is the paper's way. With alpha and visible_share 0 stage 1's ranking stands.
         threshold: the least score that counts as identified. None takes the gallery's
-            calibrated one, which holds for the calibrated options and single best faces
-            alone; otherwise nothing is decided.
+            calibrated one, which holds for the calibrated options, single best faces and
+            queries of its own network alone; otherwise nothing is decided.
         best_faces: score a person by the mean of this many of their best faces.
         explain: keep each face's transport plan.
 
@@ -177,7 +177,9 @@ def identify(
         raise InputError(f"the threshold is {threshold}", why="it must be a finite number")
     calibration = gallery.calibration
     chosen = gallery.options() if options is None else options
-    if threshold is None and best_faces == 1 and calibration and calibration.holds_for(chosen):
+    # It was measured with queries of the gallery's own network, and a student's score otherwise.
+    its_own = best_faces == 1 and answers_for(query.digest) is None
+    if threshold is None and its_own and calibration and calibration.holds_for(chosen):
         threshold = calibration.threshold
     if not len(query):
         return []
@@ -212,7 +214,7 @@ def _answer(
         found = view.score(query, face_ids, options, flow=explain)
     else:
         found = view.score(query, face_ids, options)
-        if found.solved_by in _ON_DEVICES:
+        if found.emd is not None and found.solved_by not in _ON_CPU:
             return _shown(
                 query, view, face_ids, found, names, options, threshold, best_faces, explain
             )

@@ -133,11 +133,7 @@ def export_student(name: str, file: Path) -> str:
     learned = {
         key: value
         for key, value in own.items()
-        if (
-            key in (WEIGHT, BIAS)
-            if layer
-            else key not in theirs or not np.array_equal(value, theirs[key])
-        )
+        if (key in (WEIGHT, BIAS) if layer else not _same(value, theirs.get(key)))
     }
     record = {
         "format": _FORMAT,
@@ -283,6 +279,10 @@ def _rebuilt(
     if learned.keys() != shapes.keys():
         raise WeightsError(f"{place} does not fit its teacher", why="it holds no whole layer")
     return with_layer(graph, learned[WEIGHT], learned[BIAS])
+
+
+def _same(one: NDArray[Any], other: NDArray[Any] | None) -> bool:
+    return other is not None and np.array_equal(one, other)
 
 
 def _constants(graph: bytes) -> dict[str, NDArray[Any]]:

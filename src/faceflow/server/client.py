@@ -317,6 +317,16 @@ class Client:
         finally:
             answer.release_conn()
 
+    # The service itself
+
+    def settings(self) -> schemas.Settings:
+        """The limits that hold, and what each role may do."""
+        return self._ask(schemas.Settings, "GET", "/v1/settings")
+
+    def change_limits(self, **limits: float | None) -> schemas.Settings:
+        """Change limits for all of the service; None takes the one it was started with."""
+        return self._ask(schemas.Settings, "PATCH", "/v1/settings", json={"limits": limits})
+
     # Audit
 
     def audit(self) -> Iterator[schemas.AuditEntry]:

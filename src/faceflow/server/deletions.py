@@ -54,13 +54,7 @@ _REMAINS = (
     "hashes of what was erased there. In searches that no case keeps, until they expire: ids and "
     "scores, and pictures of the photo that was asked about."
 )
-_METHODS = {
-    "person": "rows deleted and overwritten with zeroes in the gallery's file, and its log emptied "
-    "(SQLite secure_delete)",
-    "face": "rows deleted and overwritten with zeroes in the gallery's file, and its log emptied "
-    "(SQLite secure_delete)",
-    "gallery": "the file was removed from its folder; its blocks are free and were not overwritten",
-}
+_REMOVED = "the file was removed from its folder; its blocks are free and were not overwritten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +137,8 @@ class Deletions:
             people = [person.person_id for person in opened.people()]
             if any(one.legal_hold for one in self._consents.of(name, people).values()):
                 raise _held()
+            if not self._engine.places.removes:
+                self._engine.delete(name)  # which says why not
             return self._carry_out(self._begin(name, "gallery", 0, len(opened), reason, actor))
 
     def resume(self) -> int:
@@ -238,7 +234,7 @@ class Deletions:
         return begun
 
     def _carry_out(self, begun: Begun) -> str:
-        erased = self._remove(begun)
+        erased, remains = self._remove(begun)
         with self._state.writing() as connection:
             self._erase_from_late_cases(connection, begun)
             cases = cases_changed(connection, begun.id)
@@ -264,8 +260,8 @@ class Deletions:
                 requested=datetime.fromisoformat(begun.requested),
                 finished=datetime.now(UTC),
                 erased=erased,
-                method=_METHODS[begun.what],
-                remains=_REMAINS,
+                method=_REMOVED if begun.what == "gallery" else self._engine.places.rows_go,
+                remains=" ".join((_REMAINS, *(f"{one[:1].upper()}{one[1:]}." for one in remains))),
                 audit=schemas.AuditHead(number=number, hash=value),
             )
             connection.execute(
@@ -304,22 +300,24 @@ class Deletions:
         gone = Gone(begun.gallery, people, frozenset(begun.face_ids), begun.id)
         erase_from_cases(connection, gone, self._consents.held(begun.gallery))
 
-    def _remove(self, begun: Begun) -> bool:
-        """Remove it if it is still there; whether nothing is left in the file."""
+    def _remove(self, begun: Begun) -> tuple[bool, tuple[str, ...]]:
+        """Remove it if it is still there; whether nothing is left, and where copies can be."""
         try:
             if begun.what == "gallery":
                 self._engine.delete(begun.gallery)
-                return False
+                return False, ()
             gallery = self._engine.gallery(begun.gallery)
             if begun.what == "face":
-                return gallery.remove_face(begun.subject).erased
-            return gallery.remove_person(_person(gallery, begun.subject).name).erased
+                change = gallery.remove_face(begun.subject)
+            else:
+                change = gallery.remove_person(begun.subject)
+            return change.erased, change.remains
         except Problem:  # 404: it went before the kill
-            return begun.what != "gallery"
+            return begun.what != "gallery", ()
         except GalleryError:
             if not self._gone(begun):
                 raise
-            return True
+            return True, ()
 
     def _gone(self, begun: Begun) -> bool:
         gallery = self._engine.gallery(begun.gallery)

@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 
 from faceflow.arrays import Float64
 from faceflow.errors import FaceflowError, GalleryError, ImageError, InputError, NoFaceError
-from faceflow.gallery import Enrolment, Gallery, person_name
+from faceflow.gallery import Gallery, person_name
 from faceflow.server import schemas
 from faceflow.server.audit import Audit
 from faceflow.server.engine import Engine
+from faceflow.server.enrolling import enroll, enrolled
 from faceflow.server.ids import new_id, person_id
 from faceflow.server.owners import is_gone, new_owner
 from faceflow.server.photos import Upload
@@ -49,7 +50,7 @@ REFUSED = ("several faces", "too small", "blurred", "extreme pose", "mostly cove
 log = logging.getLogger("faceflow.server")
 
 _LEASE = 120.0
-_PAUSE = 0.5
+_PAUSE = 1.0
 """Seconds between looks for work that another process was given."""
 
 
@@ -278,22 +279,11 @@ class Runner:
             ]
             if refused:
                 return Outcome("skipped", refused[0], None, None, tuple(found))
-            report = gallery.enroll(
-                [
-                    Enrolment(
-                        person=name,
-                        source=row["name"] or f"photo {row['number']}",
-                        content_hash=row["sha256"],
-                        features=face.features,
-                        box=face.box if face.source == "detected" else None,
-                        score=face.score,
-                        crop=face.crop,
-                    )
-                ]
-            )
-            if not report.face_ids:
+            source = row["name"] or f"photo {row['number']}"
+            added = enroll(gallery, name, face, source=source, content_hash=row["sha256"])
+            if added is None:
                 return self._known(gallery, job, row, name)
-            return Outcome("added", None, None, report.face_ids[0], tuple(found))
+            return Outcome("added", None, None, added, tuple(found))
         except NoFaceError as error:
             return Outcome("skipped", "no face", error.todo)
         except ImageError as error:
@@ -310,12 +300,12 @@ class Runner:
                 "SELECT 1 FROM job_photo WHERE job = ? AND sha256 = ? AND outcome = 'added'",
                 (job["id"], row["sha256"]),
             ).fetchone()
-        for face in gallery.faces(name):
-            if face.content_hash == row["sha256"]:
-                if told is None and face.created >= datetime.fromisoformat(job["created"]):
-                    return Outcome("added", face=face.face_id)
-                return Outcome("duplicate", "duplicate", None, face.face_id)
-        return Outcome("duplicate", "duplicate")
+        face = enrolled(gallery, name, row["sha256"])
+        if face is None:
+            return Outcome("duplicate", "duplicate")
+        if told is None and face.created >= datetime.fromisoformat(job["created"]):
+            return Outcome("added", face=face.face_id)
+        return Outcome("duplicate", "duplicate", None, face.face_id)
 
     def _note(self, job: sqlite3.Row, number: int, outcome: Outcome, gallery: Gallery) -> None:
         with self._state.writing() as connection:

@@ -73,9 +73,25 @@ def problem_of(error: FaceflowError) -> Problem:
         (status for kind, status in STATUS if isinstance(error, kind)),
         HTTPStatus.INTERNAL_SERVER_ERROR,
     )
+    if _is_outage(error):
+        # What the database says names hosts and ports, which is for who runs the service.
+        log.error("a database cannot be used now: %s", type(error.__context__).__name__)
+        return Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "unavailable",
+            "What the service keeps cannot be reached now",
+            todo="wait as Retry-After says, and try again",
+            headers={"Retry-After": "2"},
+        )
     name = type(error).__name__.removesuffix("Error")
     code = "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
     return Problem(status, code, error.what, why=error.why, todo=error.todo)
+
+
+def _is_outage(error: FaceflowError) -> bool:
+    """Whether a database could not be reached or was busy: nothing that the client did."""
+    cause = error.__cause__ or error.__context__
+    return any(kind.__name__ == "OperationalError" for kind in type(cause).__mro__)
 
 
 def response(request: Request, problem: Problem) -> Response:
@@ -100,8 +116,13 @@ def response(request: Request, problem: Problem) -> Response:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of the application a problem document."""
+def install(app: FastAPI, without_place: Callable[[str], str]) -> None:
+    """Make every error of the application a problem document.
+
+    Args:
+        app: the application.
+        without_place: strikes out of a message where galleries lie.
+    """
 
     @app.exception_handler(Problem)
     async def _problem(request: Request, error: Problem) -> Response:
@@ -109,7 +130,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(FaceflowError)
     async def _ours(request: Request, error: FaceflowError) -> Response:
-        return response(request, problem_of(error))
+        problem = problem_of(error)
+        problem.what, problem.why = without_place(problem.what), without_place(problem.why)
+        problem.todo = without_place(problem.todo)
+        return response(request, problem)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:

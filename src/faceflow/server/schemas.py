@@ -597,11 +597,20 @@ class Sweep(Model):
     held: list[PersonRef] = Field(description="Expired, but on legal hold.")
 
 
+class SettingsChange(Model):
+    """Limits to change; null takes the one that the service was started with."""
+
+    limits: dict[str, float | None] = Field(max_length=20)
+
+
 class Settings(Model):
     """What the service runs with."""
 
     version: str
     limits: dict[str, float]
+    adjustable: dict[str, list[float]] = Field(
+        description="Limits that can be changed over HTTP, with the least and the most."
+    )
     roles: dict[str, list[str]]
 
 

@@ -14,6 +14,7 @@ from faceflow.errors import FaceflowError
 from faceflow.server.app import create_app
 from faceflow.server.engine import Analyzers
 from faceflow.server.keys import Keys
+from faceflow.server.metrics import forget_workers
 from faceflow.server.roles import Role
 from faceflow.server.service import Service
 from faceflow.server.settings import ServerSettings
@@ -89,6 +90,11 @@ def run(
     if settings.workers == 1:
         _server(settings, analyzers).run(sockets=[listener])
         return
+    state = State(settings.state_path)
+    try:
+        forget_workers(state)
+    finally:
+        state.close()
     job = (settings, analyzers)
     Workers(settings.workers, listener, job, seconds=_GRACE + 15).run()
 

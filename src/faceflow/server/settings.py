@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faceflow.errors import InputError
+from faceflow.gallery import GalleryLocation
 
 MIB = 1 << 20
 MOST_WORKERS = 64
@@ -38,7 +39,7 @@ class Limits:
     request_bytes: int = 256 * MIB
     seconds: float = 30.0
     searches: int = 2
-    queue: int = 32
+    queue: int = 64
     requests: int = 200
     per_minute: int = 1200
     candidates: int = 1000
@@ -56,8 +57,9 @@ class ServerSettings:
     """Where a service keeps things, whom it listens to, and its limits.
 
     Attributes:
-        galleries: a folder of galleries, or one gallery file.
-        state: the file of keys, jobs, cases and the audit log; default: beside the galleries.
+        galleries: a folder of galleries, one gallery file, or one gallery in a PostgreSQL server.
+        state: the file of keys, jobs, cases and the audit log; default: beside the galleries,
+            which a server's gallery does not have.
         host, port: where it listens.
         certificate, key: PEM files of a TLS certificate; both or neither.
         public: the operator's word that a plain public address is meant, because something in
@@ -75,7 +77,7 @@ class ServerSettings:
             their own network does.
     """
 
-    galleries: Path
+    galleries: Path | GalleryLocation
     state: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8765
@@ -106,6 +108,12 @@ class ServerSettings:
                 "--public when a proxy in front of the service encrypts",
             )
 
+        if self.state is None and not isinstance(self.galleries, Path):
+            raise InputError(
+                "It is not said where the service keeps keys, cases and the audit log",
+                why="beside a gallery in a database there is no folder",
+                todo="give --state FILE",
+            )
         if not 1 <= self.workers <= MOST_WORKERS:
             raise InputError(
                 f"{self.workers} workers were asked for", why=f"it takes 1 to {MOST_WORKERS}"
@@ -114,17 +122,14 @@ class ServerSettings:
             raise InputError("Windows has one worker", todo="leave out --workers")
 
     @property
-    def folder(self) -> Path:
-        """The folder that galleries lie in."""
-        return self.galleries if self.galleries.is_dir() else self.galleries.parent
-
-    @property
     def state_path(self) -> Path:
         """The state file."""
         if self.state is not None:
             return self.state
-        name = "faceflow-server.state"
-        return self.folder / (name if self.galleries.is_dir() else f"{self.galleries.name}.state")
+        assert isinstance(self.galleries, Path)
+        if self.galleries.is_dir():
+            return self.galleries / "faceflow-server.state"
+        return self.galleries.with_name(f"{self.galleries.name}.state")
 
 
 def is_loopback(host: str) -> bool:

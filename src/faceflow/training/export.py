@@ -116,7 +116,7 @@ def require_divisible(spec: NetworkSpec) -> None:
         raise WeightsError(
             f"only the last layer of {spec.name} can be trained",
             why="its graph does not hold the tensors of its PyTorch definition under their names",
-            todo="leave --from out, or say --from fc",
+            todo="leave --first out, or say --first fc",
         )
 
 

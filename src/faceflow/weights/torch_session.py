@@ -6,6 +6,7 @@ from another place; it offers what is used of an ``InferenceSession``. Full floa
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 from faceflow.errors import DeviceError
 from faceflow.weights import pytorch
 from faceflow.weights.torch_operators import OPERATORS, Attributes, NotCoveredError
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,10 @@ class TorchSession:
         """The named outputs, or all, for the named inputs, as arrays."""
         torch, cudnn = self._torch, self._torch.backends.cudnn
         values = {name: self._moved(array) for name, array in inputs.items()}
-        # Full float32, and the same way of summing in every run.
+        # Full float32, and the same way of summing in every run. The flags are the process's, so
+        # another thread's run must not put them back meanwhile.
         exact = cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
+        with _ONE_AT_A_TIME, torch.inference_mode(), exact:
             for step in self._steps:
                 given = [self._value(values, one) for one in step.inputs]
                 try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 
 from faceflow.arrays import unit
+from faceflow.features import FaceFeatures
 from faceflow.matching.transport import Plan, Sinkhorn, Status, encode
 from faceflow.matching.transport.codes import rounded
+from faceflow.matching.weighting import weigh
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
 # Triton, and every kernel of its own, looks at the variable when it is imported: once a process.
@@ -129,6 +132,26 @@ def test_a_batch_equals_its_loop_and_many_queries_as_many_calls() -> None:
     assert len(none) == 0
 
 
+@pytest.mark.parametrize("dtype", ["f32", "int8"])
+def test_apc_weights_made_in_the_kernel(dtype: Any) -> None:
+    rng = np.random.default_rng(7)
+    maps = rng.standard_normal((6, 40, 4, 5)) + rng.standard_normal((1, 40, 4, 5))
+    maps[5] = -maps[1]  # nothing of it points to the others
+    both = FaceFeatures.from_maps(rng.standard_normal((6, 8)), maps)
+    both = replace(both, patches=rounded(both.patches, dtype))
+    query, gallery = both[1], both[[0, 2, 3, 4, 5]]
+    u, v = weigh("apc", query, gallery)
+    expected = Sinkhorn(backend="numpy", dtype=dtype)(query.patches[0], gallery.patches, u, v)
+    faces = DeviceFaces.of(encode(gallery.patches, dtype), "cpu")
+    rows = torch.arange(5)
+    centres = fused.Centres(torch.from_numpy(query.pooled), torch.from_numpy(gallery.pooled))
+    patches = torch.from_numpy(query.patches)
+    found = fused.launch(torch, patches, faces, rows * 0, rows, centres, Settings())
+    assert found.status.tolist() == expected.status.tolist() == [0] * 5
+    np.testing.assert_allclose(found.similarity, expected.similarity, atol=3e-6)
+    assert np.abs(found.iterations.numpy() - expected.iterations).max() <= 1
+
+
 def test_the_interpreter_is_for_tests_alone() -> None:
     """Nobody gets it by "torch" or "auto" on the CPU."""
     assert fused.why_not("cpu", 8, 8, 1e-3) is None
@@ -145,7 +168,7 @@ kinds = {"query": "*i8", "faces": "*i8", "query_rows": "*i64", "face_rows": "*i6
 kinds |= {"iterations": "*i32", "status": "*i32", "max_iterations": "i32"}
 kinds |= dict.fromkeys(("inverse_epsilon", "tolerance", "exp_range", "most_cosine"), "fp32")
 given = dict(R=64, S=64, C=512, BLOCK_R=64, BLOCK_S=64, BLOCK_C=64)
-given |= dict(SCALED=True, FLOW=False)
+given |= dict(SCALED=True, APC=True, FLOW=False)
 names = solve_pair.arg_names
 kinds = {n: "constexpr" if n in given else kinds.get(n, "*fp32") for n in names}
 source = ASTSource(solve_pair, kinds, {(names.index(n),): v for n, v in given.items()})

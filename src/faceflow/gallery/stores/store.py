@@ -170,13 +170,13 @@ class Store(Protocol):
     def remove_faces(self, face_ids: Sequence[int]) -> Change:
         """Remove these faces, and people left without any. Unknown id: GalleryError."""
 
-    def remove_person(self, person: str) -> Change:
+    def remove_person(self, person: str | int) -> Change:
         """Remove a person with all faces. Unknown: GalleryError."""
 
-    def rename(self, old: str, new: str) -> Change:
+    def rename(self, old: str | int, new: str) -> Change:
         """Rename a person. ``old`` unknown or ``new`` taken: GalleryError."""
 
-    def merge(self, source: str, target: str) -> Change:
+    def merge(self, source: str | int, target: str | int) -> Change:
         """Move all faces of ``source`` to ``target``; a photo both have is kept once."""
 
     def move_faces(self, face_ids: Sequence[int], person: str) -> Change:

@@ -64,6 +64,11 @@ def word_for(network: str, detector: str, *, patches: bool) -> tuple[NetworkSpec
         WeightsError: the network was not imported here, so that it has no digest.
     """
     spec = networks.spec(network)
+    if spec.teacher:
+        raise InputError(
+            f"{spec.name} is a student, and galleries hold what its teacher makes of photos",
+            todo="name the network that looked at the enrolled photos",
+        )
     check_detector(detector)
     header = make_header(
         network_name=spec.name,
@@ -102,6 +107,12 @@ def require_sizes(
             why="channels, height and width of the feature map are needed",
             todo="leave the patches out, or save the network's own feature map",
         )
+
+
+def narrow(values: Floats) -> Float32:
+    """The numbers in float32; those beyond become infinite, which is refused later."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32)
 
 
 def import_faces(

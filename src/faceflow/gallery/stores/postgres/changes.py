@@ -17,7 +17,14 @@ from faceflow.gallery.stores.postgres.connecting import Connection
 from faceflow.gallery.stores.rows import checked_name, seal_name, seal_record
 from faceflow.gallery.stores.seal import damaged, seal, unseal
 from faceflow.gallery.stores.store import Added, StoredFace
-from faceflow.gallery.stores.unknown import name_taken, no_face, no_person, require_possible
+from faceflow.gallery.stores.unknown import (
+    LARGEST_ID,
+    name_taken,
+    no_face,
+    no_person,
+    no_person_id,
+    require_possible,
+)
 
 REMOVALS_KEPT = 100_000
 """Removed ids that are kept, so that readers need not compare all ids."""
@@ -313,12 +320,20 @@ def find(connection: Connection, name: str) -> int | None:
     return row and int(row[0])
 
 
-def require(connection: Connection, name: str) -> int:
-    """The person's id; GalleryError with similar names if there is none."""
-    person = find(connection, name)
+def require(connection: Connection, who: str | int) -> int:
+    """The id of the person of that name or id; GalleryError, with similar names, without one."""
+    if isinstance(who, int):
+        there = (
+            0 < who <= LARGEST_ID
+            and connection.execute("SELECT 1 FROM person WHERE person_id = %s", (who,)).fetchone()
+        )
+        if not there:
+            raise no_person_id(who)
+        return who
+    person = find(connection, who)
     if person is None:
         rows = connection.execute("SELECT name FROM person LIMIT 10000").fetchall()
-        raise no_person(name, [str(row[0]) for row in rows])
+        raise no_person(who, [str(row[0]) for row in rows])
     return person
 
 

@@ -14,7 +14,14 @@ from faceflow.gallery.stores.rows import checked_name, seal_name
 from faceflow.gallery.stores.seal import damaged, seal, unseal
 from faceflow.gallery.stores.sqlite.blocks import Blocks
 from faceflow.gallery.stores.store import Added, StoredFace
-from faceflow.gallery.stores.unknown import name_taken, no_face, no_person, require_possible
+from faceflow.gallery.stores.unknown import (
+    LARGEST_ID,
+    name_taken,
+    no_face,
+    no_person,
+    no_person_id,
+    require_possible,
+)
 
 MakeRow = Callable[[int, int, StoredFace], tuple[Any, ...]]
 """Builds a row of the face table from face id, person id and face."""
@@ -215,12 +222,22 @@ def find(connection: sqlite3.Connection, name: str) -> int | None:
     return row and int(row[0])
 
 
-def require(connection: sqlite3.Connection, name: str) -> int:
-    """The person's id; GalleryError with similar names if there is none."""
-    person = find(connection, name)
+def require(connection: sqlite3.Connection, who: str | int) -> int:
+    """The id of the person of that name or id; GalleryError, with similar names, without one."""
+    if isinstance(who, int):
+        there = (
+            0 < who <= LARGEST_ID
+            and connection.execute(
+                "SELECT 1 FROM person_name WHERE person_id = ?", (who,)
+            ).fetchone()
+        )
+        if not there:
+            raise no_person_id(who)
+        return who
+    person = find(connection, who)
     if person is None:
         names = [row[0] for row in connection.execute("SELECT name FROM person_name")]
-        raise no_person(name, names)
+        raise no_person(who, names)
     return person
 
 

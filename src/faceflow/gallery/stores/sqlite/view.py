@@ -94,7 +94,7 @@ class SqliteView:
 
     def owners_of(self, face_ids: Sequence[int]) -> Int64:
         """Read off the rows of these faces."""
-        found = self._fetch("f.person_id", face_ids)
+        found = self._fetch("person_id", face_ids)
         return np.array([found[i][0] for i in face_ids], np.int64)
 
     def face_ids(self, *, after: int = 0, limit: int | None = None) -> Int64:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Any
+from contextlib import nullcontext
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from faceflow.errors import DeviceError, InputError, MissingExtraError
-from faceflow.matching.transport.device.faces import Tensor, moved
+from faceflow.matching.transport.device.faces import DeviceFaces, Tensor, moved
 from faceflow.matching.transport.device.pairs import Answers, Pairs, Settings
 from faceflow.matching.transport.device.sinkhorn import EXP_RANGE_FLOAT32
 from faceflow.matching.transport.plan import Status
@@ -40,7 +42,7 @@ def why_not(device: str, patches: int, gallery_patches: int, tolerance: float) -
         return f"it works in float32, to a tolerance of {LEAST_TOLERANCE:g}"
     if not (device.startswith("cuda") or _interpreted()):
         return f"it runs on CUDA devices, not on {device}"
-    if importlib.util.find_spec("triton") is None:
+    if not _installed():
         return "Triton is not installed"
     return None
 
@@ -57,67 +59,130 @@ def require(device: str, patches: int, gallery_patches: int, tolerance: float) -
     raise kind(what, why=why, todo=todo)
 
 
+class Weighted(NamedTuple):
+    """Weights of P pairs on the device: u (P, R) and v (P, S) float32, each row's sum 1."""
+
+    u: Tensor
+    v: Tensor
+
+
+class Centres(NamedTuple):
+    """Mean patches, (B, C) and (M, C) float32, of which the kernel makes the weights "apc"."""
+
+    query: Tensor
+    faces: Tensor
+
+
+class Launched(NamedTuple):
+    """What the kernel wrote, on the device; see :class:`Answers`, and :data:`OUT_OF_RANGE`."""
+
+    similarity: Tensor
+    iterations: Tensor
+    error: Tensor
+    status: Tensor
+    flow: Tensor | None
+
+
 def solve(torch: Any, pairs: Pairs, how: Settings, *, flow: bool) -> Answers:
     """Solve P pairs; those with status :data:`OUT_OF_RANGE` are left to others.
 
     Raises:
         InputError, DeviceError, MissingExtraError: see :func:`require`.
     """
-    codes, device = pairs.faces.codes, pairs.faces.device
-    count, r, s, c = len(pairs), pairs.query.shape[1], codes.shape[1], codes.shape[2]
+    device = pairs.faces.device
+    r, s = pairs.query.shape[1], pairs.faces.codes.shape[1]
     require(str(device), r, s, how.tolerance)
-    found = Answers.invalid(count, (r, s) if flow else None)
-    if not count:
+    found = Answers.invalid(len(pairs), (r, s) if flow else None)
+    if not len(pairs):
         return found
-    from faceflow.matching.transport.device import triton_kernel
-
-    query, query_scales = _as_codes(torch, pairs.query, codes)
-    similarity = torch.empty(count, dtype=torch.float32, device=device)
-    iterations = torch.empty(count, dtype=torch.int32, device=device)
-    error, status = torch.empty_like(similarity), torch.empty_like(iterations)
-    flows = torch.zeros((count, r, s) if flow else (1,), dtype=torch.float32, device=device)
-    block_r, block_s = (max(_LEAST_BLOCK, 1 << (size - 1).bit_length()) for size in (r, s))
-    scales = pairs.faces.scales
-    triton_kernel.solve_pair[(count,)](
-        query,
-        codes.contiguous(),
-        query if scales is None else query_scales,
-        codes if scales is None else scales.float(),
+    u, v = (moved(torch, one.astype(np.float32), device) for one in (pairs.u, pairs.v))
+    written = launch(
+        torch,
+        pairs.query,
+        pairs.faces,
         moved(torch, pairs.query_rows, device),
         moved(torch, pairs.face_rows, device),
-        moved(torch, pairs.u.astype(np.float32), device),
-        moved(torch, pairs.v.astype(np.float32), device),
-        similarity,
-        iterations,
-        error,
-        status,
-        flows,
-        1 / how.epsilon,
-        how.tolerance,
-        how.max_iterations,
-        EXP_RANGE_FLOAT32 * (1 + 1e-5),
-        MOST_COSINE,
-        R=r,
-        S=s,
-        C=c,
-        BLOCK_R=block_r,
-        BLOCK_S=block_s,
-        BLOCK_C=min(_CHANNELS, max(_LEAST_BLOCK, 1 << (c - 1).bit_length())),
-        SCALED=scales is not None,
-        FLOW=flow,
-        num_warps=4 if block_r * block_s <= 64 * 64 else 8,
-        enable_fp_fusion=True,
+        Weighted(u, v),
+        how,
+        flow=flow,
     )
-    states = status.cpu().numpy().astype(np.int8)
+    states = written.status.cpu().numpy().astype(np.int8)
     ours = np.flatnonzero((states == Status.CONVERGED) | (states == Status.MAX_ITERATIONS))
     found.status[:] = states
     found.no_mass(np.flatnonzero(states == Status.NO_MASS))
-    found.similarity[ours] = similarity.cpu().numpy()[ours]
-    found.error[ours] = error.cpu().numpy()[ours]
-    found.iterations[ours] = iterations.cpu().numpy()[ours]
-    if found.flow is not None:
-        found.flow[ours] = flows.cpu().numpy()[ours]
+    found.similarity[ours] = written.similarity.cpu().numpy()[ours]
+    found.error[ours] = written.error.cpu().numpy()[ours]
+    found.iterations[ours] = written.iterations.cpu().numpy()[ours]
+    if found.flow is not None and written.flow is not None:
+        found.flow[ours] = written.flow.cpu().numpy()[ours]
     return found
+
+
+def launch(
+    torch: Any,
+    query: Tensor,
+    faces: DeviceFaces,
+    query_rows: Tensor,
+    face_rows: Tensor,
+    weights: Weighted | Centres,
+    how: Settings,
+    *,
+    flow: bool = False,
+) -> Launched:
+    """Start the kernel on tensors; nothing leaves the device, and nothing waits for it.
+
+    Args:
+        torch: the module.
+        query: (B, R, C) float32.
+        faces: M gallery faces on the same device.
+        query_rows, face_rows: (P,) int64, whose pairs to solve.
+        weights: given, or centres to make them of.
+        how: when to stop.
+        flow: also write the flows (P, R, S).
+    """
+    from faceflow.matching.transport.device import triton_kernel
+
+    codes, scales, device = faces.codes, faces.scales, faces.device
+    count, r, s, c = len(face_rows), query.shape[1], codes.shape[1], codes.shape[2]
+    coded, query_scales = _as_codes(torch, query, codes)
+    similarity = torch.empty(count, dtype=torch.float32, device=device)
+    iterations = torch.empty(count, dtype=torch.int32, device=device)
+    error, status = torch.empty_like(similarity), torch.empty_like(iterations)
+    flows = torch.empty((count, r, s) if flow else 1, dtype=torch.float32, device=device)
+    block_r, block_s = (max(_LEAST_BLOCK, 1 << (size - 1).bit_length()) for size in (r, s))
+    # Triton launches on the current device, whichever the tensors are on.
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        triton_kernel.solve_pair[(count,)](
+            coded,
+            codes.contiguous(),
+            coded if scales is None else query_scales,
+            codes if scales is None else scales.float(),
+            query_rows,
+            face_rows,
+            *(one.contiguous() for one in weights),
+            similarity,
+            iterations,
+            error,
+            status,
+            flows,
+            1 / how.epsilon,
+            how.tolerance,
+            how.max_iterations,
+            EXP_RANGE_FLOAT32 * (1 + 1e-5),
+            MOST_COSINE,
+            R=r,
+            S=s,
+            C=c,
+            BLOCK_R=block_r,
+            BLOCK_S=block_s,
+            BLOCK_C=min(_CHANNELS, max(_LEAST_BLOCK, 1 << (c - 1).bit_length())),
+            SCALED=scales is not None,
+            APC=isinstance(weights, Centres),
+            FLOW=flow,
+            num_warps=4 if block_r * block_s <= 64 * 64 else 8,
+            enable_fp_fusion=True,
+        )
+    return Launched(similarity, iterations, error, status, flows if flow else None)
 
 
 def _as_codes(torch: Any, query: Tensor, codes: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -133,6 +198,11 @@ def _as_codes(torch: Any, query: Tensor, codes: Tensor) -> tuple[Tensor, Tensor 
     sound = query.isfinite().all(dim=-1)
     scales = torch.where(sound, 1 / length, torch.nan).float()
     return rounded.nan_to_num(0).to(torch.int8), scales
+
+
+@cache
+def _installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def _interpreted() -> bool:

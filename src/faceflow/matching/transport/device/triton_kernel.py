@@ -31,12 +31,13 @@ def solve_pair(
     BLOCK_S: tl.constexpr,
     BLOCK_C: tl.constexpr,
     SCALED: tl.constexpr,
+    APC: tl.constexpr,
     FLOW: tl.constexpr,
 ):
     """One pair, one program.
 
     query (B, R, C) and faces (M, S, C) in one format; with SCALED int8, with scales (B, R) and
-    (M, S). u (P, R), v (P, S).
+    (M, S). u (P, R) and v (P, S) are weights; with APC centres (B, C) and (M, C) to make them of.
     """
     pair = tl.program_id(0).to(tl.int64)
     q = tl.load(query_rows + pair)
@@ -46,6 +47,8 @@ def solve_pair(
     inside = row[:, None] & column[None, :]
 
     cosine = tl.zeros((BLOCK_R, BLOCK_S), dtype=tl.float32)
+    weight_u = tl.zeros((BLOCK_R,), dtype=tl.float32)
+    weight_v = tl.zeros((BLOCK_S,), dtype=tl.float32)
     for start in range(0, C, BLOCK_C):
         channel = start + c
         a = tl.load(
@@ -58,6 +61,11 @@ def solve_pair(
             mask=column[None, :] & (channel[:, None] < C),
             other=0,
         )
+        if APC:
+            centre_q = tl.load(u + q * C + channel, mask=channel < C, other=0.0)
+            centre_g = tl.load(v + g * C + channel, mask=channel < C, other=0.0)
+            weight_u += tl.sum(a.to(tl.float32) * centre_g[None, :], axis=1)
+            weight_v += tl.sum(b.to(tl.float32) * centre_q[:, None], axis=0)
         if SCALED:
             a = a.to(tl.float16)
             b = b.to(tl.float16)
@@ -67,9 +75,20 @@ def solve_pair(
         scale_q = tl.load(query_scales + q * R + i, mask=row, other=0.0)
         scale_g = tl.load(face_scales + g * S + j, mask=column, other=0.0)
         cosine = cosine * scale_q[:, None] * scale_g[None, :]
+        weight_u = weight_u * scale_q
+        weight_v = weight_v * scale_g
 
-    weight_u = tl.load(u + pair * R + i, mask=row, other=0.0)
-    weight_v = tl.load(v + pair * S + j, mask=column, other=0.0)
+    if APC:
+        # Where nothing points to the other face, nothing is preferred.
+        weight_u = tl.maximum(weight_u, 0.0)
+        weight_v = tl.maximum(weight_v, 0.0)
+        weight_u = tl.where(tl.sum(weight_u, axis=0) > 0, weight_u, tl.where(row, 1.0, 0.0))
+        weight_v = tl.where(tl.sum(weight_v, axis=0) > 0, weight_v, tl.where(column, 1.0, 0.0))
+        weight_u = weight_u / tl.sum(weight_u, axis=0)
+        weight_v = weight_v / tl.sum(weight_v, axis=0)
+    else:
+        weight_u = tl.load(u + pair * R + i, mask=row, other=0.0)
+        weight_v = tl.load(v + pair * S + j, mask=column, other=0.0)
     # A NaN is not within any bound.
     wrong = tl.where(inside & (tl.abs(cosine) <= most_cosine), 0, 1)
     wrong = tl.sum(tl.sum(tl.where(inside, wrong, 0), axis=1), axis=0)
