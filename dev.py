@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One command: dev.py demo | check | test | docs | bench | sanitize | fuzz | soak | audit.
+"""One command: dev.py demo | check | test | pages | docs | bench | sanitize | fuzz | soak | audit.
 
 Needs only Python 3.11 or newer. Makes a virtual environment in .venv, installs faceflow and
 its development tools there, fetches the default weights, and runs the task. The second run
@@ -169,6 +169,7 @@ def check(rest: list[str]) -> None:
     words = ["-c", clang_format, "--dry-run", "--Werror", *map(str, names)]
     run(PYTHON, *words, label="clang-format")
     run(PYTHON, "-m", "mypy")
+    pages([])
     run(BIN / "faceflow", "models", "pull", *MODELS)
     browser()
     # A file's tests stay in one process, so that what they share is made once.
@@ -183,6 +184,31 @@ def check(rest: list[str]) -> None:
         print(f"{seconds:7.1f} s  {name}")
     if options.fast:
         print(f"left out: the documentation, the sanitizers, and the tests of {', '.join(SLOW)}")
+
+
+# Only here: users get the modules as they are, without a build.
+PAGE_TOOLS = ("typescript@5.9.3", "openapi-typescript@7.10.1")
+
+
+def pages(rest: list[str]) -> None:
+    """The types of the pages' JavaScript, against the service's description; needs npm."""
+    folder = ROOT / "build" / "page-types"
+    tools = folder / "node_modules" / ".bin"
+    stamp = folder / "installed"
+    if not stamp.exists() or stamp.read_text() != " ".join(PAGE_TOOLS):
+        npm = shutil.which("npm")
+        folder.mkdir(parents=True, exist_ok=True)
+        words = ["install", "--prefix", folder, "--silent", "--no-audit", "--no-fund", *PAGE_TOOLS]
+        if npm is None or subprocess.run([npm, *words], cwd=folder, check=False).returncode:
+            print("NOTE: npm is not there or fetches nothing; the pages' types are not checked.")
+            return
+        stamp.write_text(" ".join(PAGE_TOOLS))
+    end = ".cmd" if os.name == "nt" else ""
+    described = ROOT / "tests" / "server" / "openapi.json"
+    described_as = ("-o", folder / "openapi.d.ts")
+    run(tools / f"openapi-typescript{end}", described, *described_as, label="describe the service")
+    project = ROOT / "tools" / "page_types" / "tsconfig.json"
+    run(tools / f"tsc{end}", "--project", project, *rest, label="types of the pages")
 
 
 def docs(rest: list[str]) -> None:
@@ -245,7 +271,8 @@ def audit(rest: list[str]) -> None:
 
 
 TASKS = {
-    task.__name__: task for task in (demo, check, test, docs, bench, sanitize, fuzz, soak, audit)
+    task.__name__: task
+    for task in (demo, check, test, pages, docs, bench, sanitize, fuzz, soak, audit)
 }
 
 

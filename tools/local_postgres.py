@@ -101,7 +101,7 @@ class LocalPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                **self._surroundings(),
+                **self.surroundings(),
             )
         deadline = time.monotonic() + _START_SECONDS
         while not self._ready():
@@ -157,7 +157,7 @@ class LocalPostgres:
 
     def _ready(self) -> bool:
         """Whether it says in its lock file that it takes connections."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, IndexError):  # it may just be writing it
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             assert self._server is not None
             return lines[0] == str(self._server.pid) and lines[-1].strip() == "ready"
@@ -171,10 +171,11 @@ class LocalPostgres:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             timeout=_START_SECONDS,
-            **self._surroundings(),
+            **self.surroundings(),
         )
 
-    def _surroundings(self) -> dict[str, Any]:
+    def surroundings(self) -> dict[str, Any]:
+        """As whom and where programs of the server run, as ``subprocess`` takes it."""
         options: dict[str, Any] = dict(self._as_user)
         if options:
             options["extra_groups"] = []

@@ -21,9 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from covered import Cache, half_of, sign_test
+from covered import Cache, half_of, kept_detector, sign_test
 
 from faceflow import FaceAnalyzer, FaceFeatures, MatchOptions
+from faceflow.faces.detectors import DEFAULT
 from faceflow.faces.images import iter_images
 from faceflow.matching.options import options_for
 from faceflow.matching.score import rerank
@@ -95,12 +96,14 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "faceflow-bench"
     )
+    parser.add_argument("--detector", default=DEFAULT, help="what finds and aligns the faces")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     if arguments.tuning_csv:
         write_tuning(arguments.lfw, arguments.tuning_csv)
         return
-    analyzer = FaceAnalyzer(load_network(arguments.network, threads=arguments.threads))
+    network = load_network(arguments.network, threads=arguments.threads)
+    analyzer = FaceAnalyzer(network, kept_detector(arguments))
     cache = Cache(arguments.cache, analyzer, "centre")
     options = options_for(analyzer.digest)
     print(options)

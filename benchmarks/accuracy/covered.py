@@ -47,6 +47,7 @@ from faceflow import (
     identify,
 )
 from faceflow.errors import NoFaceError
+from faceflow.evaluation.kept_detector import KeptDetector
 from faceflow.faces.detectors import DEFAULT, load_detector
 from faceflow.faces.images import content_hash, iter_images, load_image
 from faceflow.gallery import Enrolment
@@ -70,7 +71,7 @@ class Cache:
     def __init__(self, folder: Path, analyzer: FaceAnalyzer, select: str) -> None:
         self.folder, self.analyzer, self.select = folder, analyzer, select
         # Whatever is measured, the pictures are the same: covers lie where MTCNN sees the face.
-        self.drawer = load_detector("mtcnn")
+        self.drawer = KeptDetector(load_detector("mtcnn"), folder)
         folder.mkdir(parents=True, exist_ok=True)
 
     def features(self, path: Path, cover: str) -> FaceFeatures | None:
@@ -306,7 +307,13 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 def make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
     """The analyzer that the options ask for."""
-    return FaceAnalyzer(detector=arguments.detector, threads=arguments.threads)
+    return FaceAnalyzer(detector=kept_detector(arguments), threads=arguments.threads)
+
+
+def kept_detector(arguments: argparse.Namespace) -> KeptDetector:
+    """The detector that the options ask for, which looks at each picture once."""
+    detector = load_detector(arguments.detector, threads=arguments.threads)
+    return KeptDetector(detector, arguments.cache)
 
 
 def main() -> None:

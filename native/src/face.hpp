@@ -47,14 +47,12 @@ class Face {
 
   // Scales and sums of codes; after the products, which bring the face into the cache.
   void measure(const faceflow::Job& job) {
-    for (int j = 0; j < layout_.gallery_patches; ++j) {
-      const Bytes patch = codes_ + j * job.gallery_patch;
-      if (job.scales) {
-        scale[j] = job.scales[number * job.scales_face + j];
-      } else if (Format::direct) {
-        scale[j] = inverse_length(patch, layout_.channels);
-      }
-      code_sum[j] = Format::offset ? sum_codes(patch, layout_.channels) : 0;
+    if (Format::direct) {
+      measure_rows(codes_, job.gallery_patch, layout_.gallery_patches, layout_.channels, scale,
+                   code_sum);
+    }
+    for (int j = 0; job.scales && j < layout_.gallery_patches; ++j) {
+      scale[j] = job.scales[number * job.scales_face + j];
     }
   }
 

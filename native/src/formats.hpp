@@ -75,6 +75,52 @@ inline float inverse_length(Bytes row, Index n) {
   return inverse_root(sum);
 }
 
+#if defined(FACEFLOW_VNNI) && defined(FACEFLOW_AVX512)
+// Sums of squares and of codes of one patch, in sixteen parts each.
+inline void sums_of_codes(Bytes row, Index n, Ints& squares, Ints& sum) {
+  squares = sum = izero();
+  Index c = 0;
+  for (; c + 64 <= n; c += 64) {
+    const Ints low = widened_i8(row + c), high = widened_i8(row + c + 32);
+    squares = dot_s16(dot_s16(squares, low, low), high, high);
+    sum = dot_u8s8(sum, ones8(), iload(row + c));
+  }
+  if (c < n) {
+    unsigned char rest[64] = {};
+    std::memcpy(rest, row + c, static_cast<std::size_t>(n - c));
+    const Ints low = widened_i8(rest), high = widened_i8(rest + 32);
+    squares = dot_s16(dot_s16(squares, low, low), high, high);
+    sum = dot_u8s8(sum, ones8(), iload(rest));
+  }
+}
+#endif
+
+// 1 / length of `count` patches, and the sums of their codes; both have room for whole vectors.
+inline void measure_rows(Bytes codes, Index stride, int count, Index n, float* scale,
+                         std::int32_t* sums) {
+#if defined(FACEFLOW_VNNI) && defined(FACEFLOW_AVX512)
+  const auto plus = [](Floats a, Floats b) { return as_float(iadd(as_int(a), as_int(b))); };
+  for (int j = 0; j < count; j += 16) {
+    Floats squares[16], codes_of[16];
+    for (int i = 0; i < 16; ++i) {
+      Ints square, sum;
+      sums_of_codes(codes + (j + i < count ? j + i : j) * stride, n, square, sum);
+      squares[i] = as_float(square);
+      codes_of[i] = as_float(sum);
+    }
+    istore(sums + j, as_int(reduce16(codes_of, plus)));
+    std::int32_t found[16];
+    istore(found, as_int(reduce16(squares, plus)));
+    for (int i = 0; i < 16; ++i) scale[j + i] = inverse_root(found[i]);
+  }
+#else
+  for (int j = 0; j < count; ++j) {
+    scale[j] = inverse_length(codes + j * stride, n);
+    sums[j] = sum_codes(codes + j * stride, n);
+  }
+#endif
+}
+
 // What each format states:
 //   Op             the product, with how many values are in a word
 //   direct         gallery bytes are words as they are; otherwise widened into scratch rows
@@ -268,6 +314,35 @@ struct DotCodes {
 #if defined(FACEFLOW_VNNI)
 template <>
 struct Dot<Vnni8Format> : DotCodes {};
+#endif
+
+// out[j] = <row j, code> for `count` rows; `out` has room for whole vectors.
+template <class Format>
+void dots_with(Bytes rows, Index stride, int count, Bytes code, Index n, float* out) {
+  for (int j = 0; j < count; ++j) out[j] = Dot<Format>::of(rows + j * stride, code, n);
+}
+#if defined(FACEFLOW_VNNI) && defined(FACEFLOW_AVX512)
+template <>
+inline void dots_with<Vnni8Format>(Bytes rows, Index stride, int count, Bytes code, Index n,
+                                   float* out) {
+  const auto plus = [](Floats a, Floats b) { return as_float(iadd(as_int(a), as_int(b))); };
+  for (int j = 0; j < count; j += 16) {
+    Floats sums[16];
+    for (int i = 0; i < 16; ++i) {
+      const Bytes row = rows + (j + i < count ? j + i : j) * stride;
+      Ints sum = izero();
+      Index c = 0;
+      for (; c + 32 <= n; c += 32) sum = dot_s16(sum, widened_i8(row + c), widened_i8(code + c));
+      if (c < n) {  // the rest, copied so that nothing is read past the end
+        unsigned char rest[32] = {};
+        std::memcpy(rest, row + c, static_cast<std::size_t>(n - c));
+        sum = dot_s16(sum, widened_i8(rest), widened_i8(code + c));
+      }
+      sums[i] = as_float(sum);
+    }
+    store(out + j, to_float(as_int(reduce16(sums, plus))));
+  }
+}
 #endif
 #if defined(FACEFLOW_AMX)
 template <>

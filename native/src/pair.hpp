@@ -71,24 +71,52 @@ class Pair {
 
   // Largest cosine of each query patch into `largest_`; returns the range over all valid ones.
   float range() {
-    float low = FLT_MAX, high = -FLT_MAX;
-    for (int n = 0; n < shape_.vectors; ++n) {
-      Floats most = load(cosine + n * LANES), least = most;
-      for (int j = 1; j < shape_.gallery_patches; ++j) {
-        const Floats x = load(cosine + j * shape_.columns + n * LANES);
-        most = vmax(most, x);
-        least = vmin(least, x);
-      }
-      store(largest_ + n * LANES, most);
-      float lanes[LANES];
-      store(lanes, least);
-      for (int l = 0; l < LANES && n * LANES + l < shape_.query_patches; ++l) {
-        const float largest = largest_[n * LANES + l];
-        low = lanes[l] < low ? lanes[l] : low;
-        high = largest > high ? largest : high;
+    const int whole = shape_.query_patches / LANES;  // vectors without padding
+    Floats low = set1(FLT_MAX), high = set1(-FLT_MAX);
+    int n = 0;
+    for (; n + 4 <= shape_.vectors; n += 4) range_of<4>(n, whole, low, high);
+    for (; n < shape_.vectors; ++n) range_of<1>(n, whole, low, high);
+    float least[LANES], most[LANES];
+    store(least, low);
+    store(most, high);
+    for (int l = 1; l < LANES; ++l) {
+      least[0] = least[l] < least[0] ? least[l] : least[0];
+      most[0] = most[l] > most[0] ? most[l] : most[0];
+    }
+    return most[0] - least[0];
+  }
+
+  // The same for NB vectors from n on, whose least and largest go into those of all; of a vector
+  // with padding the padding is left out.
+  template <int NB>
+  void range_of(int n, int whole, Floats& low, Floats& high) {
+    Floats most[NB], least[NB];
+    const float* at = cosine + n * LANES;
+    for (int b = 0; b < NB; ++b) most[b] = least[b] = load(at + b * LANES);
+    for (int j = 1; j < shape_.gallery_patches; ++j) {
+      at += shape_.columns;
+      for (int b = 0; b < NB; ++b) {
+        const Floats x = load(at + b * LANES);
+        most[b] = vmax(most[b], x);
+        least[b] = vmin(least[b], x);
       }
     }
-    return high - low;
+    for (int b = 0; b < NB; ++b) {
+      store(largest_ + (n + b) * LANES, most[b]);
+      if (n + b >= whole) {
+        float top[LANES], bottom[LANES];
+        store(top, most[b]);
+        store(bottom, least[b]);
+        for (int l = shape_.query_patches - (n + b) * LANES; l < LANES; ++l) {
+          top[l] = top[0];
+          bottom[l] = bottom[0];
+        }
+        most[b] = load(top);
+        least[b] = load(bottom);
+      }
+      low = vmin(low, least[b]);
+      high = vmax(high, most[b]);
+    }
   }
 
   bool cosines_sound() const {

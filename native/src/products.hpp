@@ -75,18 +75,31 @@ class Products {
   // int32 sums to cosines: out[j][i] = (sum - offset * codes of j) * scale_i * scale_j
   void rescale(float* out, int count, const float* query_scale, const float* scale,
                const std::int32_t* code_sum) const {
-    for (int n = 0; n < layout_.vectors; ++n) {
-      const Floats of_query = load(query_scale + n * LANES);
-      float* at = out + n * LANES;
-      for (int j = 0; j < count; ++j) {
-        Ints sum = iload(at);
-        if (Format::offset) {
-          const std::int32_t shift = -Format::offset * code_sum[j];
-          sum = iadd(sum, broadcast_word(reinterpret_cast<Bytes>(&shift)));
-        }
-        store(at, mul(mul(to_float(sum), of_query), set1(scale[j])));
-        at += layout_.columns;
+    int n = 0;
+    for (; n + 4 <= layout_.vectors; n += 4) {
+      rescale_some<4>(out + n * LANES, count, query_scale + n * LANES, scale, code_sum);
+    }
+    for (; n < layout_.vectors; ++n) {
+      rescale_some<1>(out + n * LANES, count, query_scale + n * LANES, scale, code_sum);
+    }
+  }
+
+  // The same for NB vectors of query patches.
+  template <int NB>
+  void rescale_some(float* at, int count, const float* query_scale, const float* scale,
+                    const std::int32_t* code_sum) const {
+    Floats of_query[NB];
+    for (int b = 0; b < NB; ++b) of_query[b] = load(query_scale + b * LANES);
+    for (int j = 0; j < count; ++j) {
+      const Floats of_gallery = set1(scale[j]);
+      const std::int32_t shift = Format::offset ? -Format::offset * code_sum[j] : 0;
+      const Ints moved = broadcast_word(reinterpret_cast<Bytes>(&shift));
+      for (int b = 0; b < NB; ++b) {
+        Ints sum = iload(at + b * LANES);
+        if (Format::offset) sum = iadd(sum, moved);
+        store(at + b * LANES, mul(mul(to_float(sum), of_query[b]), of_gallery));
       }
+      at += layout_.columns;
     }
   }
 

@@ -9,17 +9,30 @@ namespace {
 
 constexpr int PARTS = 16 / LANES;  // vectors of sixteen accumulators
 
-// out[0..3] = rows 0..3 of k times x, over `vectors` vectors.
-inline void dot4(const float* k, Index stride, const float* x, int vectors, float* out) {
-  Floats acc[4][PARTS];
-  for (int j = 0; j < 4; ++j) {
+// Rows whose sums are taken together: sixteen where one step does that.
+#if defined(FACEFLOW_AVX512)
+constexpr int SUM_ROWS = 16;
+FACEFLOW_INLINE void sum_rows(const Floats (*acc)[PARTS], float* out) {
+  store(out, reduce16(acc[0], add));
+}
+#else
+constexpr int SUM_ROWS = 4;
+inline void sum_rows(const Floats (*acc)[PARTS], float* out) {
+  reduce4(acc, out);
+}
+#endif
+
+// out[0..SUM_ROWS-1] = those rows of k times x, over `vectors` vectors.
+inline void dot_rows(const float* k, Index stride, const float* x, int vectors, float* out) {
+  Floats acc[SUM_ROWS][PARTS];
+  for (int j = 0; j < SUM_ROWS; ++j) {
     for (int h = 0; h < PARTS; ++h) acc[j][h] = set1(0.0f);
   }
   int n = 0;
   for (; n + PARTS <= vectors; n += PARTS) {
     for (int h = 0; h < PARTS; ++h) {
       const Floats xv = load(x + (n + h) * LANES);
-      for (int j = 0; j < 4; ++j) {
+      for (int j = 0; j < SUM_ROWS; ++j) {
         acc[j][h] = fma(load(k + j * stride + (n + h) * LANES), xv, acc[j][h]);
       }
     }
@@ -27,13 +40,27 @@ inline void dot4(const float* k, Index stride, const float* x, int vectors, floa
   for (int h = 0; h < PARTS - 1; ++h) {  // constant bounds keep the accumulators in registers
     if (n + h < vectors) {
       const Floats xv = load(x + (n + h) * LANES);
-      for (int j = 0; j < 4; ++j) {
+      for (int j = 0; j < SUM_ROWS; ++j) {
         acc[j][h] = fma(load(k + j * stride + (n + h) * LANES), xv, acc[j][h]);
       }
     }
   }
-  reduce4(acc, out);
+  sum_rows(acc, out);
 }
+
+#if defined(FACEFLOW_AVX512)
+// The same for rows of NV vectors that follow each other: the compiler knows every place.
+template <int NV>
+FACEFLOW_INLINE Floats dot_next_rows(const float* k, const float* x) {
+  Floats acc[16];
+  for (int j = 0; j < 16; ++j) acc[j] = set1(0.0f);
+  for (int n = 0; n < NV; ++n) {
+    const Floats xv = load(x + n * LANES);
+    for (int j = 0; j < 16; ++j) acc[j] = fma(load(k + (j * NV + n) * LANES), xv, acc[j]);
+  }
+  return reduce16(acc, add);
+}
+#endif
 
 // Sum over the lanes of vectors given one by one, in the sixteen-lane order.
 struct LaneSum {

@@ -50,11 +50,16 @@ struct Scaling {
     for (int n = 0; n < vectors; ++n) {
       const Floats offset = mul(load(largest + n * LANES), slope);
       const Floats minus = sub(set1(0.0f), offset);
+      const float* from = cosine + n * LANES;
+      float* to = kernel + n * LANES;
+      const Index step = stride;
       Floats sum = set1(0.0f);
-      for (int j = 0; j < rows; ++j) {
-        const Floats value = exp2_near(fma(load(cosine + j * stride + n * LANES), slope, minus));
-        store(kernel + j * stride + n * LANES, value);
+      for (int left = rows; left > 0; --left) {
+        const Floats value = exp2_near(fma(load(from), slope, minus));
+        store(to, value);
         sum = add(sum, value);
+        from += step;
+        to += step;
       }
       store(mass + n * LANES, sum);
       finite = fma(sum, set1(0.0f), finite);
@@ -86,13 +91,24 @@ struct Scaling {
     for (int b = 0; b < NB; ++b) store(out + (n + b) * LANES, add(acc[0][b], acc[1][b]));
   }
 
-  // One update of r, then c; returns the L1 error of the row marginals.
-  float iterate() {
-    for (int n = 0; n < vectors; ++n)
-      store(query_factor + n * LANES,
-            divide(load(query_weight + n * LANES), load(mass + n * LANES)));
-    for (int j = 0; j < padded; j += 4)
-      dot4(kernel + j * stride, stride, query_factor, vectors, gallery_factor + j);
+  // c = v / (K' r), and next = K c.
+  void sweep() {
+#if defined(FACEFLOW_AVX512)
+    switch (vectors) {
+      case 1:
+        return sweep_narrow<1>();
+      case 2:
+        return sweep_narrow<2>();
+      case 3:
+        return sweep_narrow<3>();
+      case 4:
+        return sweep_narrow<4>();
+      default:
+        break;
+    }
+#endif
+    for (int j = 0; j < padded; j += SUM_ROWS)
+      dot_rows(kernel + j * stride, stride, query_factor, vectors, gallery_factor + j);
     for (int j = 0; j < padded; j += LANES)
       store(gallery_factor + j, divide(load(gallery_weight + j), load(gallery_factor + j)));
     int n = 0;
@@ -102,8 +118,41 @@ struct Scaling {
       n += 2;
     }
     if (n < vectors) weighted_rows<1>(n, next);
+  }
+
+#if defined(FACEFLOW_AVX512)
+  // The same for rows of NV vectors that follow each other: every place is known to the compiler,
+  // which runs out of registers for sixteen rows otherwise.
+  template <int NV>
+  void sweep_narrow() {
+    Floats acc[2][NV];
+    for (int b = 0; b < NV; ++b) acc[0][b] = acc[1][b] = set1(0.0f);
+    const float* at = kernel;  // `stride` is NV * LANES
+    for (int j = 0; j < padded; j += LANES) {
+      store(gallery_factor + j,
+            divide(load(gallery_weight + j), dot_next_rows<NV>(at, query_factor)));
+      at += NV * LANES * LANES;
+    }
+    at = kernel;
+    for (int j = 0; j < padded; j += 2) {
+      const Floats even = set1(gallery_factor[j]), odd = set1(gallery_factor[j + 1]);
+      for (int b = 0; b < NV; ++b) acc[0][b] = fma(load(at + b * LANES), even, acc[0][b]);
+      at += NV * LANES;
+      for (int b = 0; b < NV; ++b) acc[1][b] = fma(load(at + b * LANES), odd, acc[1][b]);
+      at += NV * LANES;
+    }
+    for (int b = 0; b < NV; ++b) store(next + b * LANES, add(acc[0][b], acc[1][b]));
+  }
+#endif
+
+  // One update of r, then c; returns the L1 error of the row marginals.
+  float iterate() {
+    for (int n = 0; n < vectors; ++n)
+      store(query_factor + n * LANES,
+            divide(load(query_weight + n * LANES), load(mass + n * LANES)));
+    sweep();
     LaneSum off;
-    for (n = 0; n < vectors; ++n) {
+    for (int n = 0; n < vectors; ++n) {
       off.take(n % PARTS, vabs(sub(mul(load(query_factor + n * LANES), load(next + n * LANES)),
                                    load(query_weight + n * LANES))));
     }
@@ -118,9 +167,9 @@ struct Scaling {
 
   double similarity() const {
     double total = 0.0;
-    for (int j = 0; j < padded; j += 4) {
-      Floats acc[4][PARTS];
-      for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < padded; j += SUM_ROWS) {
+      Floats acc[SUM_ROWS][PARTS];
+      for (int i = 0; i < SUM_ROWS; ++i) {
         for (int h = 0; h < PARTS; ++h) acc[i][h] = set1(0.0f);
       }
       for (int n = 0; n < vectors; n += PARTS) {
@@ -128,16 +177,16 @@ struct Scaling {
           if (n + h < vectors) {
             const Index at = j * stride + (n + h) * LANES;
             const Floats rv = load(query_factor + (n + h) * LANES);
-            for (int i = 0; i < 4; ++i) {
+            for (int i = 0; i < SUM_ROWS; ++i) {
               acc[i][h] = fma(mul(rv, load(kernel + at + i * stride)),
                               load(cosine + at + i * stride), acc[i][h]);
             }
           }
         }
       }
-      float sums[4];
-      reduce4(acc, sums);
-      for (int i = 0; i < 4; ++i) {
+      float sums[SUM_ROWS];
+      sum_rows(acc, sums);
+      for (int i = 0; i < SUM_ROWS; ++i) {
         total += static_cast<double>(gallery_factor[j + i]) * static_cast<double>(sums[i]);
       }
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <utility>
@@ -74,36 +75,90 @@ void scan_part(const Scan& scan, ScanKernel kernel, std::int64_t begin, std::int
   }
 }
 
-}  // namespace
+// The largest size among 4 * words values; four side by side, as the compiler likes it.
+float largest(const float* values, std::int64_t words) {
+  float a = 0, b = 0, c = 0, d = 0;
+  for (; words > 0; --words, values += 4) {
+    const float e = std::fabs(values[0]), f = std::fabs(values[1]);
+    const float g = std::fabs(values[2]), h = std::fabs(values[3]);
+    a = e > a ? e : a;
+    b = f > b ? f : b;
+    c = g > c ? g : c;
+    d = h > d ? h : d;
+  }
+  return std::max(std::max(a, b), std::max(c, d));
+}
 
-void scan_pack(const float* matrix, std::int64_t stride, std::int64_t begin, std::int64_t end,
+// Round 4 * words values of one face; returns the squared length of what rounding took away.
+double pack_words(const float* values, std::int64_t words, float scale, float inverse,
+                  std::int8_t* to) {
+  // Adding and taking away 1.5 * 2^23 rounds a float below 2^22 to the nearest whole number, ties
+  // to even, as nearbyint does, without a call for each.
+  constexpr float ROUNDER = 12582912.0f;
+  constexpr std::int64_t CHUNK = 256;
+  float near[CHUNK];
+  double lost[4] = {};
+  for (; words > 0; words -= CHUNK / 4, values += CHUNK, to += CHUNK * SCAN_LANES) {
+    const std::int64_t n = std::min(words * 4, CHUNK);
+    for (std::int64_t d = 0; d < n; ++d) near[d] = (values[d] * inverse + ROUNDER) - ROUNDER;
+    for (std::int64_t d = 0; d < n; ++d) near[d] = near[d] > -127.0f ? near[d] : -127.0f;
+    for (std::int64_t d = 0; d < n; ++d) near[d] = near[d] < 127.0f ? near[d] : 127.0f;
+    double off[CHUNK];
+    for (std::int64_t d = 0; d < n; ++d) {
+      off[d] = static_cast<double>(values[d]) - static_cast<double>(scale) * near[d];
+    }
+    for (std::int64_t d = 0; d < n; ++d) off[d] *= off[d];
+    for (std::int64_t d = 0; d < n; d += 4) {
+      for (int j = 0; j < 4; ++j) lost[j] += off[d + j];
+    }
+    std::int8_t narrow[CHUNK];
+    for (std::int64_t d = 0; d < n; ++d) {
+      narrow[d] = static_cast<std::int8_t>(static_cast<std::int32_t>(near[d]));
+    }
+    for (std::int64_t d = 0; d < n; d += 4) std::memcpy(to + d * SCAN_LANES, narrow + d, 4);
+  }
+  return (lost[0] + lost[1]) + (lost[2] + lost[3]);
+}
+
+// The rows begin..end of scan_pack, on one thread.
+void pack_rows(const float* matrix, std::int64_t stride, std::int64_t begin, std::int64_t end,
                std::int64_t D, std::int8_t* codes, float* scales, float* residues) {
-  const std::int64_t words = (D + 3) / 4;
+  const std::int64_t words = (D + 3) / 4, whole = D / 4;
   for (std::int64_t face = begin; face < end; ++face) {
     const float* x = matrix + face * stride;
+    float rest[4] = {};
+    for (std::int64_t d = whole * 4; d < D; ++d) rest[d - whole * 4] = x[d];
     std::int8_t* to = codes + (face / SCAN_LANES * words * SCAN_LANES + face % SCAN_LANES) * 4;
-    float top = 0.0f;
-    for (std::int64_t d = 0; d < D; ++d) top = std::max(top, std::fabs(x[d]));
+    const float top = std::max(largest(x, whole), largest(rest, 1));
     const float scale = top / 127.0f;
     // A length whose 127th part is lost below the least float counts as rounded to nothing.
     const float inverse = scale >= std::numeric_limits<float>::min() ? 1.0f / scale : 0.0f;
-    double lost = 0.0;
-    for (std::int64_t d = 0; d < words * 4; ++d) {
-      const float value = d < D ? x[d] : 0.0f;
-      const float near = std::min(127.0f, std::max(-127.0f, std::nearbyint(value * inverse)));
-      to[d / 4 * SCAN_LANES * 4 + d % 4] = static_cast<std::int8_t>(near);
-      const double off = static_cast<double>(value) - static_cast<double>(scale) * near;
-      lost += off * off;
-    }
+    double lost = pack_words(x, whole, scale, inverse, to);
+    if (words > whole) lost += pack_words(rest, 1, scale, inverse, to + whole * SCAN_LANES * 4);
     scales[face] = scale;
     residues[face] = static_cast<float>(std::sqrt(lost) * (1 + 1e-6));
   }
 }
 
+}  // namespace
+
+void scan_pack(const float* matrix, std::int64_t stride, std::int64_t begin, std::int64_t end,
+               std::int64_t D, std::int8_t* codes, float* scales, float* residues) {
+  const std::int64_t rows = end - begin;
+  const int parts = static_cast<int>(
+      std::max<std::int64_t>(1, std::min<std::int64_t>({physical_cores(), rows / 8192, 256})));
+  run_parts(parts, [&](int part) {
+    pack_rows(matrix, stride, begin + rows * part / parts, begin + rows * (part + 1) / parts, D,
+              codes, scales, residues);
+  });
+}
+
 std::vector<std::vector<std::int64_t>> scan_survivors(const Scan& scan, ScanKernel kernel,
                                                       int threads) {
   const std::int64_t blocks = (scan.faces + SCAN_LANES - 1) / SCAN_LANES;
-  const std::int64_t worth = std::max<std::int64_t>(1, blocks / (4 * SCAN_BLOCKS));
+  // Waking a thread for less than some tenths of a millisecond costs more than it saves.
+  const std::int64_t worth =
+      std::max<std::int64_t>(1, std::min(blocks, blocks * scan.queries / 2048));
   const int parts = static_cast<int>(
       std::min<std::int64_t>({threads > 0 ? threads : physical_cores(), worth, 256}));
   std::vector<std::vector<Best>> best(parts, std::vector<Best>(scan.queries));

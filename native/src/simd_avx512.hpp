@@ -9,6 +9,13 @@
 #include <cstdint>
 #include <cstring>
 
+// Left to themselves compilers call what must stay in registers.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define FACEFLOW_INLINE __forceinline
+#else
+#define FACEFLOW_INLINE inline __attribute__((always_inline))
+#endif
+
 namespace {
 
 using Floats = __m512;
@@ -111,6 +118,29 @@ inline void reduce4(const Floats (*x)[1], float* out) {
   _mm_storeu_ps(out, _mm_movelh_ps(_mm256_castps256_ps128(d), _mm256_extractf128_ps(d, 1)));
 }
 
+// Sixteen vectors to one: lane i is the sum over the lanes of x[i], in the tree of reduce4. `Add`
+// adds floats or, their bits taken for it, whole numbers.
+template <class Add>
+FACEFLOW_INLINE Floats reduce16(const Floats* x, Add plus) {
+  Floats s[8], t[4], w[2];
+  // Which rows meet in a step is chosen so that the last one leaves them in order.
+  static constexpr int row[16] = {0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15};
+  for (int i = 0; i < 8; ++i) {
+    const Floats a = x[row[i]], b = x[row[i + 8]];
+    s[i] = plus(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  }
+  for (int i = 0; i < 4; ++i) {
+    t[i] = plus(_mm512_shuffle_f32x4(s[i], s[i + 4], 0x88),
+                _mm512_shuffle_f32x4(s[i], s[i + 4], 0xdd));
+  }
+  for (int i = 0; i < 2; ++i) {
+    const __m512d a = _mm512_castps_pd(t[i]), b = _mm512_castps_pd(t[i + 2]);
+    w[i] = plus(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+  }
+  return plus(_mm512_shuffle_ps(w[0], w[1], 0x88), _mm512_shuffle_ps(w[0], w[1], 0xdd));
+}
+
 inline Ints widen_i8(const unsigned char* from, unsigned char* to, Ints squares) {
   const Ints x = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   istore(to, x);
@@ -132,6 +162,12 @@ inline Ints dot_u8s8(Ints acc, Ints u, Ints s) {
 #else
   return _mm512_dpbusd_epi32(acc, u, s);
 #endif
+}
+inline Ints widened_i8(const unsigned char* from) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+inline Ints ones8() {
+  return _mm512_set1_epi8(1);
 }
 inline Ints dot_s16(Ints acc, Ints a, Ints b) {
 #if defined(__GNUC__) && !defined(FACEFLOW_SIMDE)

@@ -85,7 +85,7 @@ def examine(*, gallery: str | Path | GalleryLocation | None = None) -> list[Chec
         Check("instructions", "ok", _instructions()),
     ]
     if not any(check.verdict == "problem" for check in checks):
-        checks += [_guarded("onnxruntime providers", _providers), device(), _transport()]
+        checks += [_guarded("onnxruntime providers", _providers), pytorch(), device(), _transport()]
         checks += [_cache(), *_models()]
         if not any(check.verdict == "problem" for check in checks):
             checks.append(_guarded("self-test", _self_test))
@@ -185,9 +185,43 @@ def device() -> Check:
     detail = f"{chosen}, chosen by {devices.VARIABLE}={asked}" if asked else chosen
     if asked.lower() == "auto" and (missing := devices.why_no_cuda()) is not None:
         detail += f": {missing.why or missing.what}"
+    if chosen != "cpu":
+        detail += f"; networks by {devices.engine(chosen)}, {_comparing(chosen)}"
     if not asked:
-        detail += f"; others by {devices.VARIABLE}: {', '.join(devices.CHOICES)}"
+        detail += f"; others by --device or {devices.VARIABLE}: {', '.join(devices.CHOICES)}"
     return Check("device", "ok", detail)
+
+
+def _comparing(device: str) -> str:
+    from faceflow.matching.transport.device import fused
+    from faceflow.weights import pytorch
+
+    missing = pytorch.why_not(device)
+    if missing is not None:
+        return f"faces searched and compared by the CPU, because {missing.why}"
+    why = fused.why_not(device, 64, 64, 1e-3)
+    return "faces compared by " + ("the fused kernel" if why is None else f"PyTorch ({why})")
+
+
+def pytorch() -> Check:
+    """What PyTorch and Triton, which are optional, see and offer."""
+    if importlib.util.find_spec("torch") is None:
+        return Check(
+            "pytorch",
+            "ok",
+            "not installed; it is needed for training and on GPUs (faceflow[torch])",
+        )
+    import torch
+
+    from faceflow.weights.pytorch import why_not
+
+    seen = [f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())]
+    if why_not("mps") is None:
+        seen.append("mps")
+    triton = "with Triton" if importlib.util.find_spec("triton") else "without Triton"
+    return Check(
+        "pytorch", "ok", f"{torch.__version__}, {triton}; GPUs: {', '.join(seen) or 'none'}"
+    )
 
 
 def _transport() -> Check:

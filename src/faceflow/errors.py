@@ -51,6 +51,14 @@ class GalleryMismatchError(GalleryError):
     """A gallery holds the features of another network, grid or codec than those offered."""
 
 
+class UnreachableGalleryError(GalleryError):
+    """The server that keeps a gallery cannot be reached now; what is kept there is safe."""
+
+
+class IncompleteGalleryError(GalleryError):
+    """Part of a gallery that is spread over a cluster cannot be searched now."""
+
+
 class WeightsError(FaceflowError):
     """Network weights are missing, damaged, or not what their specification says."""
 

@@ -48,6 +48,7 @@ from faceflow.gallery import (
 from faceflow.gallery.enrolment import (
     EnrolmentReport,
     Listing,
+    PhotoOutcome,
     Progress,
     SelectOne,
     enroll_photos,
@@ -61,6 +62,7 @@ from faceflow.matching.transport import Sinkhorn
 from faceflow.matching.verification import Verification, verify
 from faceflow.networks import FaceNetwork
 from faceflow.quality import BANDS, Band, Quality
+from faceflow.weights import pytorch
 from faceflow.weights.devices import Device, resolve
 
 _LOG = logging.getLogger("faceflow")
@@ -273,8 +275,8 @@ class Identifier:
     fork, make a new one. Close it, or use it in a ``with`` block.
 
     Args:
-        gallery: the gallery's file, by custom ``*.faceflow``; None to compare photos with each
-            other alone (:meth:`verify`).
+        gallery: the gallery's file, by custom ``*.faceflow``; an open gallery, which is closed
+            together with this; None to compare photos with each other alone (:meth:`verify`).
         network: name of a face network, or a loaded one; default: the gallery's own, and
             "lightcnn-v4" for a new one.
         detector: name of a detector, or a loaded one; likewise.
@@ -287,12 +289,14 @@ class Identifier:
             it holds, else people are ranked and nothing is decided.
         best_faces: score a person by the mean of this many of their best faces.
         min_quality: the worst :class:`faceflow.quality.Quality` band that is answered: "fair"
-            says "unsure" of poor faces, "good" of fair ones too, "poor" of none.
+            says "unsure" of poor faces, "good" of fair ones too, "poor" of none; default: as the
+            gallery says, which is of none unless somebody set it.
         threads: CPU threads for finding, embedding and comparing faces, by what is loaded here;
             None: one per physical core. No result depends on it.
-        device: where the network and detector loaded here run: "cpu", "cuda", or "auto", which
-            takes cuda where it works and tells the log ("faceflow") what it took and why; default:
-            the environment variable FACEFLOW_DEVICE, and cpu without it.
+        device: where the network and detector loaded here run, the gallery is searched and faces
+            are ranked: "cpu", "cuda" ("cuda:1", ...), "mps", or "auto", which takes cuda where it
+            works and tells the log ("faceflow") what it took and why; default: the environment
+            variable FACEFLOW_DEVICE, and cpu without it. The CPU scores again what is answered.
         readonly: never write to the gallery; it must exist.
         offline: fetch no weights; the environment variable FACEFLOW_OFFLINE does the same.
         codec: how a new gallery keeps patches, see :meth:`faceflow.Gallery.open_or_create`.
@@ -308,7 +312,7 @@ class Identifier:
 
     def __init__(
         self,
-        gallery: str | Path | GalleryLocation | None = None,
+        gallery: str | Path | GalleryLocation | Gallery | None = None,
         *,
         network: str | FaceNetwork | None = None,
         detector: str | Detector | None = None,
@@ -316,19 +320,18 @@ class Identifier:
         options: MatchOptions | None = None,
         threshold: float | None = None,
         best_faces: int = 1,
-        min_quality: Band = "poor",
+        min_quality: Band | None = None,
         threads: int | None = None,
         device: str | None = None,
         readonly: bool = False,
         offline: bool = False,
-        codec: Literal["int8", "float32"] = "int8",
+        codec: Literal["int8", "float32", "none"] = "int8",
         thumbnails: bool = True,
         tell: Callable[[str], None] | None = None,
     ) -> None:
+        place = gallery.location if isinstance(gallery, Gallery) else gallery
         self.location = (
-            gallery
-            if gallery is None or isinstance(gallery, GalleryLocation)
-            else GalleryLocation(gallery)
+            place if place is None or isinstance(place, GalleryLocation) else GalleryLocation(place)
         )
         self._codec = codec
         self._thumbnails = thumbnails
@@ -351,7 +354,7 @@ class Identifier:
         self._gallery: Gallery | None = None
         if best_faces < 1:
             raise InputError(f"best_faces is {best_faces}", why="a person needs at least one face")
-        if min_quality not in BANDS:
+        if min_quality is not None and min_quality not in BANDS:
             raise InputError(f"min_quality is {min_quality!r}", todo="choose good, fair or poor")
         if isinstance(network, str):
             networks.spec(network)  # an unknown name is told now
@@ -359,12 +362,18 @@ class Identifier:
             networks.spec(query_network)
         if isinstance(detector, str):
             detectors.check_detector(detector)
-        if self.location is not None and (readonly or self.location.exists()):
+        if isinstance(gallery, Gallery):
+            self._accept(gallery)
+        elif self.location is not None and (readonly or self.location.exists()):
             self._open(self.location)
 
     def _open(self, location: GalleryLocation) -> Gallery:
         """Open the gallery, unless it is not this network's or detector's; loads neither."""
-        gallery = Gallery.open(location, readonly=self._readonly)
+        device = pytorch.seen(self._device)
+        return self._accept(Gallery.open(location, readonly=self._readonly, device=device))
+
+    def _accept(self, gallery: Gallery) -> Gallery:
+        """Keep the gallery, or close it if it is not this network's or detector's."""
         try:
             if self._network is not None:
                 gallery.require_network(_network(self._network, self._threads, self._device))
@@ -508,9 +517,10 @@ class Identifier:
         else:
             found = options_for(features_digest(self.analyzer.network.digest), **changes)
         solver = found.solver
-        if self._threads is None or changes.get("solver") or not isinstance(solver, Sinkhorn):
+        if changes.get("solver") or not isinstance(solver, Sinkhorn):
             return found
-        return found.changed(solver=replace(solver, threads=self._threads))
+        here = replace(solver, threads=self._threads, device=self._device)
+        return found if here == solver else found.changed(solver=here)
 
     # Enrolling
 
@@ -522,6 +532,7 @@ class Identifier:
         select: SelectOne = "largest",
         whole_image: WholeImage = "never",
         progress: Progress | None = None,
+        tell: Callable[[PhotoOutcome], None] | None = None,
     ) -> EnrolmentReport:
         """Add people's photos, making the gallery if there is none.
 
@@ -530,7 +541,8 @@ class Identifier:
 
         Args:
             photos: a folder with one folder per person, a CSV file with the columns path and
-                person, or one photo with ``person``: its path, its bytes, a PIL image, or an
+                person, a tar file of either kind that :mod:`faceflow.gallery.tar_shards` reads,
+                or one photo with ``person``: its path, its bytes, a PIL image, or an
                 (H, W, 3) uint8 RGB array. Or several paths, or what
                 :func:`faceflow.gallery.enrolment.list_photos` made of them.
             person: whose photos they are.
@@ -538,6 +550,7 @@ class Identifier:
             whole_image: "fallback" takes the whole photo for the face where none is found,
                 "always" does not look for one.
             progress: told (photos done, photos in all) after each photo.
+            tell: told what became of each photo of a list, once that is certain.
 
         Returns:
             What was added, and which photos were left out and why. A photo that is given by
@@ -555,7 +568,7 @@ class Identifier:
             listing = photos
         else:
             paths = [photos] if isinstance(photos, str | Path) else photos
-            listing = list_photos(paths, person=person)
+            listing = list_photos(paths, person=person, tar=True)
         report = enroll_photos(
             listing,
             self._gallery_to_write(),
@@ -563,6 +576,7 @@ class Identifier:
             select=select,
             whole_image=whole_image,
             progress=progress,
+            tell=tell,
         )
         if isinstance(photos, str | Path) and report.photos == len(report.skipped) == 1:
             raise report.skipped[0].error
@@ -606,6 +620,7 @@ class Identifier:
                     codec=self._codec,
                     thumbnails=self._thumbnails,
                     detector=self.analyzer.detector_name,
+                    device=pytorch.seen(self._device),
                 )
             return known
 
@@ -706,10 +721,11 @@ class Identifier:
             best_faces=self._best_faces if best_faces is None else best_faces,
         )
         name = source_name(photo)
+        least = self._min_quality or self.gallery.min_quality
         found = []
         for face, answer in zip(faces, matches, strict=True):
             quality = quality_of(face, used.model)
-            told = abstain(answer, quality, self._min_quality)
+            told = abstain(answer, quality, least)
             found.append(FoundFace(name, face, told, quality, self._student, self, used))
         return found
 

@@ -21,7 +21,7 @@ COMMANDS = [[name] for name in COMMANDS_ALONE] + [
 def test_all_the_promised_commands_are_there() -> None:
     names = {words[0] for words in COMMANDS}
     promised = "enroll identify verify explain people faces remove rename merge export import"
-    more = "models calibrate occlude covers train evaluate demo doctor serve audit"
+    more = "models calibrate occlude covers train evaluate demo doctor serve audit cluster"
     assert names == {*promised.split(), *more.split()}
 
 

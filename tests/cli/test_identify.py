@@ -25,6 +25,7 @@ ANSWER_KEYS = {"query", "status", "person", "threshold", "face", "faces", "box"}
     "quality",
     "patch_model",
     "query_network",
+    "ranked_by",
     "matches",
 }
 

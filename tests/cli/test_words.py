@@ -23,8 +23,9 @@ ALL |= {
     f"{group} {name}": one for group, (_, below) in GROUPS.items() for name, one in below.items()
 }
 
-# What is written differs from command to command; that it is written there does not.
-SAID_APART = {"--output"}
+# What is written differs from command to command, and what the processes do; that it is written
+# there, and that there are so many, does not.
+SAID_APART = {"--output", "--workers"}
 
 
 def options(command: Callable[..., None]) -> dict[str, OptionInfo]:

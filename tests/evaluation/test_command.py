@@ -59,6 +59,8 @@ def test_identification_prints_what_the_library_measures(
     assert "18 photos of 6 people" in report.data["lfw"]
     assert from_json(json.loads(files[3].read_text())).results == report.results
     assert "data:image" not in files[0].read_text()
+    sampled = run(*words, "--weighting", "uniform", "--queries", 6, "--json").stdout
+    assert from_json(json.loads(sampled)).results[0].sample.query_photos == 6
     shown = run(*words, "--weighting", "uniform").stdout
     assert f"{100 * direct.stage2.p_at_1.estimate:.2f}" in shown
     assert "1 of 18 query photos" in shown

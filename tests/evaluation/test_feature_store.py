@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,45 @@ def test_features_are_those_of_the_extractor_in_8_bits(
     np.testing.assert_array_equal(read.norms, norms[[2, 0, 1]])
     np.testing.assert_array_equal(read.pooled, direct.pooled[[2, 0, 1]])
     assert len(kept[np.array([], dtype=np.int64)]) == 0
+
+
+def test_landmarks_are_kept_where_there_are_any(tmp_path: Path, random_features: Make) -> None:
+    class Marked(Counted):
+        def __call__(self, photo: Photo) -> FaceFeatures:
+            features = super().__call__(photo)
+            assert isinstance(photo.image, bytes)
+            if photo.image == b"bare":
+                return features
+            share = np.random.default_rng(sum(photo.image)).random((1, 16))
+            return features.with_landmarks(share.astype(np.float32))
+
+    extract = Marked(random_features)
+    asked = photos(b"one", b"bare", b"two")
+    kept = FeatureStore(tmp_path).features(asked, extract)
+    shares = kept[np.array([2, 0])].landmark_share
+    direct = [extract(asked[n]).landmark_share for n in (2, 0)]
+    assert shares is not None
+    np.testing.assert_array_equal(shares, np.concatenate([d for d in direct if d is not None]))
+    assert kept[np.array([0, 1])].landmark_share is None
+
+
+def test_photos_are_analysed_side_by_side_and_kept_in_order(
+    tmp_path: Path, random_features: Make
+) -> None:
+    """Each of three photos waits until all three are being looked at."""
+    together = threading.Barrier(3, timeout=30)
+
+    class Meeting(Counted):
+        def __call__(self, photo: Photo) -> FaceFeatures:
+            together.wait()
+            return super().__call__(photo)
+
+    asked = photos(b"one", b"two", b"three")
+    kept = FeatureStore(tmp_path, threads=3).features(asked, Meeting(random_features))
+    plain = Counted(random_features)
+    np.testing.assert_array_equal(
+        kept.embedding, np.concatenate([plain(photo).embedding for photo in asked])
+    )
 
 
 def test_nothing_is_computed_twice_and_recipes_do_not_mix(

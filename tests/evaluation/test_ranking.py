@@ -260,15 +260,19 @@ class Store:
         return self._features[rows]
 
 
-def test_patches_are_fetched_for_the_shortlists_alone(
-    faces: FaceFeatures, queries: FaceFeatures
+def test_patches_are_read_once_or_where_there_is_no_room_for_the_shortlists_alone(
+    faces: FaceFeatures, queries: FaceFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(faces)
     protocol = protocols()["no-leak"]
-    result = rank(queries, store, protocol, OPTIONS)
+    expected = rank(queries, faces, protocol, OPTIONS)
+    store = Store(faces)
+    assert_equal(rank(queries, store, protocol, OPTIONS), expected)
+    assert store.fetched == len(faces) + 1  # one face to see how large they are
+    monkeypatch.setattr("faceflow.evaluation.faces.HELD", 0)
+    store = Store(faces)
+    assert_equal(rank(queries, store, protocol, OPTIONS), expected)
     assert store.largest == OPTIONS.k
-    assert store.fetched == OPTIONS.k * len(protocol)
-    assert_equal(result, rank(queries, faces, protocol, OPTIONS))
+    assert store.fetched == OPTIONS.k * len(protocol) + 1
 
 
 def assert_equal(one: Rankings, other: Rankings) -> None:

@@ -14,7 +14,7 @@ from faceflow.evaluation.data import read
 from faceflow.evaluation.experiment import Experiment, IdentificationResult, NotHereError
 from faceflow.evaluation.identification_run import identification
 from faceflow.evaluation.laboratory import DataSource, Laboratory
-from faceflow.evaluation.material import material, several_only, subset
+from faceflow.evaluation.material import material, sample, several_only, subset
 from faceflow.evaluation.metrics.pairs import fold_accuracy
 from faceflow.evaluation.verification_run import PAIRS, verification
 from faceflow.matching.covers import PatchModel
@@ -54,9 +54,18 @@ def by_hand(lab: Laboratory, experiment: Experiment) -> dict[str, list[float]]:
     return found
 
 
-@pytest.mark.parametrize("query", ["clean", "mask", "aligned-crop"])
-def test_numbers_are_those_of_plain_loops(lab: Laboratory, query: str) -> None:
-    experiment = BASE.with_(query=query)
+@pytest.mark.parametrize(
+    ("query", "weighting"),
+    [
+        ("clean", "uniform"),
+        ("mask", "uniform"),
+        ("aligned-crop", "uniform"),
+        ("mask", "lmk"),
+        ("aligned-crop", "lmk"),
+    ],
+)
+def test_numbers_are_those_of_plain_loops(lab: Laboratory, query: str, weighting: str) -> None:
+    experiment = BASE.with_(query=query).compared(weighting=weighting)
     result = identification(lab, experiment)
     hand = by_hand(lab, experiment)
     assert result.stage1.p_at_1.estimate == pytest.approx(np.mean(hand["p1"]))
@@ -229,6 +238,38 @@ def test_subsets_pair_up_and_are_refused_when_too_large(lab: Laboratory) -> None
         subset(whole, "no-leak", people=99, faces=None, seed=0)
 
 
+def test_samples_of_queries_pair_up_and_lie_in_each_other(lab: Laboratory) -> None:
+    masked = material(lab.dataset("lfw"), "mask")
+    some = sample(masked, 5, 0)
+    assert some.gallery == masked.gallery
+    assert len(some.queries) == 5
+    order = [masked.queries.index(photo) for photo in some.queries]
+    assert order == sorted(order)
+    clean = sample(material(lab.dataset("lfw"), "clean"), 5, 0)
+    assert clean.queries == some.queries
+    assert set(some.queries) < set(sample(masked, 9, 0).queries)
+    assert sample(masked, 5, 1).queries != some.queries
+    assert sample(masked, None, 0) is sample(masked, 99, 0) is masked
+    result = identification(lab, BASE.with_(queries=5))
+    assert (result.sample.query_photos, result.sample.gallery_photos) == (5, 18)
+
+
+def test_only_listed_photos_are_searched_with(photos: Path, tmp_path: Path) -> None:
+    """The published lists: 13,214 enrolled, 13,090 of them searched with under a mask."""
+    everybody = read("lfw", photos).photos
+    chosen = everybody[1::5]
+    lines = [f"masked/{photo.path.name},{photo.person}" for photo in chosen]
+    place = tmp_path / "masked.txt"
+    place.write_text("\n".join([*lines, "masked/Nobody_0001.jpg,Nobody"]))
+    dataset = read("lfw", photos, searched=place)
+    assert dataset.photos == everybody
+    assert f"{len(chosen)} photos are searched with" in dataset.summary()
+    assert any("Nobody_0001" in str(item.path) for item in dataset.left_out)
+    given = material(dataset, "mask")
+    assert given.gallery == everybody
+    assert given.queries == chosen
+
+
 def test_several_only_keeps_people_with_two_photos(photos: Path, tmp_path: Path) -> None:
     lonely = tmp_path / "Zoe"
     lonely.mkdir()
@@ -263,8 +304,6 @@ def test_what_is_missing_says_how_to_get_it(
         identification(lab, BASE.with_(dataset="agedb"))
     with pytest.raises(NotHereError, match=r"faceflow models import madeup FILE"):
         identification(lab, BASE.with_(network="madeup"))
-    with pytest.raises(NotHereError, match=r"weighting lmk.*landmarks"):
-        identification(lab, BASE.compared(weighting="lmk"))
     with pytest.raises(InputError, match="need a patch model"):
         identification(lab, BASE.compared(patches="projected"))
     with pytest.raises(NotHereError, match="fan-2d"):

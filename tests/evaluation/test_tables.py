@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from faceflow.analyzer import FaceAnalyzer
 from faceflow.errors import FaceflowError, InputError, WeightsError
 from faceflow.evaluation import laboratory
 from faceflow.evaluation.cells import Bench
-from faceflow.evaluation.experiment import Experiment
+from faceflow.evaluation.experiment import Experiment, Row
 from faceflow.evaluation.laboratory import DataSource, Laboratory
 from faceflow.evaluation.paper import NOTES, TABLES, paper_rows, paper_table
 from faceflow.evaluation.sweeps import ablation, identification_tables
@@ -144,8 +145,34 @@ def test_s1_times_both_ways(lab: Laboratory) -> None:
     mine = {row.labels[1:]: row for row in table.rows if row.labels[2] == "lightcnn-v4"}
     assert mine["none", "lightcnn-v4", "EMD at stage 1 APC"].ours["seconds"].value > 0
     assert mine["none", "lightcnn-v4", "two-stage APC"].ours["seconds"].value > 0
-    if "lmk" not in mine["none", "lightcnn-v4", "two-stage LMK"].ours:
-        assert "lmk" in mine["none", "lightcnn-v4", "two-stage LMK"].missing
+    for (_, _, method), row in mine.items():  # LMK's too: the features kept hold landmarks
+        timed = set() if method == "stage 1" else {"seconds"}
+        assert row.ours.keys() == {"P@1", "RP", "MAP@R", *timed}, row
+
+
+def test_s1_samples_the_lines_that_compare_everything(lab: Laboratory) -> None:
+    def lines(**options: Any) -> dict[str, Row]:
+        bench = Bench(lab)
+        usual = TableOptions(("lightcnn-v4",), ("no-leak",), **options)
+        (table,) = paper_tables(bench, "S1", usual)
+        found = {r.labels[3]: r for r in table.rows if r.labels[1:3] == ("none", "lightcnn-v4")}
+        sizes = {
+            name: bench.results[row.experiment].sample.queries
+            for name, row in found.items()
+            if row.experiment >= 0
+        }
+        assert sizes["stage 1"] == sizes["two-stage APC"] == sizes["two-stage LMK"] == 17
+        results = bench.results[found["two-stage APC"].experiment]
+        assert found["stage 1"].ours["P@1"].value == results.stage1.p_at_1.estimate
+        if options["whole_gallery_queries"]:
+            assert sizes["EMD at stage 1 APC"] == 4
+            assert any("sample of 4 queries" in note for note in table.notes)
+        return found
+
+    assert lines(whole_gallery_queries=4)["EMD at stage 1 APC"].ours["P@1"].low is not None
+    left_out = lines(whole_gallery_queries=0)["EMD at stage 1 APC"]
+    assert not left_out.ours
+    assert "--whole-gallery-queries" in left_out.missing
 
 
 def test_paper_networks_are_lower_case_names() -> None:

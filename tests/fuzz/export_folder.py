@@ -18,7 +18,8 @@ import numpy as np
 
 from faceflow.errors import FaceflowError
 from faceflow.features import FaceFeatures, features_digest
-from faceflow.gallery import Enrolment, Gallery, transfer
+from faceflow.gallery import Enrolment, Gallery
+from faceflow.gallery.transfer import folder as transfer
 
 _NAMES = {1: "faces-00000.json", 2: "faces-00000.safetensors"}
 _KINDS = {1: "records", 2: "tensors"}

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures
-from faceflow.gallery.codec import CODECS, Float32Codec, Int8Codec, codec
+from faceflow.gallery.codec import CODECS, Float32Codec, Int8Codec, NoCodec, codec
+
+KEEPING = [name for name, kind in CODECS.items() if kind.keeps_patches]
 
 
 def decoded(code: Int8Codec | Float32Codec, features: FaceFeatures) -> FaceFeatures:
@@ -73,7 +75,7 @@ def test_int8_keeps_direction_at_any_length(
 
 def test_a_face_is_coded_alone(random_features: Callable[..., FaceFeatures]) -> None:
     features = random_features(7, channels=32)
-    for name in CODECS:
+    for name in KEEPING:
         code = codec(name, (8, 8), 32)
         together = code.encode(features)
         assert together == [code.encode(face)[0] for face in features]
@@ -89,7 +91,7 @@ def test_quantised_is_the_same_from_both_codecs(
 ) -> None:
     features = random_features(2)
     results = []
-    for name in CODECS:
+    for name in KEEPING:
         code = codec(name, (8, 8), 128)
         values, scales = code.quantised(code.unpack(code.encode(features)))
         assert values.dtype == np.int8
@@ -104,7 +106,7 @@ def test_quantised_is_the_same_from_both_codecs(
 
 
 def test_no_faces() -> None:
-    for name in CODECS:
+    for name in KEEPING:
         code = codec(name, (4, 4), 16)
         patches, norms = code.expand(code.unpack([]))
         assert patches.shape == (0, 16, 16)
@@ -119,3 +121,19 @@ def test_a_payload_of_another_length_is_refused() -> None:
 def test_an_unknown_codec_lists_the_known() -> None:
     with pytest.raises(InputError, match="int8, float32"):
         codec("int4", (8, 8), 128)
+
+
+def test_no_patches_are_kept_if_none_are_wanted(
+    random_features: Callable[..., FaceFeatures],
+) -> None:
+    code = codec("none", (8, 8), 32)
+    assert isinstance(code, NoCodec)
+    assert code.payload_size == 0
+    assert code.encode(random_features(2, channels=32)) == [b"", b""]
+    assert code.unpack([b"", b""]) == {}
+    with pytest.raises(GalleryError, match="0 bytes a face"):
+        code.unpack([b"x"])
+    with pytest.raises(GalleryError, match="keeps no patches"):
+        code.expand({})
+    with pytest.raises(GalleryError, match="keeps no patches"):
+        code.quantised({})

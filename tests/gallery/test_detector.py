@@ -11,9 +11,10 @@ import pytest
 
 from faceflow.errors import GalleryMismatchError, InputError
 from faceflow.faces import detectors as detection
-from faceflow.gallery import Gallery, transfer
+from faceflow.gallery import Gallery
 from faceflow.gallery.stores.rows import seal_header, unseal_header
 from faceflow.gallery.stores.seal import seal
+from faceflow.gallery.transfer import folder as transfer
 
 
 def test_it_is_remembered_through_export(tmp_path: Path, create: Callable[..., Gallery]) -> None:

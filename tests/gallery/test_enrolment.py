@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import unicodedata
 from pathlib import Path
@@ -18,7 +22,8 @@ from drawn_people import write_people
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.errors import GalleryError, GalleryMismatchError, ImageError, InputError
 from faceflow.gallery import Gallery
-from faceflow.gallery.enrolment import Photo, enroll_photos, list_photos
+from faceflow.gallery.enrolment import Photo, PhotoOutcome, enroll_photos, list_photos
+from faceflow.gallery.outcome_files import outcome_file
 from faceflow.weights.session import physical_cores
 
 
@@ -276,7 +281,7 @@ def test_a_gallery_that_cannot_be_written_stops_everything(
         raise GalleryError("the disk is full")
 
     enroll = gallery.enroll
-    monkeypatch.setattr(gallery, "enroll", lambda items: enroll(items, batch=4))
+    monkeypatch.setattr(gallery, "enroll", lambda items, **more: enroll(items, batch=4, **more))
     monkeypatch.setattr(gallery._store, "add", full)
     with pytest.raises(GalleryError, match="disk is full"):
         enroll_photos(list_photos([photos]), gallery, analyzer)
@@ -300,7 +305,7 @@ with Gallery.open_or_create(
 ) as gallery:
     enroll = gallery.enroll
     # Small batches, so that something is kept.
-    gallery.enroll = lambda items: enroll(items, batch=4, on_commit=lambda _: told())
+    gallery.enroll = lambda items, **_: enroll(items, batch=4, on_commit=lambda _: told())
 
     def told():
         print(len(gallery), flush=True)
@@ -397,3 +402,196 @@ def test_folders_a_thousand_deep_are_walked(tmp_path: Path) -> None:
             path.unlink()
         deep.rmdir()
         deep = deep.parent
+
+
+# What became of each photo
+
+
+def told(
+    photos: Path, gallery: Gallery, analyzer: FaceAnalyzer, **more: object
+) -> list[PhotoOutcome]:
+    outcomes: list[PhotoOutcome] = []
+    enroll_photos(list_photos([photos], **more), gallery, analyzer, tell=outcomes.append)
+    return outcomes
+
+
+def test_what_became_of_each_photo_is_told_in_their_order(
+    photos: Path, gallery: Gallery, analyzer: FaceAnalyzer
+) -> None:
+    (photos / "Ada" / "Ada_0003.png").write_bytes(b"none")
+    Image.new("RGB", (99, 99)).save(photos / "Ada" / "Ada_0004.png")
+    shutil.copy(photos / "Ada" / "Ada_0001.png", photos / "Ada" / "Ada_0005.png")
+    shutil.copy(photos / "Ada" / "Ada_0001.png", photos / "loose.png")
+    outcomes = told(photos, gallery, analyzer)
+    names = [Path(one.photo).name for one in outcomes]
+    assert names == ["loose.png", *(f"Ada_000{n}.png" for n in range(1, 6)), *names[6:]]
+    assert [(one.outcome, one.reason) for one in outcomes] == [
+        ("skipped", "no person"),
+        ("added", None),
+        ("added", None),
+        ("skipped", "unreadable"),
+        ("skipped", "no face"),
+        ("duplicate", "duplicate"),
+        ("added", None),
+        ("added", None),
+    ]
+    assert [one.face_id for one in outcomes] == [None, 1, 2, None, None, None, 3, 4]
+    by_id = {record.face_id: record for record in gallery.faces()}
+    for one in outcomes:
+        if one.face_id is not None:
+            assert by_id[one.face_id].source == one.photo
+            assert by_id[one.face_id].content_hash == one.content_hash
+            assert one.faces == 1
+    assert outcomes[4].detail
+    assert outcomes[4].content_hash
+    again = told(photos, gallery, analyzer)
+    assert [one.outcome for one in again if one.outcome == "added"] == []
+
+
+def test_a_face_that_another_process_wrote_meanwhile_is_no_addition(
+    photos: Path, gallery: Gallery, analyzer: FaceAnalyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enroll = gallery.enroll
+
+    def late(items, **more):  # type: ignore[no-untyped-def]
+        kept = list(items)
+        enroll(kept[1:2])
+        return enroll(kept, **more)
+
+    monkeypatch.setattr(gallery, "enroll", late)
+    outcomes = told(photos, gallery, analyzer)
+    assert [(one.outcome, one.face_id) for one in outcomes] == [
+        ("added", 2),
+        ("duplicate", None),
+        ("added", 3),
+        ("added", 4),
+    ]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_outcomes_in_a_file(tmp_path: Path, ending: str) -> None:
+    place = tmp_path / f"report.{ending}"
+    rows = [
+        PhotoOutcome("a\udcff,\n.jpg", "Zoë", "added", content_hash="ab", face_id=7, faces=2),
+        PhotoOutcome("b.jpg", None, "skipped", "no person", "It is in no folder."),
+    ]
+    with outcome_file(place) as tell:
+        for row in rows:
+            tell(row)
+        assert not place.exists()
+    if ending == "csv":
+        with place.open(newline="", encoding="utf-8") as file:
+            found = list(csv.DictReader(file))
+        assert (found[0]["face_id"], found[1]["face_id"]) == ("7", "")
+    else:
+        found = pytest.importorskip("pyarrow.parquet").read_table(place).to_pylist()
+        assert (found[0]["face_id"], found[1]["face_id"]) == (7, None)
+    assert found[0]["photo"] == "a\\udcff,\n.jpg"
+    assert found[0]["person"] == "Zoë"
+    assert found[1]["reason"] == "no person"
+    with pytest.raises(InputError, match=r"\.csv or \.parquet"), outcome_file(tmp_path / "x"):
+        pass
+    with pytest.raises(ZeroDivisionError), outcome_file(tmp_path / f"no.{ending}"):
+        raise ZeroDivisionError
+    assert [file.name for file in tmp_path.iterdir()] == [place.name]
+
+
+# Tar files
+
+
+def packed(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as shard:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            shard.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_people_in_a_tar_file(tmp_path: Path) -> None:
+    shard = packed(
+        tmp_path / "000.tar",
+        {
+            "./Ada/1.jpg": b"one",
+            "Bo/deep/2.PNG": b"two",
+            "0001.jpg": b"three",
+            "0001.json": b'{"person": "Cy", "age": 3}',
+            "0002.cls": b" Dee \n",
+            "0002.jpg": b"four",
+            "0003.jpg": b"five",
+            "0003.json": b"[",
+            "Eve/.hidden.jpg": b"x",
+            "Eve/notes.txt": b"x",
+            "evil\x1b[2J/1.jpg": b"x",
+        },
+    )
+    listing = list_photos([shard], tar=True)
+    assert [(photo.person, photo.read()) for photo in listing.photos] == [
+        ("Ada", b"one"),
+        ("Bo", b"two"),
+        ("Cy", b"three"),
+        ("Dee", b"four"),
+    ]
+    assert listing.photos[1].place == shard / "Bo" / "deep" / "2.PNG"
+    assert [(skip.path.name, skip.reason) for skip in listing.skipped] == [
+        ("0003.jpg", "no person"),
+        ("1.jpg", "no person"),
+    ]
+    assert {photo.person for photo in list_photos([shard], person="Flo", tar=True).photos} == {
+        "Flo"
+    }
+    with pytest.raises(InputError, match="not said who"):
+        list_photos([shard])
+
+
+def test_a_tar_file_that_is_none(tmp_path: Path) -> None:
+    place = tmp_path / "a.tar"
+    whole = packed(tmp_path / "whole.tar", {"Ada/1.jpg": b"x" * 5000}).read_bytes()
+    for content, words in (
+        (b"", "cannot be read as a tar file"),
+        (b"not a tar file" * 100, "cannot be read as a tar file"),
+        (gzip.compress(whole), "not compressed"),
+        (packed(tmp_path / "none.tar", {"notes.txt": b"x"}).read_bytes(), "no photos"),
+    ):
+        place.write_bytes(content)
+        with pytest.raises(InputError, match=words):
+            list_photos([place], tar=True)
+    place.write_bytes(whole)
+    (photo,) = list_photos([place], tar=True).photos
+    place.write_bytes(whole[:3000])
+    with pytest.raises(ImageError, match="cut or changed"):
+        photo.read()
+
+
+def test_a_tar_file_gives_what_its_folder_gives(
+    photos: Path, gallery: Gallery, analyzer: FaceAnalyzer, tmp_path: Path
+) -> None:
+    enroll_photos(list_photos([photos]), gallery, analyzer)
+    shard = packed(
+        tmp_path / "shard.tar",
+        {
+            str(path.relative_to(photos)): path.read_bytes()
+            for path in sorted(photos.rglob("*.png"))
+        },
+    )
+    with Gallery.open_or_create(tmp_path / "b.faceflow", analyzer.network) as other:
+        outcomes = told(shard, other, analyzer, tar=True)
+        assert [one.outcome for one in outcomes] == ["added"] * 4
+        mine, theirs = gallery.faces(), other.faces()
+        assert [one.content_hash for one in mine] == [one.content_hash for one in theirs]
+        assert theirs[0].source == str(shard / "Ada" / "Ada_0001.png")
+        assert (gallery.embeddings([1, 2, 3, 4]) == other.embeddings([1, 2, 3, 4])).all()
+
+
+def test_starting_takes_no_memory_for_what_is_enrolled(
+    gallery: Gallery, analyzer: FaceAnalyzer, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records of a large gallery are not read to enroll one photo more."""
+    enroll_photos(list_photos([photos]), gallery, analyzer)
+
+    def everything(*_: object, **__: object) -> None:
+        raise AssertionError("all records were asked for")
+
+    monkeypatch.setattr(gallery, "faces", everything)
+    report = enroll_photos(list_photos([photos]), gallery, analyzer)
+    assert (report.added, report.duplicates) == (0, 4)

@@ -266,7 +266,7 @@ def test_the_padding_leaves_nothing_in_the_tree_page(usable: int, header: int) -
 
 
 def test_page_sizes() -> None:
-    assert page_size(10_000) == 1024
+    assert page_size(10_000) == 2048
     assert page_size(34_000) == 4096
 
 

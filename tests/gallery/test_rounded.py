@@ -168,7 +168,15 @@ def test_a_gallery_scans_as_it_grows_and_shrinks(
             assert np.array_equal(found.cosine, plain.cosine)
 
         gallery.enroll(items[:60])
+        with monkeypatch.context() as patch:
+            # One photo against many faces: rounding them all would take longer than it saves.
+            patch.setattr(search, "SCAN_FROM", 50)
+            first = gallery.search(queries, k=5)
+            assert not scanned
+        monkeypatch.setattr(search, "SCAN_AFTER", 18)
         both(60)
+        assert np.array_equal(first.face_ids, gallery.search(queries, k=5).face_ids)
+        scanned.clear()
         gallery.enroll(items[60:])
         both(120)
         gallery.remove_person("Person 1")

@@ -247,10 +247,14 @@ class MemoryStore:
         self._tidy()
         return Change(len(wanted))
 
-    def remove_person(self, person: str) -> Change:
-        return self.remove_faces(self._find(person))
+    def _name(self, who: str | int) -> str:
+        return who if isinstance(who, str) else self.person(who).name
 
-    def rename(self, old: str, new: str) -> Change:
+    def remove_person(self, person: str | int) -> Change:
+        return self.remove_faces(self._find(self._name(person)))
+
+    def rename(self, old: str | int, new: str) -> Change:
+        old = self._name(old)
         moving = self._find(old)
         if old != new and new in self._people:
             raise GalleryError("there is already a person")
@@ -260,7 +264,8 @@ class MemoryStore:
         self._tidy()
         return Change(len(moving))
 
-    def merge(self, source: str, target: str) -> Change:
+    def merge(self, source: str | int, target: str | int) -> Change:
+        source, target = self._name(source), self._name(target)
         moving = self._find(source)
         self._find(target)
         if source == target:
@@ -279,6 +284,7 @@ class MemoryStore:
                 twice.append(face_id)
                 continue
             self._put(face_id, one, person)
+            self._gone.append(face_id)
             moved += 1
         if twice:
             self.remove_faces(twice)
@@ -292,7 +298,21 @@ class MemoryStore:
         return Revision(self._last, len(self._gone))
 
     def removed_since(self, revision: Revision) -> Int64 | None:
-        return np.array(sorted(self._gone[revision.removals :]), np.int64)
+        return self._left_since(revision, there=False)
+
+    def moved_since(self, revision: Revision) -> Int64 | None:
+        return self._left_since(revision, there=True)
+
+    def _left_since(self, revision: Revision, *, there: bool) -> Int64:
+        left = set(self._gone[revision.removals :])
+        return np.array(sorted(i for i in left if (i in self._faces) == there), np.int64)
+
+    def owners(self, *, after: int = 0, limit: int | None = None) -> tuple[Int64, Int64]:
+        ids = self.face_ids(after=after, limit=limit)
+        return ids, self.owners_of(ids.tolist())
+
+    def owners_of(self, face_ids: Sequence[int]) -> Int64:
+        return np.array([self._people[name] for name in self.names(face_ids)], np.int64)
 
     def face_ids(self, *, after: int = 0, limit: int | None = None) -> Int64:
         return np.array([i for i in sorted(self._faces) if i > after][:limit], np.int64)
@@ -409,6 +429,13 @@ def test_every_answer_after_every_change_is_the_right_one(store: Store) -> None:
         known = [*right.face_ids().tolist(), 10_000]
         return [rng.choice(known) for _ in range(rng.randint(1, 3))]
 
+    def who(name: str) -> str | int:
+        """By name or by id, of which some are nobody's."""
+        if rng.random() < 0.5:
+            return name
+        known = {person.name: person.person_id for person in right.people()}
+        return known.get(name, rng.choice([0, -1, 9999, 2**63]))
+
     def change() -> tuple[str, tuple[Any, ...]]:
         kind = rng.choices(
             ["add", "remove_faces", "remove_person", "rename", "merge", "move_faces", "set"],
@@ -425,10 +452,12 @@ def test_every_answer_after_every_change_is_the_right_one(store: Store) -> None:
             return "update_settings", ({one: rng.choice([1, None, "x", {"a": [1.5, "ü"]}])},)
         arguments: dict[str, tuple[Any, ...]] = {
             "remove_faces": (ids(),),
-            "remove_person": (one,),
+            "remove_person": (who(one),),
             "move_faces": (ids(), one),
+            "rename": (who(one), other),
+            "merge": (who(one), who(other)),
         }
-        return kind, arguments.get(kind, (one, other))
+        return kind, arguments[kind]
 
     refused = 0
     for step in range(120):
@@ -530,6 +559,37 @@ def test_what_was_removed_since(
         assert len(same) == 0
         # Of a later state, as after a backup was put back.
         assert view.removed_since(Revision(99, 99)) is None
+
+
+def test_what_was_moved_since(store: Store) -> None:
+    """Faces that went to others are told apart from faces that went for good."""
+    store.add([face(i) for i in range(4)])
+    with store.snapshot() as view:
+        before, people = view.revision(), view.owners_of([1, 2, 3, 4]).tolist()
+        ids, owners = view.owners()
+        assert ids.tolist() == [1, 2, 3, 4]
+        assert people == [view.person(n).person_id for n in view.names(ids.tolist())]
+        assert owners.tolist() == people
+        assert [part.tolist() for part in view.owners(after=2, limit=1)] == [[3], [people[2]]]
+        assert view.owners_of([3, 1, 3]).tolist() == [people[2], people[0], people[2]]
+        with pytest.raises(GalleryError, match="no face 9"):
+            view.owners_of([1, 9])
+    target = people[3]
+    with store.snapshot() as view:
+        name = view.person(target).name
+    store.move_faces([1, 2], name)
+    store.remove_faces([2])
+    with store.snapshot() as view:
+        removed, moved = view.removed_since(before), view.moved_since(before)
+        assert removed is not None
+        assert moved is not None
+        assert (removed.tolist(), moved.tolist()) == ([2], [1])
+        assert view.revision().removals == before.removals + 3
+        assert view.owners_of([1]).tolist() == [target]
+        assert view.moved_since(Revision(99, 99)) is None
+        none = view.moved_since(view.revision())
+        assert none is not None
+        assert len(none) == 0
 
 
 def test_every_change_gives_another_token(store: Store) -> None:

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from faceflow.errors import GalleryError
 from faceflow.features import FaceFeatures
-from faceflow.gallery import Enrolment, Gallery, transfer
+from faceflow.gallery import Enrolment, Gallery
+from faceflow.gallery.transfer import folder as transfer
 
 Make = Callable[..., list[Enrolment]]
 

@@ -24,6 +24,7 @@ from faceflow.server.state import State
 sys.path.insert(0, str(Path(__file__).parent))
 
 import squares
+from processes import Process
 
 
 @dataclass
@@ -156,3 +157,22 @@ def people(admin: Asker, service: Service) -> Asker:
     """An administrator of a service with four people, two photos each."""
     service.gallery("a").enroll(squares.enrolments(people=4, photos=2))
     return admin
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "galleries").mkdir()
+    return tmp_path / "galleries"
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def make(slow: float = 0.0, **settings: Any) -> Process:
+        started.append(Process(folder, slow, **settings))
+        return started[-1]
+
+    yield make
+    for one in started:
+        one.kill()

@@ -79,6 +79,9 @@ class Squares:
 class Blocks:
     """Sees the green of 8x8 blocks."""
 
+    batch_size = 1
+    threads = 1
+
     def __init__(self, digest: str = DIGEST, name: str = "blocks") -> None:
         spec = networks.spec(networks.DEFAULT)
         self.spec = dataclasses.replace(

@@ -17,6 +17,7 @@ from faceflow.server.service import Service
 P = Permission
 Ask = Any
 SECRET = "a-scar-through-the-left-brow"
+NOTE = f"{SECRET}\nNothing speaks against it."
 FEATURE = "the-shape-of-the-helix"
 
 TABLE: dict[tuple[str, str], tuple[Permission, ...] | None] = {
@@ -55,11 +56,11 @@ def case(people: Ask, asker: Callable[..., Ask]) -> tuple[str, dict[str, Any], A
             "conclusion": "same-strong",
             "person": search["candidates"][0]["person"]["id"],
             "face_id": search["candidates"][0]["face_id"],
-            "note": SECRET,
+            "note": NOTE,
             "features": [FEATURE],
         },
     )
-    assert decided["decisions"][0]["note"] == SECRET
+    assert decided["decisions"][0]["note"] == NOTE
     return made["id"], search, examiner
 
 
@@ -149,7 +150,7 @@ def test_no_route_tells_a_reviewer_what_the_first_one_decided(
         json={"conclusion": "same-limited", "person": values["person"]},
     )
     assert settled["status"] == "settled"
-    assert [one["note"] for one in settled["decisions"]] == [SECRET, ""]
+    assert [one["note"] for one in settled["decisions"]] == [NOTE, ""]
 
 
 def test_a_repeated_decision_is_made_once(case: tuple[str, dict[str, Any], Ask]) -> None:
@@ -197,26 +198,18 @@ def test_the_case_file_is_whole_and_can_be_checked(
         assert why["score"] == pytest.approx(one["score"], abs=2e-6)
         assert files[f"pictures/flow-{face}.png"].startswith(b"\x89PNG")
     page = files["index.html"].decode()
-    assert SECRET in page
+    assert "\ufffd" not in page
+    assert NOTE.replace("\n", "<br>") in page
     assert "Not settled" in page
 
 
-def test_a_case_outlives_its_search_and_its_people(
+def test_a_case_outlives_its_search_and_goes_with_it(
     case: tuple[str, dict[str, Any], Ask], people: Ask
 ) -> None:
     identity, search, examiner = case
     people("DELETE", f"/v1/galleries/a/searches/{search['id']}", status=404)  # the case keeps it
-    first = search["candidates"][0]
-    people("DELETE", f"/v1/galleries/a/people/{first['person']['id']}")
     kept = examiner("GET", f"/v1/cases/{identity}")
-    assert kept["search"]["candidates"][0]["person"] == first["person"]
-    picture = examiner("GET", f"/v1/cases/{identity}/pictures/face-{first['face_id']}.jpg")
-    assert picture.startswith(b"\xff\xd8")
-    content = examiner("GET", f"/v1/cases/{identity}/file")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = archive.namelist()
-    assert f"{identity}/pictures/face-{first['face_id']}.jpg" in names
-    assert f"{identity}/explanations/face-{first['face_id']}.json" not in names
+    assert kept["search"]["candidates"] == search["candidates"]
     # An administrator erases the whole case, with the search it kept.
     people("DELETE", f"/v1/cases/{identity}", status=204)
     people("GET", f"/v1/cases/{identity}", status=404)

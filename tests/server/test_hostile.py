@@ -228,7 +228,7 @@ def test_a_form_that_never_ends(people: Ask, service: Service) -> None:
     """A body that stops coming, as a pipe nobody writes into, is given up in time."""
     app: FastAPI = people.http.app
     limits = replace(service.settings.limits, upload_seconds=0.2)
-    service.settings = replace(service.settings, limits=limits)
+    service.limits = lambda: limits
     sent: list[Any] = []
 
     async def receive() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_every_photo_has_an_outcome_and_a_reason(admin: Ask, service: Service) -
     with service.state.reading() as connection:
         kept = connection.execute("SELECT count(*) FROM job_photo WHERE data IS NOT NULL")
         assert kept.fetchone()[0] == 0
-    with Gallery.open(service.engine.path("a"), readonly=True) as gallery:
+    with Gallery.open(service.engine.places.location("a"), readonly=True) as gallery:
         assert [person.name for person in gallery.people()] == ["Ada", "Cy"]
 
 
@@ -152,3 +153,47 @@ def test_jobs_page_by_page(admin: Ask) -> None:
     assert [one["id"] for one in first["items"] + rest["items"]] == jobs[::-1]
     with pytest.raises(AssertionError):
         admin("GET", f"{JOBS}/j_0123456789abcdef")
+
+
+def everything(service: Service) -> bytes:
+    path = service.state.path
+    files = [path, Path(f"{path}-wal")]
+    return b"".join(file.read_bytes() for file in files if file.exists())
+
+
+def test_jobs_go_with_their_gallery(people: Ask, service: Service) -> None:
+    """And do not go on in the next one of its name; names and photos are in no file any more."""
+    service.runner.stop()  # so that the photos wait
+    marker = "Xyzzy9264"
+    photos = [(f"{marker}/{n}.png", squares.photo((n, 3))) for n in range(3)]
+    job = start(people, *photos)["id"]
+    kept = photos[1][1][200:260]
+    assert all(one in everything(service) for one in (marker.encode(), kept))
+    people("DELETE", "/v1/galleries/a")
+    assert not any(one in everything(service) for one in (marker.encode(), kept))
+    people("POST", "/v1/galleries", status=201, json={"name": "a", "network": "blocks"})
+    assert people("GET", JOBS)["items"] == []
+    people("GET", f"{JOBS}/{job}", status=404)
+
+
+def test_a_deleted_person_is_named_by_no_job(people: Ask, service: Service) -> None:
+    """Also under the name that they had then, and where a photo of theirs was left out."""
+    marker = "Xyzzy9265"
+    job = start(
+        people,
+        (f"{marker}/{marker}.png", squares.photo((7, 1))),
+        (f"{marker} Z/broken.png", b"no photo"),
+        ("Other/2.png", squares.photo((8, 1))),
+    )["id"]
+    wait(people, job)
+    photos = people("GET", f"{JOBS}/{job}/photos")["items"]
+    path = (
+        "/v1/galleries/a/people/"
+        + people("GET", f"/v1/galleries/a/faces/{photos[0]['face_id']}")["person"]["id"]
+    )
+    people("PATCH", path, json={"name": f"{marker} Z"})
+    people("DELETE", path)
+    photos = people("GET", f"{JOBS}/{job}/photos")["items"]
+    assert [one["person"] for one in photos] == ["", "", "Other"]
+    assert [one["outcome"] for one in photos] == ["added", "skipped", "added"]
+    assert marker.encode() not in everything(service)

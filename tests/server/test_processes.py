@@ -2,85 +2,20 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import squares
+from processes import Process, chain
 
 from faceflow.gallery import Gallery
-from faceflow.server.audit import verify
 from faceflow.server.client import Client, ServiceError
 from faceflow.server.schemas import Consent
 from faceflow.server.state import State
-
-SCRIPT = Path(__file__).parent / "serve_squares.py"
-
-
-class Process:
-    """A service in another process."""
-
-    def __init__(self, folder: Path, slow: float = 0.0) -> None:
-        note = folder.parent / f"address-{time.monotonic_ns()}"
-        words = [sys.executable, str(SCRIPT), str(folder), str(note)]
-        self.process = subprocess.Popen(
-            [*words, str(slow)] if slow else words,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        until = time.monotonic() + 60
-        while not (note.exists() and note.read_text()):
-            assert time.monotonic() < until
-            assert self.process.poll() is None, self.process.communicate()
-            time.sleep(0.02)
-        self.url, _, self.key = note.read_text().partition(" ")
-
-    def client(self, key: str = "") -> Client:
-        return Client(self.url, key or self.key)
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
-
-    def stop(self) -> tuple[int, str]:
-        self.process.send_signal(signal.SIGTERM)
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "galleries").mkdir()
-    return tmp_path / "galleries"
-
-
-@pytest.fixture
-def start(folder: Path) -> Iterator[Callable[..., Process]]:
-    started: list[Process] = []
-
-    def make(slow: float = 0.0) -> Process:
-        started.append(Process(folder, slow))
-        return started[-1]
-
-    yield make
-    for one in started:
-        one.kill()
-
-
-def chain(folder: Path) -> int:
-    state = State(folder / "faceflow-server.state")
-    try:
-        return verify(state)[0]
-    finally:
-        state.close()
 
 
 def test_a_kill_during_enrolment_loses_nothing_acknowledged(

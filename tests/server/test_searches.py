@@ -24,7 +24,7 @@ def test_a_search_is_what_identify_says(people: Ask, service: Service) -> None:
     found = people.search((2, -5))
     assert found["candidates"][0]["person"]["name"] == "Person 2"
     features = squares.analyzer().analyze(squares.photo((2, -5)))[0].features
-    with Gallery.open(service.engine.path("a"), readonly=True) as gallery:
+    with Gallery.open(service.engine.places.location("a"), readonly=True) as gallery:
         (expected,) = identify(features, gallery)
         assert found["revision"] == gallery.revision
         numbers = {person.name: f"p{person.person_id}" for person in gallery.people()}
@@ -109,6 +109,7 @@ def test_options_change_the_answer_and_are_told(people: Ask) -> None:
         "patches": "raw",
         "visible_share": 0.0,
         "epsilon": 0.1,
+        "patch_model": None,
     }
     assert sum(len(one["faces"]) for one in found["candidates"]) == 3
 
@@ -238,7 +239,7 @@ def test_a_mark_is_honoured_and_shown(people: Ask) -> None:
         status=201,
         files={"image": ("q.png", squares.photo((2, 5), side=104))},
     )
-    other = people.search((2, 6))
+    other = people.search((2, -6))
     for one in (again, jpeg):
         assert one["rejected"] == [
             {"person": one["candidates"][0]["person"], "mark_id": mark["id"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from faceflow import Identifier
 from faceflow.analyzer import FaceAnalyzer
 from faceflow.cli.app import app
-from faceflow.demo import QUERIES
+from faceflow.demo import PEOPLE, QUERIES
 from faceflow.server.client import Client
 from faceflow.server.keys import Keys
 from faceflow.server.roles import Role
@@ -57,11 +58,19 @@ def test_the_demos_people_over_http(
     url, key, process = running
     page = (Path(__file__).parents[2] / "docs" / "rest.md").read_text()
     (program,) = re.findall(r"^```py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    if shutil.which("curl"):
+        lines = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0]
+        for answer in _curl(lines, url, key, tmp_path):
+            assert "urn:faceflow:problem" not in answer
+        with Client(url, key) as client:
+            names = {person.name for person in client.people("people")}
+            assert names >= {"Ada"}
+            client.delete_gallery("people")
     with Client(url, key) as client:
         # The page's own program makes the gallery, enrolls and searches.
         exec(program, {"ADDRESS": url, "KEY": key})
         assert client.gallery("people").network == analyzer.network.spec.name
-        (job,) = [e.subjects[0] for e in client.audit() if e.action == "start a job"]
+        job = [e.subjects[0] for e in client.audit() if e.action == "start a job"][-1]
         outcomes = [photo for _, photo in client.watch("people", job)]
         assert len(outcomes) == client.gallery("people").faces >= 3
         assert {one.outcome for one in outcomes} == {"added"}
@@ -95,6 +104,27 @@ def test_the_demos_people_over_http(
     )
     assert ran.exit_code == 0
     assert re.fullmatch(r"\d+ [0-9a-f]{64}\n", ran.stdout)
+
+
+def _curl(lines: str, url: str, key: str, folder: Path) -> list[str]:
+    """What the page's curl lines answer, run as they stand but for the address."""
+    for name, photo in (("ada", "Ada"), ("bo", "Bruno"), ("cy", "Celia")):
+        shutil.copy(next((PEOPLE / photo).glob("*.jpg")), folder / f"{name}.jpg")
+    shutil.copy(QUERIES / "Ada-mask.jpg", folder / "covered.jpg")
+    here = lines.replace("http://127.0.0.1:8765", url)
+    assert here != lines
+    ran = subprocess.run(
+        ["sh", "-e", "-c", here.replace("curl ", "printf '\\n'; curl --silent --show-error ")],
+        cwd=folder,
+        env=os.environ | {"FACEFLOW_KEY": key},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    answers = [line for line in ran.stdout.splitlines() if line]
+    assert len(answers) == here.count("curl -H")
+    return answers
 
 
 def test_the_first_key_is_shown_once(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def test_the_environment_chooses_where_nobody_else_does(
     assert devices.resolve("cpu") == "cpu"
     monkeypatch.setenv(devices.VARIABLE, "gpu")
     with pytest.raises(
-        InputError, match=r"FACEFLOW_DEVICE is 'gpu'\. choose one of cpu, cuda, auto"
+        InputError,
+        match=r"FACEFLOW_DEVICE is 'gpu'\. choose one of cpu, cuda, cuda:NUMBER, mps, auto",
     ):
         devices.resolve()
     with pytest.raises(InputError, match="device is 'tpu'"):
@@ -155,6 +156,10 @@ def test_auto_says_what_it_took_and_why(machine: Machine, caplog: pytest.LogCapt
 
 def test_sessions_ask_for_cuda_in_full_precision_and_for_no_way_round(machine: Machine) -> None:
     sessions = machine("onnxruntime-gpu", providers=(CUDA, CPU))
+    devices.resolve("cuda:1")  # runs a trial there
+    assert sessions.pop()["providers"][0][1]["device_id"] == "1"
+    devices.resolve("cuda")
+    assert "device_id" not in sessions.pop()["providers"][0][1]
     open_session(b"graph", threads=3, device="cuda")
     (opened,) = sessions
     assert opened["names"] == [CUDA, CPU]
@@ -203,6 +208,34 @@ def test_the_doctor_tells_the_device(machine: Machine, monkeypatch: pytest.Monke
     check = doctor.device()
     assert check.verdict == "problem"
     assert isinstance(check.error, DeviceError)
+
+
+def test_the_doctor_tells_what_runs_on_a_gpu(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("onnxruntime-gpu", providers=(CUDA, CPU))
+    monkeypatch.setenv(devices.VARIABLE, "cuda")
+    missing = MissingExtraError("no", why="PyTorch is not installed")
+    monkeypatch.setattr("faceflow.weights.pytorch.why_not", lambda _: missing)
+    told = doctor.device().detail
+    assert "cuda, chosen by FACEFLOW_DEVICE=cuda; networks by onnxruntime" in told
+    assert "compared by the CPU, because PyTorch is not installed" in told
+    monkeypatch.setattr("faceflow.weights.pytorch.why_not", lambda _: None)
+    fused = "faceflow.matching.transport.device.fused.why_not"
+    monkeypatch.setattr(fused, lambda *_: None)
+    assert "compared by the fused kernel" in doctor.device().detail
+    monkeypatch.setattr(fused, lambda *_: "Triton is not installed")
+    assert "compared by PyTorch (Triton is not installed)" in doctor.device().detail
+
+
+def test_the_doctor_tells_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda n: f"Card {n}")
+    assert f"{torch.__version__}, with" in doctor.pytorch().detail
+    assert "GPUs: cuda:0 (Card 0)" in doctor.pytorch().detail
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert "not installed" in doctor.pytorch().detail
 
 
 def test_the_doctor_tells_of_two_packages(machine: Machine) -> None:

@@ -90,7 +90,7 @@ class EnrolledFeatures:
     def embedding(self) -> Float32:
         """(N, D) all embeddings."""
         parts = [
-            self._gallery.features(self._ids[start : start + _FACES]).embedding
+            self._gallery.embeddings(self._ids[start : start + _FACES])
             for start in range(0, len(self._ids), _FACES)
         ]
         return np.concatenate(parts)

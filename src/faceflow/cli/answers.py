@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from faceflow.explain.report import Report
     from faceflow.identifier import FoundFace
     from faceflow.matching.identification import PersonMatch
+    from faceflow.matching.shortlist import Coverage
     from faceflow.quality import Quality
 
 _STYLES = {
@@ -43,7 +44,10 @@ class Answer:
         report: files with the reasons, if asked for.
         quality: how much the face gives to go by.
         patch_model: digest of what is known of the network's patches, where it counts.
+        search: a service's id of the search, under which it can be looked at there.
+        ranked_by: what compared faces, see :class:`faceflow.matching.identification.Matches`.
         query_network: the student that looked at it, if any.
+        coverage: what was searched, where the gallery is spread over shards.
         error: what went wrong.
     """
 
@@ -59,7 +63,10 @@ class Answer:
     report: Report | None = None
     quality: Quality | None = None
     patch_model: str | None = None
+    search: str | None = None
+    ranked_by: str | None = None
     query_network: str | None = None
+    coverage: Coverage | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -79,7 +86,9 @@ class Answer:
             report=report,
             quality=found.quality,
             patch_model=found.patch_model,
+            ranked_by=found.matches.ranked_by,
             query_network=found.query_network,
+            coverage=found.matches.coverage,
         )
 
     @classmethod
@@ -102,13 +111,35 @@ class Answer:
             "source": self.source,
             "quality": None if self.quality is None else _quality(self.quality),
             "patch_model": self.patch_model,
+            "ranked_by": self.ranked_by,
             "query_network": self.query_network,
             "matches": [_match(match) for match in self.people],
         }
+        if self.search is not None:
+            found["search"] = self.search
+        if self.coverage is not None:
+            found["shards"] = {
+                "revisions": self.coverage.revisions,
+                "missing": self.coverage.missing,
+                "stale": self.coverage.stale,
+            }
         if self.report is not None:
             picture = self.report.picture
             found["picture"] = None if picture is None else str(picture)
             found["page"] = str(self.report.page)
+        return found
+
+    def warnings(self) -> list[str]:
+        """What the answer is not about, in a line each."""
+        found = []
+        if self.coverage is not None and self.coverage.missing:
+            gone = ", ".join(map(str, self.coverage.missing))
+            found.append(
+                f"partial: shard {gone} of {len(self.coverage.revisions)} did not answer, so "
+                "nobody there can be found"
+            )
+        if self.coverage is not None and self.coverage.stale:
+            found.append("stale: the database could not be reached, so changes since are not seen")
         return found
 
     def rows(self, top: int) -> list[tuple[Cell, ...]]:

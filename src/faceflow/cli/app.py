@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from faceflow import __version__
-from faceflow.cli import covers, evaluating, models, onnx_networks, students, training
+from faceflow.cli import (
+    cluster_enroll,
+    clustering,
+    covers,
+    evaluating,
+    models,
+    onnx_networks,
+    students,
+    training,
+)
 from faceflow.cli.calibrating import calibrate
 from faceflow.cli.checkup import doctor
 from faceflow.cli.demonstration import demo
@@ -71,6 +80,17 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
         "Teach any network which parts of a face are covered, from your own photos.",
         {"learn": covers.learn, "show": covers.show, "forget": covers.forget},
     ),
+    "cluster": (
+        "A gallery over many machines: shards on Ray that search it.",
+        {
+            "start": clustering.start,
+            "status": clustering.status,
+            "enroll": clustering.enroll,
+            "bulk-enroll": cluster_enroll.enroll_in_bulk,
+            "drain": clustering.drain,
+            "plan": clustering.plan,
+        },
+    ),
     "audit": ("A service's audit log.", {"verify": audit_verify}),
     "evaluate": (
         "Measure: experiments, the paper's tables and figures, ablations.",
@@ -89,7 +109,7 @@ app = typer.Typer(
     cls=Group,
     help="Who is this covered face, how sure are we, and which parts of the face say so?",
     epilog="Exit codes: 0 fine, 2 wrong option, 3 unreadable photo, 4 no face, 5 gallery, "
-    "6 weights, 7 missing package, 70 bug, 130 interrupted, 1 other.",
+    "6 weights, 7 missing package, 8 no such device, 70 bug, 130 interrupted, 1 other.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

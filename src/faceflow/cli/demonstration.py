@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faceflow.cli.loading import chosen_device
 from faceflow.cli.options import Here, Network
 from faceflow.cli.output import (
     Cell,
@@ -61,6 +62,7 @@ def demo(
             output=output,
             network=network,
             threads=here.threads,
+            device=chosen_device(here),
             offline=here.offline,
             max_queries=max_queries,
             tell=say,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,9 +18,12 @@ from faceflow.cli.options import (
     Maker,
     OneFace,
     Place,
+    Spread,
     said,
 )
 from faceflow.cli.output import plural, print_json, print_line, progress, say
+from faceflow.cli.remote import Remote, gallery_name, refuse
+from faceflow.cli.remote import enroll as enroll_there
 
 if TYPE_CHECKING:
     from faceflow.gallery.enrolment import EnrolmentReport
@@ -28,15 +32,20 @@ _LISTED = 20  # skipped photos shown one by one; --json has them all
 
 
 def enroll(
-    photos: Annotated[list[Path], said(PEOPLE, ". Or photos of one person (with --person)")],
+    photos: Annotated[
+        list[Path], said(PEOPLE, ", or a tar file. Or photos of one person (with --person)")
+    ],
     *,
     gallery: GalleryPath = DEFAULT_GALLERY,
     person: Annotated[
         str | None, typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
     ] = None,
     codec: Annotated[
-        Literal["int8", "float32"],
-        typer.Option("--codec", help="How a new gallery keeps patches."),
+        Literal["int8", "float32", "none"],
+        typer.Option(
+            "--codec",
+            help="How a new gallery keeps patches; none: embeddings alone, without re-ranking.",
+        ),
     ] = "int8",
     thumbnails: Annotated[
         bool,
@@ -44,20 +53,41 @@ def enroll(
             "--thumbnails/--no-thumbnails", help="Whether a new gallery keeps small face pictures."
         ),
     ] = True,
+    report_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Write what became of each photo to this .csv or .parquet file.",
+            metavar="FILE",
+        ),
+    ] = None,
     which: OneFace,
     maker: Maker,
+    remote: Remote,
+    spread: Spread,
     here: Here,
 ) -> None:
     """Add people's photos to a gallery, making it if there is none.
 
     Photos that are in the gallery already are skipped by their content, so the same command
     can be run again after adding photos or after an interruption. Exits with 0 when at least
-    one photo is in the gallery; photos left out are listed with the reason.
+    one photo is in the gallery; photos left out are listed with the reason. With --server they
+    are sent to a service's gallery, which must be there.
     """
+    from faceflow.gallery.outcome_files import outcome_file
+
+    if remote.server is not None:
+        refuse("--report", None if report_to is None else True)
+        refuse("--cluster", spread.cluster)
+        report = _there(photos, person, gallery, codec, thumbnails, which, maker, remote)
+        _tell(report, gallery, here)
+        return
     with (
+        nullcontext() if report_to is None else outcome_file(report_to) as tell,
         open_identifier(
             gallery,
             here,
+            spread=spread,
             network=maker.network,
             detector=maker.detector,
             codec=codec,
@@ -66,9 +96,46 @@ def enroll(
         progress("enrolling") as advance,
     ):
         report = people.enroll(
-            photos, person, select=which.face, whole_image=which.whole_image, progress=advance
+            photos,
+            person,
+            select=which.face,
+            whole_image=which.whole_image,
+            progress=advance,
+            tell=tell,
         )
-    if here.as_json:
+    _tell(report, gallery, here)
+
+
+def _there(
+    photos: list[Path],
+    person: str | None,
+    gallery: Place,
+    codec: str,
+    thumbnails: bool,
+    which: OneFace,
+    maker: Maker,
+    remote: Remote,
+) -> EnrolmentReport:
+    from faceflow.gallery.enrolment import list_photos
+
+    refuse("--network", maker.network)
+    refuse("--detector", maker.detector)
+    refuse("--face", None if which.face == "largest" else True)
+    refuse("--whole-image", None if which.whole_image == "never" else True)
+    refuse("--codec", None if codec == "int8" else True)
+    refuse("--no-thumbnails", None if thumbnails else True)
+    name, listing = gallery_name(gallery), list_photos(photos, person=person)
+    with remote.client() as client, progress("enrolling") as advance:
+        return enroll_there(client, name, listing, advance)
+
+
+def _tell(report: EnrolmentReport, gallery: Place, here: Here) -> None:
+    finish(report, gallery, here.as_json)
+
+
+def finish(report: EnrolmentReport, gallery: Place, as_json: bool) -> None:
+    """Say what an enrolment did, and exit with an error if it left no photo in the gallery."""
+    if as_json:
         print_json({"gallery": str(gallery)} | _record(report))
     else:
         _show(report, gallery)
@@ -83,8 +150,8 @@ def _show(report: EnrolmentReport, gallery: Place) -> None:
         say(f"... and {len(report.skipped) - _LISTED:,} more; --json lists them all")
     for crowd in report.crowds[:_LISTED]:
         say(
-            f"{crowd.path} shows {crowd.faces} faces; the {crowd.taken} one was taken for "
-            f"{crowd.person}",
+            f"{crowd.path} shows {crowd.faces or 'several'} faces; the {crowd.taken} one was "
+            f"taken for {crowd.person}",
             label="note",
             style="cyan",
         )
@@ -122,7 +189,7 @@ def _record(report: EnrolmentReport) -> dict[str, Any]:
             {
                 "photo": str(crowd.path),
                 "person": crowd.person,
-                "faces": crowd.faces,
+                "faces": crowd.faces or None,
                 "taken": crowd.taken,
             }
             for crowd in report.crowds

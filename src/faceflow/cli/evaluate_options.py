@@ -10,6 +10,7 @@ import typer
 
 from faceflow.cli.options import (
     FACE,
+    FACES,
     Cache,
     ChooseOne,
     Networks,
@@ -95,7 +96,7 @@ class Data:
                 raise typer.BadParameter(
                     f"{text!r} is not NAME.OPTION=VALUE", param_hint="--data-option"
                 )
-            paths = option in ("pairs", "listing")
+            paths = option in ("pairs", "listing", "searched")
             options.setdefault(name, {})[option] = Path(value) if paths else value
         sources = {}
         for text in self.data or ():
@@ -156,10 +157,14 @@ class Subset:
     ] = None
     faces: Annotated[
         int | None,
+        said(FACES, "; it is filled up with others", min=1, rich_help_panel=_SUBSET),
+    ] = None
+    queries: Annotated[
+        int | None,
         typer.Option(
-            "--faces",
+            "--queries",
             min=1,
-            help="Fill the gallery up to so many faces with others.",
+            help="Search with a random sample of so many queries, everybody enrolled.",
             metavar="NUMBER",
             rich_help_panel=_SUBSET,
         ),

@@ -98,6 +98,16 @@ def table(
     alpha: Alpha = None,
     protocol: Annotated[list[str] | None, repeated(PROTOCOL)] = None,
     k: Shortlist = None,
+    whole_gallery_queries: Annotated[
+        int | None,
+        typer.Option(
+            "--whole-gallery-queries",
+            min=0,
+            help="S1's lines of EMD at stage 1 take a sample of so many queries; 0 leaves them "
+            "out.",
+            metavar="NUMBER",
+        ),
+    ] = None,
     pairs: Pairs = None,
     output: Output = None,
     subset: Subset,
@@ -119,6 +129,8 @@ def table(
         "k": k,
         "people": subset.people,
         "faces": subset.faces,
+        "queries": subset.queries,
+        "whole_gallery_queries": whole_gallery_queries,
         "pairs": pairs,
         "seed": subset.seed,
     }
@@ -215,6 +227,7 @@ def _experiments(
         protocol=protocol,
         people=subset.people,
         faces=subset.faces,
+        sample=subset.queries,
         seed=subset.seed,
     )
 
@@ -240,6 +253,7 @@ def _open_bench(data: Data, here: Here) -> Iterator[tuple[Bench, Callable[..., N
             analyzer=analyzer,
             select=data.face,
             whole_image=data.whole_image,
+            threads=here.threads,
             progress=lambda step, done, total: advance(done, total, step),
         )
         bench = Bench(lab)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +17,14 @@ from faceflow.cli.options import (
     AnyFace,
     GalleryPath,
     Here,
+    Place,
     QueryNetwork,
     Ranking,
+    Spread,
     Threshold,
 )
 from faceflow.cli.output import plural, print_json, print_table, progress, say
+from faceflow.cli.remote import Remote, gallery_name, question, refuse, searches
 from faceflow.errors import FaceflowError
 
 if TYPE_CHECKING:
@@ -59,20 +63,22 @@ def identify(
     ] = None,
     scoring: Ranking,
     which: AnyFace,
+    remote: Remote,
+    spread: Spread,
     here: Here,
 ) -> None:
     """Find out who is in photos, among the people of a gallery.
 
     With --threshold a face is "identified" or "unknown"; without, people are only ranked. With
     --json there is one object per face, one per line, also for photos that fail. Exits with 0
-    when every photo could be read and showed a face; unknown people are no failure.
+    when every photo could be read and showed a face; unknown people are no failure. With --server
+    a service is asked, and its answers have its ids of the searches too.
     """
     from faceflow.faces.images import expand
 
     answers: list[Answer] = []
     errors: list[FaceflowError] = []
     pages = 0
-    require_gallery(gallery)
 
     def told(answer: Answer) -> None:
         nonlocal pages
@@ -84,33 +90,70 @@ def identify(
         else:
             answers.append(answer)
 
-    # A folder that cannot be listed is an answer too, and the others are looked into.
-    sources = expand(photos, unreadable=lambda place, error: told(Answer.of_failure(place, error)))
+    def sources() -> list[Path]:
+        # A folder that cannot be listed is an answer too, and the others are looked into.
+        return expand(photos, unreadable=lambda place, error: told(Answer.of_failure(place, error)))
+
+    if remote.server is None:
+        require_gallery(gallery)
+    asked = _Question(
+        sources(), gallery, threshold, top or _TOP, explain, scoring, which, query_network, spread
+    )
+    calibrated = _here(asked, told, here) if remote.server is None else _there(asked, told, remote)
+    if not here.as_json:
+        _show(answers, top or (_TOP if len(asked.photos) == 1 else 1), calibrated=calibrated)
+    for error in errors:
+        fail(sentence(error))
+    if explain is not None and not here.as_json:
+        say(f"{plural(pages, 'page')} with flow pictures written to {explain}")
+    if errors:
+        raise typer.Exit(code_of(errors))
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked, wherever it is."""
+
+    photos: Sequence[Path]
+    gallery: Place
+    threshold: float | None
+    top: int
+    explain: Path | None
+    scoring: Ranking
+    which: AnyFace
+    query_network: str | None
+    spread: Spread
+
+
+def _here(asked: _Question, told: Callable[[Answer], None], here: Here) -> bool:
+    """Ask this machine; whether the gallery has a calibrated threshold."""
+    which, scoring = asked.which, asked.scoring
     with (
         open_identifier(
-            gallery,
+            asked.gallery,
             here,
+            spread=asked.spread,
             readonly=True,
-            query_network=query_network,
-            threshold=threshold,
+            query_network=asked.query_network,
+            threshold=asked.threshold,
             min_quality=which.min_quality,
         ) as people,
         progress("identifying") as advance,
     ):
         options = people.options(**scoring.changes())
         found = people.identify_many(
-            sources,
+            asked.photos,
             select=which.face,
             whole_image=which.whole_image,
             options=options,
             best_faces=scoring.best_faces,
         )
-        write = None if explain is None else _Reports(explain, top or _TOP)
-        advance(0, len(sources))
+        write = None if asked.explain is None else _Reports(asked.explain, asked.top)
+        advance(0, len(asked.photos))
         for done, (photo, faces) in enumerate(found, start=1):
-            for answer in _answers(photo, faces, top or _TOP, write):
+            for answer in _answers(photo, faces, asked.top, write):
                 told(answer)
-            advance(done, len(sources))
+            advance(done, len(asked.photos))
         calibration = people.gallery.calibration
         name = people.gallery.header.network_name
     if not here.as_json and options.model is not None and options.model.learned:
@@ -118,15 +161,28 @@ def identify(
         say(
             f"faces are {used} the covers learned of {name} (faceflow covers show --network {name})"
         )
-    if not here.as_json:
-        calibrated = calibration is not None and calibration.threshold is not None
-        _show(answers, top or (_TOP if len(sources) == 1 else 1), calibrated=calibrated)
-    for error in errors:
-        fail(sentence(error))
-    if explain is not None and not here.as_json:
-        say(f"{plural(pages, 'page')} with flow pictures written to {explain}")
-    if errors:
-        raise typer.Exit(code_of(errors))
+    return calibration is not None and calibration.threshold is not None
+
+
+def _there(asked: _Question, told: Callable[[Answer], None], remote: Remote) -> bool:
+    """Ask a service; whether its gallery has a calibrated threshold."""
+    refuse("--explain", asked.explain)
+    refuse("--query-network", asked.query_network)
+    refuse("--cluster", asked.spread.cluster)
+    options = question(asked.scoring, asked.threshold)
+    options |= {"whole_image": asked.which.whole_image, "top": asked.top}
+    if asked.which.min_quality is not None:
+        options["min_quality"] = asked.which.min_quality
+    name = gallery_name(asked.gallery)
+    with remote.client() as client, progress("identifying") as advance:
+        calibrated = client.gallery(name).threshold is not None
+        advance(0, len(asked.photos))
+        found = searches(client, name, asked.photos, face=asked.which.face, options=options)
+        for done, (_, answers) in enumerate(found, start=1):
+            for answer in answers:
+                told(answer)
+            advance(done, len(asked.photos))
+    return calibrated
 
 
 class _Reports:
@@ -173,6 +229,8 @@ def _show(answers: Sequence[Answer], top: int, *, calibrated: bool) -> None:
                 label="quality",
                 style="yellow",
             )
+    for warning in sorted({line for answer in answers for line in answer.warnings()}):
+        say(warning, label="warning", style="bold yellow")
     if any(answer.status == "ranked" for answer in answers):
         why = "no threshold was given"
         if calibrated:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from faceflow.cli.failures import code_of, fail, sentence
-from faceflow.cli.loading import ensure_models
+from faceflow.cli.loading import chosen_device, ensure_models
 from faceflow.cli.options import COVER, Here, Seed, said
 from faceflow.cli.output import plural, print_json, print_line, print_table, progress, say
 from faceflow.errors import FaceflowError
@@ -113,7 +113,7 @@ def _detector(covers: tuple[str, ...], here: Here) -> Detector | None:
     if not any(map(needs_landmarks, covers)):
         return None
     ensure_models(detectors.DEFAULT, offline=here.offline)
-    return detectors.load_detector(threads=here.threads)
+    return detectors.load_detector(threads=here.threads, device=chosen_device(here))
 
 
 def _list(names: tuple[str, ...], as_json: bool) -> None:

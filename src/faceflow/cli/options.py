@@ -33,9 +33,14 @@ _BEST = "(default: what measured best)"
 ChooseOne = Literal["largest", "centre"]
 
 
-def said(option: Any, more: str) -> Any:
-    """The option with more behind its help: what it means stays, what it defaults to may differ."""
+def said(option: Any, more: str, **fields: Any) -> Any:
+    """The option with more behind its help: what it means stays, what it defaults to may differ.
+
+    ``fields`` are those of typer's option that differ too: a bound, the panel it stands in.
+    """
     longer = copy.copy(option)
+    for name, value in fields.items():
+        setattr(longer, name, value)
     longer.help = f"{option.help.rstrip('.')}{more}."
     return longer
 
@@ -78,9 +83,17 @@ WEIGHTING = typer.Option(
     rich_help_panel=_SCORING,
 )
 
+CLUSTER = typer.Option(
+    "--cluster",
+    envvar="FACEFLOW_CLUSTER",
+    help="Ray cluster to work on: its head's host:port, or auto for the one on this machine.",
+    metavar="ADDRESS",
+    rich_help_panel="Cluster",
+)
 SEED = typer.Option(
     "--seed", min=0, help="Another seed draws otherwise whatever is drawn.", metavar="NUMBER"
 )
+FACES = typer.Option("--faces", help="Faces that the gallery holds.", metavar="NUMBER")
 FACE = typer.Option("--face", help="Which face of a photo with several.", rich_help_panel=_FACES)
 WHOLE_IMAGE = typer.Option(
     "--whole-image",
@@ -159,6 +172,16 @@ WholeImage = Annotated[Literal["never", "fallback", "always"], WHOLE_IMAGE]
 class Machine:
     """What this machine lends."""
 
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            help="Where to compute: cpu, cuda (or cuda:1, ...), mps, or auto, which says what it "
+            "took (default: FACEFLOW_DEVICE, else cpu).",
+            metavar="NAME",
+        ),
+    ] = None
+
     threads: Annotated[
         int | None,
         typer.Option(
@@ -184,6 +207,30 @@ class Here(Machine):
     """What this machine lends, and how it answers."""
 
     as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A gallery that is spread over a cluster, and what to do when parts of it are gone."""
+
+    cluster: Annotated[str | None, CLUSTER] = None
+    allow_partial: Annotated[
+        bool,
+        typer.Option(
+            "--allow-partial",
+            help="Answer from the other shards when one is gone; the answer says so.",
+            rich_help_panel="Cluster",
+        ),
+    ] = False
+    allow_stale: Annotated[
+        bool,
+        typer.Option(
+            "--allow-stale",
+            help="Answer from what shards have loaded when the database is gone; the answer says "
+            "so.",
+            rich_help_panel="Cluster",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,14 +264,14 @@ class AnyFace:
     face: Annotated[Literal["largest", "centre", "all"], FACE] = "largest"
     whole_image: WholeImage = "never"
     min_quality: Annotated[
-        Literal["good", "fair", "poor"],
+        Literal["good", "fair", "poor"] | None,
         typer.Option(
             "--min-quality",
             help='Say "unsure" of faces worse than this: too covered, small, blurred or turned. '
-            '"poor" answers always.',
+            '"poor" answers always (default: as the gallery says).',
             rich_help_panel=_FACES,
         ),
-    ] = "poor"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

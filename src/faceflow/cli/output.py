@@ -156,11 +156,11 @@ def number(value: float | None, digits: int = 3) -> str:
 def size(count: int | float) -> str:
     """Bytes in the unit people use for them."""
     value = float(count)
-    for unit in ("bytes", "KB", "MB"):
+    for unit in ("bytes", "KB", "MB", "GB"):
         if value < 1000:
             return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1000
-    return f"{value:.1f} GB"
+    return f"{value:,.1f} TB"
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from faceflow.cli.loading import open_identifier
-from faceflow.cli.options import Here, Maker, OneFace, QueryNetwork, Scoring, Threshold
+from faceflow.cli.options import (
+    DEFAULT_GALLERY,
+    GALLERY,
+    Here,
+    Maker,
+    OneFace,
+    Place,
+    QueryNetwork,
+    Scoring,
+    Threshold,
+    said,
+)
 from faceflow.cli.output import number, print_json, print_line, print_table, say
+from faceflow.cli.remote import Remote, gallery_name, question, refuse
 
 if TYPE_CHECKING:
     from faceflow.identifier import ComparedFaces
@@ -27,30 +41,25 @@ def verify(
     scoring: Scoring,
     which: OneFace,
     maker: Maker,
+    gallery: Annotated[
+        Place,
+        said(GALLERY, ". Only with --server: the one there whose network and options compare"),
+    ] = DEFAULT_GALLERY,
+    remote: Remote,
     here: Here,
 ) -> None:
     """Compare the faces of two photos; with --threshold, say whether they show one person.
 
     Exits with 0 whatever the answer is.
     """
-    pair = _compare(a, b, scoring, which, maker, query_network, here, threshold)
+    if remote.server is None:
+        compared = _compare(a, b, scoring, which, maker, query_network, here, threshold)
+        pair = _Compared.here(compared)
+    else:
+        refuse("--query-network", query_network)
+        pair = _there(a, b, gallery, threshold, scoring, which, maker, remote)
     if here.as_json:
-        print_json(
-            {
-                "a": str(a),
-                "b": str(b),
-                "same": pair.same,
-                "threshold": pair.threshold,
-                "score": pair.score,
-                "cosine": pair.cosine,
-                "emd": pair.emd,
-                "visible_cosine": pair.visible_cosine,
-                "alpha": pair.options.alpha,
-                "weighting": pair.options.weighting,
-                "network": pair.network,
-                "query_network": pair.query_network,
-            }
-        )
+        print_json({"a": str(a), "b": str(b)} | dataclasses.asdict(pair))
         return
     decision = {
         True: ("same person", "bold green"),
@@ -72,6 +81,67 @@ def verify(
     )
     if pair.same is None:
         say("no threshold was given, so nothing is decided (--threshold)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """How alike two faces are; the fields of ``verify --json``."""
+
+    same: bool | None
+    threshold: float | None
+    score: float
+    cosine: float
+    emd: float | None
+    visible_cosine: float | None
+    alpha: float
+    weighting: str
+    network: str
+    query_network: str | None = None
+
+    @classmethod
+    def here(cls, pair: ComparedFaces) -> _Compared:
+        return cls(
+            pair.same,
+            pair.threshold,
+            pair.score,
+            pair.cosine,
+            pair.emd,
+            pair.visible_cosine,
+            pair.options.alpha,
+            pair.options.weighting,
+            pair.network,
+            pair.query_network,
+        )
+
+
+def _there(
+    a: Path,
+    b: Path,
+    gallery: Place,
+    threshold: float | None,
+    scoring: Scoring,
+    which: OneFace,
+    maker: Maker,
+    remote: Remote,
+) -> _Compared:
+    refuse("--network", maker.network)
+    refuse("--detector", maker.detector)
+    refuse("--face", None if which.face == "largest" else True)
+    refuse("--whole-image", None if which.whole_image == "never" else True)
+    options = question(scoring, threshold)
+    with remote.client() as client:
+        found = client.verify(gallery_name(gallery), a, b, **options)
+    return _Compared(
+        found.same,
+        found.threshold,
+        found.score,
+        found.parts.cosine,
+        found.parts.emd,
+        found.parts.visible_cosine,
+        found.options.alpha,
+        found.options.weighting,
+        found.network,
+    )
 
 
 def explain(

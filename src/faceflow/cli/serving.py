@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from faceflow.cli.loading import chosen_device
 from faceflow.cli.options import GALLERY, Json, Machine, Place, QueryNetwork
 from faceflow.cli.output import print_json, print_line, say
 from faceflow.errors import GalleryError, InputError, MissingExtraError
@@ -86,11 +86,24 @@ def serve(
     query_network: QueryNetwork = None,
     listening: Listening,
     searches: Annotated[
-        int, typer.Option("--searches", min=1, max=64, help="Photos worked on at once.")
+        int,
+        typer.Option("--searches", min=1, max=64, help="Photos worked on at once, in each worker."),
     ] = 2,
     per_minute: Annotated[
-        int, typer.Option("--per-minute", min=1, help="Requests of one key a minute.")
+        int,
+        typer.Option("--per-minute", min=1, help="Requests of one key a minute, in each worker."),
     ] = 1200,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=64,
+            help="Processes that answer, of which each loads its networks; one that dies is "
+            "replaced.",
+            metavar="NUMBER",
+        ),
+    ] = 1,
     machine: Machine,
 ) -> None:
     """Serve galleries over HTTP: REST under /v1, described at /docs.
@@ -102,13 +115,11 @@ def serve(
             "It is not said what to serve",
             todo="give --gallery people.faceflow, or --galleries FOLDER/",
         )
-    if gallery is not None and not isinstance(gallery, Path):
-        raise InputError(
-            "The service keeps galleries in files",
-            todo="serve a file, or export the gallery and import it into one",
-        )
     place = gallery or galleries or Path()
-    if gallery is not None and not gallery.is_file():
+    if isinstance(place, Path):
+        place = place.absolute()
+    there = gallery.is_file() if isinstance(gallery, Path) else gallery is None or gallery.exists()
+    if not there:
         raise GalleryError(
             f"There is no gallery at {gallery}",
             todo=f"make one with `faceflow enroll PHOTOS/ --gallery {gallery}`",
@@ -123,20 +134,22 @@ def serve(
 
     settings = ServerSettings(
         galleries=place,
-        state=state,
+        state=_absolute(state),
         host=listening.host,
         port=listening.port,
-        certificate=listening.certificate,
-        key=listening.certificate_key,
+        # Workers stand somewhere else.
+        certificate=_absolute(listening.certificate),
+        key=_absolute(listening.certificate_key),
         public=listening.public,
         offline=machine.offline,
         threads=machine.threads,
+        workers=workers,
+        device=chosen_device(machine),
         limits=Limits(searches=searches, per_minute=per_minute),
         origins=tuple(listening.origin or ()),
         query_network=query_network,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
-    logging.getLogger("faceflow.server").setLevel(logging.INFO)
+    serving.log_to_stderr()
     listener = serving.listen(settings)
     key = serving.first_key(settings)
     if key is not None:
@@ -146,6 +159,10 @@ def serve(
         sys.stdout.flush()
     say(f"faceflow serves {place} at {serving.address(settings, listener)} (Ctrl-C stops)")
     serving.run(settings, listener)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
 
 
 def audit_verify(

@@ -22,7 +22,7 @@ from faceflow.cli.options import (
     said,
 )
 from faceflow.cli.output import number, plural, print_json, print_line, print_table, progress, say
-from faceflow.cli.training import COPIES, RUN, Device, Epochs, Name, Precision, Recipe
+from faceflow.cli.training import COPIES, RUN, Epochs, Name, Precision, Recipe
 
 if TYPE_CHECKING:
     from faceflow.gallery.enrolment import Photo
@@ -56,7 +56,6 @@ class Learning:
     recipe: Recipe = None
     precision: Precision = None
     seed: Annotated[int | None, SEED] = None
-    device: Device = "auto"
 
     def read(self, base: NetworkSpec) -> StudentRecipe:
         """The recipe for a network."""
@@ -129,7 +128,7 @@ def covers(
     ensure_models(base.model_name, offline=here.offline)
     analyzer = load_analyzer(base.name, here, detector=maker.detector)
     folder = cache_dir() / "training"
-    frozen, learner = _divided(base, how, learning.device, here.threads)
+    frozen, learner = _divided(base, how, here.device or "auto", here.threads)
     with progress("looking at the photos") as advance:
         samples, left_out = collect(
             listed,

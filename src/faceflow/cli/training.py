@@ -54,7 +54,6 @@ Precision = Annotated[
     str | None,
     typer.Option("--precision", help="float32, bfloat16 or float16.", metavar="NAME"),
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda or auto.", metavar="NAME")]
 Log = Annotated[
     Path | None, typer.Option("--log", help="Write a line per epoch.", metavar="FILE.csv")
 ]
@@ -96,7 +95,6 @@ class Computing:
         int | None,
         typer.Option("--accumulate", min=1, help="Parts a batch is computed in.", metavar="NUMBER"),
     ] = None
-    device: Device = "auto"
     workers: Annotated[
         int,
         typer.Option(
@@ -205,7 +203,7 @@ def network(
     ensure_models(base.model_name, offline=here.offline)
     tensors = read_tensors(base.name)
     model.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in tensors.items()})
-    with joined(computing.device) as me:
+    with joined(here.device or "auto") as me:
         analyzer = load_analyzer(base.name, here)
         with progress("looking at the photos") as advance:
             crops, left_out = collect_crops(

@@ -8,25 +8,47 @@ from typing import Annotated
 import typer
 
 from faceflow.cli.loading import open_gallery
-from faceflow.cli.options import DEFAULT_GALLERY, Force, GalleryPath, Json
+from faceflow.cli.options import DEFAULT_GALLERY, Force, GalleryPath, Json, Place
 from faceflow.cli.output import plural, print_json, print_line
+from faceflow.errors import InputError
+
+_CLAIM = "Embeddings of other programs"
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="The folder to make.", metavar="FOLDER")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="What to make: a folder, a .parquet file or a .lance folder.", metavar="TARGET"
+        ),
+    ],
+    patches: Annotated[
+        bool, typer.Option("--patches", help="Add patches to a table; a folder has them anyway.")
+    ] = False,
+    thumbnails: Annotated[
+        bool,
+        typer.Option(
+            "--thumbnails", help="Add small face pictures to a table; a folder has them anyway."
+        ),
+    ] = False,
     force: Force = False,
     gallery: GalleryPath = DEFAULT_GALLERY,
     as_json: Json = False,
 ) -> None:
-    """Write a gallery as safetensors and JSON, for other programs or computers."""
+    """Write a gallery for other programs or computers.
+
+    A folder holds everything, as safetensors and JSON. A Parquet file or Lance folder is a table
+    with a row a face: records and embeddings, and what is asked for. Whoever is removed from the
+    gallery later stays in its exports.
+    """
     with open_gallery(gallery) as opened:
-        place = opened.export(folder, overwrite=force)
+        place = opened.export(target, overwrite=force, patches=patches, thumbnails=thumbnails)
         stats = opened.stats()
     if as_json:
         print_json(
             {
                 "gallery": str(gallery),
-                "folder": str(place),
+                "target": str(place),
                 "people": stats.people,
                 "faces": stats.faces,
             }
@@ -39,26 +61,102 @@ def export(
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(help="A folder made by export.", metavar="FOLDER")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="What export made; or embeddings: an .npy file, or a DeepFace .pkl.",
+            metavar="SOURCE",
+        ),
+    ],
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            help="Which network made the embeddings.",
+            metavar="NAME",
+            rich_help_panel=_CLAIM,
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            "--detector",
+            help="Which detector aligned the faces.",
+            metavar="NAME",
+            rich_help_panel=_CLAIM,
+        ),
+    ] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            "--people",
+            help="For an .npy file: a CSV file with the column person, and path and sha256 if "
+            "known, a line a face.",
+            metavar="FILE",
+            rich_help_panel=_CLAIM,
+        ),
+    ] = None,
+    patches: Annotated[
+        Path | None,
+        typer.Option(
+            "--patches",
+            help="For an .npy file: another one with (faces, channels, height, width) raw feature "
+            "maps. Without it people are ranked by embeddings alone.",
+            metavar="FILE",
+            rich_help_panel=_CLAIM,
+        ),
+    ] = None,
     gallery: GalleryPath = DEFAULT_GALLERY,
     as_json: Json = False,
 ) -> None:
-    """Make a gallery from an export; the gallery file must not exist yet."""
+    """Make a gallery from an export, or of embeddings; it must not exist yet."""
     from faceflow.gallery import Gallery
 
-    with Gallery.import_from(folder, gallery) as opened:
+    duplicates = 0
+    if (network, detector, people, patches) == (None, None, None, None):
+        Gallery.import_from(source, gallery).close()
+    else:
+        duplicates = _import_embeddings(source, gallery, network, detector, people, patches)
+    with open_gallery(gallery) as opened:
         stats = opened.stats()
     if as_json:
         print_json(
             {
                 "gallery": str(gallery),
-                "folder": str(folder),
+                "source": str(source),
                 "people": stats.people,
                 "faces": stats.faces,
+                "duplicates": duplicates,
             }
         )
         return
+    twice = f", {plural(duplicates, 'photo')} twice" if duplicates else ""
     print_line(
         f"imported {plural(stats.faces, 'face')} of "
-        f"{plural(stats.people, 'person', 'people')} into {gallery}"
+        f"{plural(stats.people, 'person', 'people')} into {gallery}{twice}"
     )
+    if stats.header.codec == "none":
+        print_line("it keeps no patches: people are ranked by embeddings alone")
+
+
+def _import_embeddings(
+    source: Path,
+    gallery: Place,
+    network: str | None,
+    detector: str | None,
+    people: Path | None,
+    patches: Path | None,
+) -> int:
+    """How many photos came twice."""
+    from faceflow.gallery import Gallery
+
+    if network is None or detector is None:
+        raise InputError(
+            f"it is not said what made the embeddings of {source}",
+            why="embeddings of two networks, or of faces aligned in two ways, cannot be compared",
+            todo="name both, --network and --detector; `faceflow models list` shows those known "
+            "here",
+        )
+    return Gallery.import_embeddings(
+        source, gallery, network=network, detector=detector, people=people, patches=patches
+    ).duplicates

@@ -40,6 +40,7 @@ def run_demo(
     strangers: int = 4,
     max_queries: int = 24,
     threads: int | None = None,
+    device: str | None = None,
     offline: bool = False,
     tell: Callable[[str], None] | None = None,
     progress: Progress | None = None,
@@ -56,7 +57,7 @@ def run_demo(
             of people, who are not real, and of some strangers who are not enrolled.
         output: gets the gallery, covered photos, flow pictures and pages; made when missing,
             and emptied first if it is from an earlier demo.
-        network, detector, threads, offline, tell: as for :class:`faceflow.Identifier`.
+        network, detector, threads, device, offline, tell: as for :class:`faceflow.Identifier`.
         people, strangers: how many of those who come with faceflow; there are 12 and 4.
         max_queries: at most this many queries; the rest is counted in ``left_out``.
         progress: told about each step.
@@ -75,13 +76,22 @@ def run_demo(
     # First everything that can be refused, then the old output goes.
     given = None if photos is None else split_photos(Path(photos))
     analyzer = open_analyzer(
-        network, detector, threads=threads, offline=offline, tell=tell or _LOG.warning
+        network,
+        detector,
+        threads=threads,
+        device=device,
+        offline=offline,
+        tell=tell or _LOG.warning,
     )
     _make_room(place)
     with steps.timed("photos"):
         material = given or shipped_photos(place, people=people, strangers=strangers)
     with Identifier(
-        place / GALLERY, network=analyzer.network, detector=analyzer.detector, threads=threads
+        place / GALLERY,
+        network=analyzer.network,
+        detector=analyzer.detector,
+        threads=threads,
+        device=device,
     ) as identifier:
         with steps.timed("enroll"):
             enrolment = identifier.enroll(material.listing, progress=steps.of("enrolling"))

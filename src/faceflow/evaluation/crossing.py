@@ -24,6 +24,7 @@ def crossed(
     protocol: str = "no-leak",
     people: int | None = None,
     faces: int | None = None,
+    sample: int | None = None,
     seed: int = 0,
 ) -> list[Experiment]:
     """Every data set of a laboratory x query x network x weighting.
@@ -35,6 +36,7 @@ def crossed(
         weightings: names; none takes the network's own, or that of ``changes``.
         changes: options of all; what it leaves open is each network's own.
         protocol, people, faces, seed: as in :class:`Experiment`.
+        sample: its ``queries``.
 
     Raises:
         InputError: no data set, or an option is out of range or impossible with a network.
@@ -68,6 +70,7 @@ def crossed(
                     protocol=protocol,
                     people=people,
                     faces=faces,
+                    queries=sample,
                     seed=seed,
                 )
                 for name, how in options

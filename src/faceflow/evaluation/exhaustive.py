@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from faceflow.arrays import Float64, Int64
 from faceflow.evaluation.data.protocols import Protocol
-from faceflow.evaluation.faces import Features
+from faceflow.evaluation.faces import Features, PreparedGallery
 from faceflow.evaluation.metrics.mates import MateRanks
 from faceflow.evaluation.ranking_cache import Block, BlockCache
 from faceflow.matching.options import MatchOptions
@@ -54,15 +55,19 @@ def rank_by_emd(
         InputError: as for :func:`ranking.rank`.
     """
     depth = max(options.k, int(protocol.relevant.max()))
-    store = None if cache is None else BlockCache(cache, gallery, protocol, options)
+    emd_alone = replace(options, alpha=1.0, visible_share=0.0)
+    store = None
+    if cache is not None:
+        store = BlockCache(cache, gallery, protocol, options, sys.modules[__name__])
+    ready: PreparedGallery | None = None
     blocks: list[Block] = []
     for start in range(0, len(protocol), _QUERIES):
         chosen = np.arange(start, min(start + _QUERIES, len(protocol)))
-        some = queries[protocol.queries[chosen]]
-        key = "" if store is None else f"{store.key(chosen, some)}-first-{depth}"
+        key = "" if store is None else f"{store.key(chosen, queries)}-first-{depth}"
         block = None if store is None else store.load(key)
         if block is None:
-            block = _block(queries, gallery, protocol, chosen, options, depth)
+            ready = ready or PreparedGallery(gallery, emd_alone)
+            block = _block(queries, ready, protocol, chosen, emd_alone, depth)
             if store is not None:
                 store.save(key, block)
         blocks.append(block)
@@ -82,27 +87,24 @@ def rank_by_emd(
 
 def _block(
     queries: Features,
-    gallery: Features,
+    gallery: PreparedGallery,
     protocol: Protocol,
     chosen: Int64,
-    options: MatchOptions,
+    emd_alone: MatchOptions,
     depth: int,
 ) -> Block:
-    emd_alone = replace(options, alpha=1.0, visible_share=0.0)
-    asked = [prepare(queries[protocol.queries[n : n + 1]], emd_alone) for n in chosen]
+    asked = prepare(queries[protocol.queries[chosen]], emd_alone)
     best: list[list[tuple[Int64, Float64]]] = [[] for _ in chosen]
     unconverged = 0
     for start in range(0, len(protocol.gallery), _FACES):
         rows = protocol.gallery[start : start + _FACES]
-        faces = prepare(gallery[rows], emd_alone)
-        for n, query in enumerate(asked):
-            keep = np.flatnonzero(~np.isin(rows, protocol.excluded_rows(int(chosen[n]))))
-            if not len(keep):
-                continue
-            found = rerank(query, faces[keep], emd_alone)
+        faces = gallery[rows]
+        for n in range(len(chosen)):
+            found = rerank(asked[n], faces, emd_alone)
             assert found.plan is not None
-            best[n].append(_best(rows[keep], found.score, depth))
-            unconverged += int((found.plan.status == Status.MAX_ITERATIONS).sum())
+            keep = ~np.isin(rows, protocol.excluded_rows(int(chosen[n])))
+            best[n].append(_best(rows[keep], found.score[keep], depth))
+            unconverged += int((found.plan.status[keep] == Status.MAX_ITERATIONS).sum())
     ids = np.full((len(chosen), depth), -1, dtype=np.int64)
     similarity = np.full((len(chosen), depth), np.nan)
     ranks: list[Int64] = []

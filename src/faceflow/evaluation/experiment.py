@@ -46,7 +46,8 @@ class Experiment:
         people: search for this many people only, and enroll nobody else unless ``faces`` says so;
             None for all.
         faces: fill the gallery up to this many faces with other people's.
-        seed: of the subset, the protocol's choices and the covers.
+        queries: search with a sample of so many queries only; None for all.
+        seed: of the subset, the sample, the protocol's choices and the covers.
     """
 
     dataset: str
@@ -59,6 +60,7 @@ class Experiment:
     several: bool = False
     people: int | None = None
     faces: int | None = None
+    queries: int | None = None
     seed: int = 0
 
     @property

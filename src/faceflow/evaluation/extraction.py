@@ -11,11 +11,13 @@ import numpy as np
 
 from faceflow import __version__
 from faceflow.analyzer import Face, FaceAnalyzer, WholeImage
-from faceflow.arrays import UInt8
+from faceflow.arrays import Float64, UInt8
 from faceflow.errors import InputError, NoFaceError
 from faceflow.evaluation.data import Photo
+from faceflow.faces.alignment import align, template
 from faceflow.faces.detectors import Detection
 from faceflow.faces.images import load_image
+from faceflow.faces.landmarks import landmark_share
 from faceflow.features import FaceFeatures
 from faceflow.occlusion import occlude, occlusions, random_crop
 
@@ -87,10 +89,12 @@ class Extractor:
             ImageError: the photo cannot be read.
             NoFaceError: no face was found, on the photo or on the covered photo.
         """
-        face = self._face(photo)
         if self.cover != ALIGNED_CROP:
-            return face.features
-        return self.analyzer.embed(self._cut(face)[None])
+            return self._face(photo).features
+        cut, points = self._window(photo)
+        spec = self.analyzer.network.spec
+        share = landmark_share(points, spec.input_size, spec.grid)
+        return self.analyzer.embed(cut[None]).with_landmarks(share[None])
 
     def crop(self, photo: Photo) -> UInt8:
         """(H, W, 3) the aligned face as the network sees it.
@@ -98,8 +102,9 @@ class Extractor:
         Raises:
             ImageError, NoFaceError: as for a call.
         """
-        face = self._face(photo)
-        return face.crop if self.cover != ALIGNED_CROP else self._cut(face)
+        if self.cover != ALIGNED_CROP:
+            return self._face(photo).crop
+        return self._window(photo)[0]
 
     def _face(self, photo: Photo) -> Face:
         image = load_image(photo.image)
@@ -111,8 +116,31 @@ class Extractor:
             image = occlude(self.cover, image, chosen.landmarks, self.seed).image
         return self.analyzer.analyze(image, select=self.select, whole_image=self.whole_image)[0]
 
-    def _cut(self, face: Face) -> UInt8:
-        return random_crop(face.crop, seed=self.seed).image
+    def _window(self, photo: Photo) -> tuple[UInt8, Float64]:
+        """The published crop, and the landmarks on it; some may lie outside.
+
+        The whole face is not embedded on the way.
+        """
+        image = load_image(photo.image)
+        found = [] if self.whole_image == "always" else self.analyzer.detector.detect(image)
+        if found:
+            chosen = _choose(found, self.select, image)
+            layout = template(self.analyzer.network.spec.template)
+            crop = align(image, chosen.landmarks, layout)
+            points = chosen.landmarks if chosen.points is None else chosen.points
+            points = _moved(points, layout.transform(chosen.landmarks))
+        else:
+            crop = self.analyzer.analyze(image, select=self.select, whole_image=self.whole_image)[
+                0
+            ].crop
+            points = np.empty((0, 2))
+        cut = random_crop(crop, seed=self.seed)
+        return cut.image, _moved(points, cut.transform)
+
+
+def _moved(points: Float64, matrix: Float64) -> Float64:
+    """(P, 2) points carried by a (2, 3) matrix."""
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], dtype=np.float64)
 
 
 def _choose(found: list[Detection], select: OneFace, image: UInt8) -> Detection:

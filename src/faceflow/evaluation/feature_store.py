@@ -2,7 +2,8 @@
 
 A store is a folder with one SQLite file per recipe (:attr:`Extractor.digest`: network digest,
 detector, cover, seed, choice of face). In it a photo is found by the hash of its bytes, wherever
-it lies. Patches are kept as in a gallery (int8 with one scale a patch, 9 KB a face at 8x8x128);
+it lies. Patches are kept as in a gallery (int8 with one scale a patch, 9 KB a face at 8x8x128),
+landmark shares beside them;
 only embeddings and keys are held in memory, 2 KB a face at D = 256. Photos without a face are
 entries too: they are counted and not analysed again.
 
@@ -13,13 +14,14 @@ run goes on from there; an entry is there whole or not at all.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,7 +34,11 @@ from faceflow.faces.images import content_hash
 from faceflow.features import FaceFeatures, Grid
 from faceflow.gallery import codec as codecs
 from faceflow.gallery.codec import Int8Codec
+from faceflow.matching.score import CodedFaces
 from faceflow.system.caches import new_key
+from faceflow.system.side_by_side import in_order
+from faceflow.weights import calling_thread_alone
+from faceflow.weights.session import physical_cores
 
 Progress = Callable[[int, int], None]
 """Called with (photos done, photos in all)."""
@@ -40,7 +46,8 @@ Progress = Callable[[int, int], None]
 _TABLES = """
 CREATE TABLE IF NOT EXISTS shape (one INTEGER PRIMARY KEY CHECK (one = 1), sizes TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS photos (
-    hash BLOB PRIMARY KEY, failure TEXT NOT NULL, embedding BLOB NOT NULL, payload BLOB NOT NULL
+    hash BLOB PRIMARY KEY, failure TEXT NOT NULL, embedding BLOB NOT NULL, payload BLOB NOT NULL,
+    landmarks BLOB NOT NULL
 );
 """
 _log = logging.getLogger(__name__)
@@ -49,6 +56,8 @@ _log = logging.getLogger(__name__)
 _CODE = (alignment, analyzer, codecs, detectors, images, landmarks, networks, occlusion)
 # Photos added in one transaction: what a kill can cost.
 _BATCH = 32
+# Photos looked at ahead of the one that is being kept, for each thread.
+_AHEAD = 8
 # Keys of one query; SQLite's default limit is far higher.
 _KEYS = 500
 
@@ -111,31 +120,89 @@ class PhotoFeatures:
         Raises:
             FaceflowError: the file was removed or changed meanwhile.
         """
-        chosen = np.atleast_1d(np.asarray(rows))
-        keys = [self._keys[int(n)] for n in chosen]
+        return self.kept(rows).features(landmarks=True)
+
+    def kept(self, rows: Int64) -> KeptRows:
+        """The same faces where they are kept, for :func:`faceflow.matching.score.prepare`: it
+        reads no more of them than a comparison takes."""
+        return KeptRows(self, np.atleast_1d(np.asarray(rows)))
+
+    def fingerprint(self, rows: Int64) -> bytes:
+        """What the features in these rows depend on: the recipe, and each photo's bytes."""
+        chosen = [self._keys[int(n)] for n in np.atleast_1d(rows)]
+        return hashlib.sha256(b"".join([self._path.name.encode(), *chosen])).digest()
+
+    def _parts(self, rows: Int64) -> tuple[Int8Codec, dict[str, Any], list[Float32]]:
+        """The codec, the fields of these faces, and their landmark shares (empty: none)."""
         if self._shape is None:
             raise InputError("no photo shows a face, so there are no features to read")
-        payloads: dict[bytes, bytes] = {}
+        keys = [self._keys[int(n)] for n in rows]
+        kept: dict[bytes, tuple[bytes, bytes]] = {}
         with _opened(self._path) as file:
             wanted = list(dict.fromkeys(keys))
             for part in _parts(wanted):
                 marks = ",".join("?" * len(part))
-                payloads.update(
-                    file.execute(f"SELECT hash, payload FROM photos WHERE hash IN ({marks})", part)
+                answers = file.execute(
+                    f"SELECT hash, payload, landmarks FROM photos WHERE hash IN ({marks})", part
                 )
-        if len(payloads) < len(wanted):
+                kept.update((key, (payload, share)) for key, payload, share in answers)
+        if len(kept) < len(wanted):
             raise _damaged(self._path, "entries are gone")
         codec = Int8Codec(self._shape.grid, self._shape.channels)
-        parts = codec.unpack([payloads[key] for key in keys])
+        shares = [np.frombuffer(kept[key][1], dtype="<f4").astype(np.float32) for key in keys]
+        return codec, codec.unpack([kept[key][0] for key in keys]), shares
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptRows:
+    """Some faces of a store as :class:`faceflow.matching.score.KeptFaces`."""
+
+    store: PhotoFeatures
+    rows: Int64
+
+    @property
+    def digest(self) -> str:
+        """What made them."""
+        return self.store.digest
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """R patches with C numbers each."""
+        h, w = self.grid
+        return h * w, self._shape.channels
+
+    @property
+    def grid(self) -> Grid:
+        """(h, w) of the patches."""
+        return self._shape.grid
+
+    @property
+    def _shape(self) -> Shape:
+        if self.store._shape is None:
+            raise InputError("no photo shows a face, so there are no features to read")
+        return self.store._shape
+
+    def features(self, *, landmarks: bool) -> FaceFeatures:
+        """The faces' features, with landmark shares if asked for and known of all."""
+        codec, parts, shares = self.store._parts(self.rows)
         patches, norms = codec.expand(parts)
+        known = landmarks and bool(shares) and all(len(s) == norms.shape[1] for s in shares)
         return FaceFeatures(
-            self.embedding[chosen],
+            self.store.embedding[self.rows],
             patches,
             norms,
             parts["pooled"],
-            self._shape.grid,
+            self.grid,
+            landmark_share=np.stack(shares) if known else None,
             digest=self.digest,
         )
+
+    def codes(self) -> CodedFaces:
+        """Their int8 codes as they lie on disk."""
+        codec, parts, _ = self.store._parts(self.rows)
+        values, scales = codec.quantised(parts)
+        embedding = self.store.embedding[self.rows]
+        return CodedFaces(embedding, values, parts["pooled"], scales=scales)
 
 
 class FeatureStore:
@@ -144,14 +211,16 @@ class FeatureStore:
     Args:
         folder: made when missing. Several runs may share it; they may compute a photo twice,
             which does no harm.
+        threads: photos analysed side by side; None: one on each physical core.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
         self.folder = folder
+        self.threads = threads
 
     def path(self, extract: Extract) -> Path:
         """The file of one recipe, made with the code as it is now."""
-        key = new_key("features 2", *_CODE)
+        key = new_key("features 3", *_CODE)
         key.update(extract.digest.encode())
         return self.folder / f"features-{key.hexdigest()[:24]}.sqlite"
 
@@ -162,7 +231,7 @@ class FeatureStore:
 
         Args:
             photos: in any number; a photo may occur twice.
-            extract: how features are made.
+            extract: how features are made; called from several threads at once.
             progress: called after each photo.
 
         Raises:
@@ -211,22 +280,37 @@ class FeatureStore:
         keys: list[bytes] = []
         unreadable: list[LeftOut] = []
         known = {row[0] for row in file.execute("SELECT hash FROM photos")}
-        waiting: list[_Entry] = []
-        for n, photo in enumerate(photos):
-            try:
-                key = bytes.fromhex(content_hash(photo.image))
-            except ImageError as error:
-                keys.append(b"")
-                unreadable.append(LeftOut(photo.path, error.what))
-            else:
+
+        def missing() -> Iterator[tuple[Photo, bytes]]:
+            """Each photo with its key, or an empty one where there is nothing to compute."""
+            for photo in photos:
+                try:
+                    key = bytes.fromhex(content_hash(photo.image))
+                except ImageError as error:
+                    keys.append(b"")
+                    unreadable.append(LeftOut(photo.path, error.what))
+                    yield photo, b""
+                    continue
                 keys.append(key)
-                if key not in known:
-                    known.add(key)
-                    waiting.append(_entry(key, photo, extract))
-            if len(waiting) >= _BATCH:
-                _save(file, waiting)
-            if progress is not None:
-                progress(n + 1, len(photos))
+                yield photo, b"" if key in known else key
+                known.add(key)
+
+        def work(item: tuple[Photo, bytes]) -> _Entry | None:
+            photo, key = item
+            with calling_thread_alone():
+                return _entry(key, photo, extract) if key else None
+
+        waiting: list[_Entry] = []
+        threads = self.threads or physical_cores()
+        answers = in_order(work, missing(), threads=threads, ahead=_AHEAD * threads)
+        with contextlib.closing(answers):
+            for done, (_, entry) in enumerate(answers, 1):
+                if entry is not None:
+                    waiting.append(entry)
+                if len(waiting) >= _BATCH:
+                    _save(file, waiting)
+                if progress is not None:
+                    progress(done, len(photos))
         _save(file, waiting)
         return keys, unreadable
 
@@ -239,6 +323,7 @@ class _Entry:
     failure: str = ""
     embedding: bytes = b""
     payload: bytes = b""
+    landmarks: bytes = b""
     sizes: tuple[int, ...] = ()
 
 
@@ -251,7 +336,15 @@ def _entry(key: bytes, photo: Photo, extract: Extract) -> _Entry:
         return _Entry(key, "the photo cannot be read" + (f": {error.why}" if error.why else ""))
     sizes = (features.embedding.shape[1], *features.grid, features.patches.shape[2])
     payload = Int8Codec(features.grid, sizes[3]).encode(features)[0]
-    return _Entry(key, "", features.embedding.astype("<f4").tobytes(), payload, sizes)
+    share = features.landmark_share
+    return _Entry(
+        key,
+        "",
+        features.embedding.astype("<f4").tobytes(),
+        payload,
+        b"" if share is None else share.astype("<f4").tobytes(),
+        sizes,
+    )
 
 
 def _save(file: sqlite3.Connection, waiting: list[_Entry]) -> None:
@@ -260,8 +353,11 @@ def _save(file: sqlite3.Connection, waiting: list[_Entry]) -> None:
     if sizes is not None:
         file.execute("INSERT OR IGNORE INTO shape VALUES (1, ?)", [json.dumps(sizes)])
     file.executemany(
-        "INSERT OR IGNORE INTO photos VALUES (?, ?, ?, ?)",
-        [(entry.key, entry.failure, entry.embedding, entry.payload) for entry in waiting],
+        "INSERT OR IGNORE INTO photos VALUES (?, ?, ?, ?, ?)",
+        [
+            (entry.key, entry.failure, entry.embedding, entry.payload, entry.landmarks)
+            for entry in waiting
+        ],
     )
     file.commit()
     waiting.clear()

@@ -25,12 +25,12 @@ from faceflow.evaluation.cells import Bench
 from faceflow.evaluation.data import Photo
 from faceflow.evaluation.experiment import Experiment
 from faceflow.evaluation.extraction import CLEAN
-from faceflow.evaluation.identification_run import Prepared, prepare, require_methods
+from faceflow.evaluation.identification_run import Prepared, prepare
 from faceflow.evaluation.laboratory import Laboratory
 from faceflow.evaluation.ranking import Rankings, rank
 from faceflow.evaluation.report.plots import Series, chart
 from faceflow.explain import Caption, explain_pair, flow_picture, weight_heatmap
-from faceflow.matching.weighting import NEED_LANDMARKS, weigh
+from faceflow.matching.weighting import weigh
 from faceflow.occlusion import contact_sheet
 
 FIGURES = ("S1", "S2", "S3", "S4", "S5")
@@ -80,7 +80,6 @@ def figure(lab: Laboratory, name: str, experiment: Experiment, *, count: int = 4
         NotHereError, WeightsError: something is missing here.
         InputError: no such figure, or no query to show in it.
     """
-    require_methods(experiment)
     if name == "S1":
         return [_weights(lab, experiment, count)]
     if name not in FIGURES or name == "S3":
@@ -154,7 +153,6 @@ def sweep_chart(bench: Bench, experiments: Sequence[Experiment]) -> str:
 
 def _weights(lab: Laboratory, experiment: Experiment, count: int) -> Drawn:
     """Fig. S1: a row per person and cover, a column per weighting."""
-    names = [name for name in _S1_WEIGHTINGS if name not in NEED_LANDMARKS]
     images: list[UInt8] = []
     labels: list[str] = []
     for photo, other in _two_photos(lab, experiment, count):
@@ -170,20 +168,14 @@ def _weights(lab: Laboratory, experiment: Experiment, count: int) -> Drawn:
             query, gallery = found[row], against[row]
             images.append(crop)
             labels.append(cover)
-            for name in names:
+            for name in _S1_WEIGHTINGS:
                 u, _ = weigh(name, query, gallery)
                 images.append(np.asarray(weight_heatmap(crop, u[0], query.grid)))
                 labels.append(name.upper())
     if not images:
         raise InputError("no person has two photos with a face")
-    sheet = contact_sheet(images, 1 + len(names), labels)
-    absent = [name.upper() for name in _S1_WEIGHTINGS if name not in names]
-    missing = (
-        f" ({', '.join(absent)}: needs landmarks, which are not kept for measuring)"
-        if absent
-        else ""
-    )
-    return Drawn(Image.fromarray(sheet), f"Weights of the query's patches{missing}")
+    sheet = contact_sheet(images, 1 + len(_S1_WEIGHTINGS), labels)
+    return Drawn(Image.fromarray(sheet), "Weights of the query's patches")
 
 
 def _two_photos(lab: Laboratory, experiment: Experiment, count: int) -> list[tuple[Photo, Photo]]:

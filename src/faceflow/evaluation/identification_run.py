@@ -23,14 +23,13 @@ from faceflow.evaluation.experiment import (
     Experiment,
     IdentificationResult,
     Metrics,
-    NotHereError,
     OpenSet,
     Sample,
     SweepPoint,
 )
 from faceflow.evaluation.feature_store import PhotoFeatures
 from faceflow.evaluation.laboratory import Laboratory
-from faceflow.evaluation.material import Material, material, several_only, subset
+from faceflow.evaluation.material import Material, material, sample, several_only, subset
 from faceflow.evaluation.metrics import open_set
 from faceflow.evaluation.metrics.mates import MateRanks
 from faceflow.evaluation.metrics.open_set import IdentificationPoint, Searches
@@ -50,7 +49,6 @@ from faceflow.evaluation.metrics.significance import (
     compare_people,
 )
 from faceflow.evaluation.ranking import Rankings, rank
-from faceflow.matching.weighting import NEED_LANDMARKS
 
 CMC_DEPTH = 50
 _CURVE_POINTS = 200
@@ -77,7 +75,6 @@ def identification(lab: Laboratory, experiment: Experiment) -> IdentificationRes
         NotHereError, WeightsError: something is missing here; the message says how to get it.
         InputError: an option is unknown or out of range, or nobody is left to search for.
     """
-    require_methods(experiment)
     options = lab.options(experiment)
     # Where EMD ranks the whole gallery, the shortlist's is not asked for.
     listed = replace(options, alpha=0.0) if experiment.emd_first else options
@@ -142,16 +139,6 @@ def identification(lab: Laboratory, experiment: Experiment) -> IdentificationRes
     )
 
 
-def require_methods(experiment: Experiment) -> None:
-    """Raise NotHereError for a weighting that cannot be had here."""
-    weighting = experiment.options.weighting
-    if weighting in NEED_LANDMARKS:
-        raise NotHereError(
-            f"the weighting {weighting} is not measured here",
-            why="it needs landmarks, and the features that are kept for measuring hold none",
-        )
-
-
 def choose_material(lab: Laboratory, experiment: Experiment) -> Material:
     """The photos an experiment would use, before anything is computed."""
     dataset = lab.dataset(experiment.dataset)
@@ -160,13 +147,14 @@ def choose_material(lab: Laboratory, experiment: Experiment) -> Material:
     chosen = material(dataset, experiment.query, gallery=gallery)
     if experiment.several:
         chosen = several_only(chosen)
-    return subset(
+    some = subset(
         chosen,
         experiment.protocol,
         people=experiment.people,
         faces=experiment.faces,
         seed=experiment.seed,
     )
+    return sample(some, experiment.queries, experiment.seed)
 
 
 def prepare(lab: Laboratory, experiment: Experiment) -> Prepared:
@@ -196,7 +184,7 @@ def prepare(lab: Laboratory, experiment: Experiment) -> Prepared:
         )
     protocol = compact(whole, gallery.found, queries.found, enrolled, searched)
     mated = int(whole.mated.sum())
-    sample = Sample(
+    photos = Sample(
         gallery_photos=len(enrolled),
         query_photos=len(searched),
         gallery_missed=len(enrolled) - len(gallery),
@@ -213,7 +201,7 @@ def prepare(lab: Laboratory, experiment: Experiment) -> Prepared:
         duplicate_pairs=len(duplicates.pairs),
         misfiled=len(duplicates.misfiled),
     )
-    return Prepared(chosen.real, chosen.cover, sample, protocol, gallery, queries, seconds)
+    return Prepared(chosen.real, chosen.cover, photos, protocol, gallery, queries, seconds)
 
 
 def _same_photos(gallery: Sequence[Photo], queries: Sequence[Photo]) -> int:

@@ -17,6 +17,7 @@ from faceflow.evaluation.data.near_duplicates import NearDuplicates
 from faceflow.evaluation.experiment import Experiment, NotHereError
 from faceflow.evaluation.extraction import CLEAN, Extractor, OneFace
 from faceflow.evaluation.feature_store import FeatureStore, PhotoFeatures
+from faceflow.evaluation.kept_detector import KeptDetector
 from faceflow.faces import detectors
 from faceflow.matching import covers
 from faceflow.matching.options import MatchOptions
@@ -78,6 +79,7 @@ class Laboratory:
             for rof, rmfrd and folder, whose photos are not centred.
         whole_image: whether photos without a detected face are taken for faces.
         progress: told about each step.
+        threads: photos analysed side by side; None: one on each physical core.
     """
 
     def __init__(
@@ -89,10 +91,11 @@ class Laboratory:
         select: OneFace | None = None,
         whole_image: WholeImage = "never",
         progress: Progress | None = None,
+        threads: int | None = None,
     ) -> None:
         self.sources = dict(sources)
         self.folder = folder
-        self.store = FeatureStore(folder)
+        self.store = FeatureStore(folder, threads=threads)
         self._load = analyzer
         self._select = select
         self._whole_image: WholeImage = whole_image
@@ -131,7 +134,10 @@ class Laboratory:
         """
         key = network, alignment
         if key not in self._analyzers:
-            self._analyzers[key] = self._load(network, alignment)
+            made = self._load(network, alignment)
+            self._analyzers[key] = FaceAnalyzer(
+                made.network, KeptDetector(made.detector, self.folder)
+            )
         return self._analyzers[key]
 
     def options(self, experiment: Experiment) -> MatchOptions:

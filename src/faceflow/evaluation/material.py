@@ -73,6 +73,8 @@ def material(dataset: Dataset, query: str, *, gallery: Dataset | None = None) ->
         raise InputError(
             f"{dataset.name} has no queries {query!r}", todo=f"choose one of {', '.join(known)}"
         )
+    if dataset.searched is not None:
+        base = tuple(photo for photo in base if photo.source_id in dataset.searched)
     return Material(enrolled, base, query, real=False)
 
 
@@ -142,6 +144,18 @@ def subset(
         gallery=tuple(p for p, kept in zip(given.gallery, keep, strict=True) if kept),
         queries=tuple(q for q in given.queries if q.person in wanted),
     )
+
+
+def sample(given: Material, count: int | None, seed: int) -> Material:
+    """Search with ``count`` queries only, drawn by the seed; everybody stays enrolled.
+
+    A query is drawn by its photograph alone: experiments with other covers, networks, weightings
+    or protocols pair up, and a smaller sample lies in a larger one.
+    """
+    if count is None or count >= len(given.queries):
+        return given
+    order = sorted(range(len(given.queries)), key=lambda n: _draw(seed, given.queries[n].source_id))
+    return replace(given, queries=tuple(given.queries[n] for n in sorted(order[:count])))
 
 
 def _draw(seed: int, name: str) -> bytes:

@@ -8,6 +8,7 @@ kept numbers, every alpha can be read off one run.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,11 @@ import numpy as np
 from faceflow.arrays import Bools, Float32, Float64, Int64
 from faceflow.errors import InputError
 from faceflow.evaluation.data.protocols import Protocol
-from faceflow.evaluation.faces import Features
+from faceflow.evaluation.faces import Features, PreparedGallery
 from faceflow.evaluation.metrics.mates import NEVER, MateRanks
 from faceflow.evaluation.metrics.open_set import Searches
 from faceflow.evaluation.ranking_cache import Block, BlockCache
-from faceflow.features import FaceFeatures, require_comparable
+from faceflow.features import require_comparable
 from faceflow.gallery.search import exact_search
 from faceflow.matching.options import MatchOptions, check_alpha
 from faceflow.matching.score import combine, prepare, rerank
@@ -145,8 +146,8 @@ def rank(
 ) -> Rankings:
     """Rank a protocol's gallery for each of its queries.
 
-    Memory holds the enrolled embeddings and one block of queries; patches are fetched for the
-    shortlists alone.
+    Memory holds the enrolled embeddings, one block of queries, and the enrolled patches up to a
+    gigabyte of them; beyond, patches are fetched for the shortlists alone.
 
     Args:
         queries: features of the query sequence the protocol was made from.
@@ -167,16 +168,19 @@ def rank(
     enrolled = gallery.embedding
     if len(protocol.gallery) < len(enrolled):
         enrolled = enrolled[protocol.gallery]
-    store = None if cache is None else BlockCache(cache, gallery, protocol, options)
+    store = None
+    if cache is not None:
+        store = BlockCache(cache, gallery, protocol, options, sys.modules[__name__])
+    ready: PreparedGallery | None = None
     step = min(_QUERIES, max(1, _SCORES // len(enrolled)))
     blocks: list[Block] = []
     for start in range(0, len(protocol), step):
         chosen = np.arange(start, min(start + step, len(protocol)))
-        some = queries[protocol.queries[chosen]]
-        key = None if store is None else store.key(chosen, some)
+        key = None if store is None else store.key(chosen, queries)
         block = None if store is None or key is None else store.load(key)
         if block is None:
-            block = _block(some, gallery, enrolled, protocol, chosen, options)
+            ready = ready or PreparedGallery(gallery, options)
+            block = _block(queries, ready, enrolled, protocol, chosen, options)
             if store is not None and key is not None:
                 store.save(key, block)
         blocks.append(block)
@@ -226,8 +230,8 @@ def _together(blocks: list[Block], protocol: Protocol, options: MatchOptions) ->
 
 
 def _block(
-    queries: FaceFeatures,
-    gallery: Features,
+    queries: Features,
+    gallery: PreparedGallery,
     enrolled: Float32,
     protocol: Protocol,
     chosen: Int64,
@@ -235,23 +239,25 @@ def _block(
 ) -> Block:
     """Rank for a block of queries; ``chosen`` are their numbers in the protocol."""
     excluded = [protocol.excluded_rows(int(n)).tolist() for n in chosen]
-    shortlist = exact_search(queries.embedding, protocol.gallery, enrolled, options.k, excluded)
+    rows = protocol.queries[chosen]
+    embedding = queries.embedding[rows]
+    shortlist = exact_search(embedding, protocol.gallery, enrolled, options.k, excluded)
     emd = np.full(shortlist.cosine.shape, np.nan)
     visible_cosine = np.full(shortlist.cosine.shape, np.nan)
     unconverged = 0
     if not options.stage1_alone:
-        prepared = prepare(queries, options)
+        prepared = prepare(queries[rows], options)
         for n in range(len(chosen)):
-            rows = shortlist.face_ids[n][shortlist.face_ids[n] >= 0]
-            if not len(rows):
+            listed = shortlist.face_ids[n][shortlist.face_ids[n] >= 0]
+            if not len(listed):
                 continue
-            found = rerank(prepared[n], gallery[rows], options)
+            found = rerank(prepared[n], gallery[listed], options)
             if found.visible_cosine is not None:
-                visible_cosine[n, : len(rows)] = found.visible_cosine
+                visible_cosine[n, : len(listed)] = found.visible_cosine
             if found.emd is not None and found.plan is not None:
-                emd[n, : len(rows)] = found.emd
+                emd[n, : len(listed)] = found.emd
                 unconverged += int((found.plan.status == Status.MAX_ITERATIONS).sum())
-    ranks = _mate_ranks(queries.embedding, enrolled, protocol, chosen, shortlist.face_ids)
+    ranks = _mate_ranks(embedding, enrolled, protocol, chosen, shortlist.face_ids)
     return Block(
         faces=shortlist.face_ids,
         cosine=shortlist.cosine,

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from faceflow import arrays, features, matching
 from faceflow.arrays import Float64, Int64
 from faceflow.errors import InputError
 from faceflow.evaluation.data.protocols import Protocol
 from faceflow.evaluation.faces import Features
+from faceflow.evaluation.feature_store import PhotoFeatures
 from faceflow.features import FaceFeatures
+from faceflow.gallery import rounded, search
 from faceflow.matching.options import MatchOptions
 from faceflow.matching.score import prepare
-from faceflow.matching.transport import Sinkhorn
+from faceflow.matching.transport import Sinkhorn, native
 from faceflow.system.caches import KeyedFolder, new_key
 
-_FORMAT = "ranking block 3"
+_FORMAT = "ranking block 4"
 _FACES = 1024
+# What a block's numbers come from, besides who ranks: the rest of faceflow may change.
+_CODE = (arrays, features, search, rounded, matching)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,27 +56,37 @@ class Block:
 class BlockCache:
     """Blocks in a folder, each named by a digest of all that it depends on.
 
-    Alpha is not among it: a block holds cosine and EMD apart. Two runs at once on one folder
+    Alpha is not among it: a block holds cosine and EMD apart. Of the code, what compares faces is
+    (and ``code``, who ranks). Two runs at once on one folder
     do no harm; they may compute a block twice.
     """
 
     def __init__(
-        self, folder: Path, gallery: Features, protocol: Protocol, options: MatchOptions
+        self,
+        folder: Path,
+        gallery: Features,
+        protocol: Protocol,
+        options: MatchOptions,
+        *code: ModuleType,
     ) -> None:
         self._kept = KeyedFolder(folder, ".npz", _read, _write)
         self._protocol = protocol
         described = _describe(options, gallery[protocol.gallery[:1]])
-        common = new_key(_FORMAT)
+        common = new_key(_FORMAT, *_CODE, *_kernel(), *code)
         common.update(described.encode())
         _update(common, protocol.gallery, protocol.gallery_people)
-        for start in range(0, len(protocol.gallery), _FACES):
-            _update_features(common, gallery[protocol.gallery[start : start + _FACES]])
+        _update_features(common, gallery, protocol.gallery)
         self._common = common
 
-    def key(self, chosen: Int64, queries: FaceFeatures) -> str:
-        """Digest of a block: the queries' features, people and exclusions, on top of the rest."""
+    def key(self, chosen: Int64, queries: Features) -> str:
+        """Digest of a block: the queries' features, people and exclusions, on top of the rest.
+
+        Args:
+            chosen: (B,) their numbers in the protocol.
+            queries: of the whole protocol.
+        """
         digest = self._common.copy()
-        _update_features(digest, queries)
+        _update_features(digest, queries, self._protocol.queries[chosen])
         _update(digest, self._protocol.query_people[chosen])
         for n in chosen:
             _update(digest, self._protocol.excluded_rows(int(n)))
@@ -82,6 +99,11 @@ class BlockCache:
     def save(self, key: str, block: Block) -> None:
         """Keep a block; it appears whole or not at all."""
         self._kept.save(key, block)
+
+
+def _kernel() -> tuple[ModuleType, ...]:
+    """The compiled kernel, where there is one."""
+    return (import_module("faceflow._kernel"),) if native.available() else ()
 
 
 def _read(file: BinaryIO) -> Block:
@@ -132,8 +154,13 @@ def _update(digest: Any, *arrays: np.ndarray[Any, Any]) -> None:
         digest.update(np.ascontiguousarray(array).data)
 
 
-def _update_features(digest: Any, features: FaceFeatures) -> None:
-    digest.update(repr(features.grid).encode())
-    _update(digest, features.embedding, features.patches, features.norms, features.pooled)
-    if features.landmark_share is not None:
-        _update(digest, features.landmark_share)
+def _update_features(digest: Any, faces: Features, rows: Int64) -> None:
+    if isinstance(faces, PhotoFeatures):  # what they depend on says as much as they do
+        digest.update(faces.fingerprint(rows))
+        return
+    for start in range(0, len(rows), _FACES):
+        some = faces[rows[start : start + _FACES]]
+        digest.update(repr(some.grid).encode())
+        _update(digest, some.embedding, some.patches, some.norms, some.pooled)
+        if some.landmark_share is not None:
+            _update(digest, some.landmark_share)

@@ -19,7 +19,7 @@ from faceflow.evaluation.experiment import (
 )
 from faceflow.evaluation.extraction import CLEAN
 from faceflow.evaluation.feature_store import PhotoFeatures
-from faceflow.evaluation.identification_run import require_methods, thin
+from faceflow.evaluation.identification_run import thin
 from faceflow.evaluation.laboratory import Laboratory
 from faceflow.evaluation.metrics.pairs import auc, eer, fold_accuracy, roc, tar_at_far
 from faceflow.evaluation.metrics.significance import compare
@@ -46,7 +46,6 @@ def verification(
         NotHereError, WeightsError: something is missing here; the message says how to get it.
         InputError: the data set has no pairs, or an option is out of range.
     """
-    require_methods(experiment)
     lab.analyzer(experiment.network, experiment.alignment)
     options = lab.options(experiment)
     dataset = lab.dataset(experiment.dataset)

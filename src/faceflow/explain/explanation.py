@@ -249,7 +249,9 @@ def _shares(weights: Floats) -> Float64:
 
 
 def _accountable(solver: Solver) -> Solver:
-    return replace(solver, backend="numpy") if isinstance(solver, Sinkhorn) else solver
+    if not isinstance(solver, Sinkhorn):
+        return solver
+    return replace(solver, backend="numpy", device="cpu")
 
 
 def _describe(solver: Solver) -> dict[str, str | int | float | bool]:

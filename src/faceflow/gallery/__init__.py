@@ -16,6 +16,7 @@ from faceflow.gallery.records import (
     EnrolReport,
     FaceRecord,
     GalleryStats,
+    ImportReport,
     PersonInfo,
     SharedPhoto,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "GalleryLocation",
     "GalleryStats",
     "GalleryView",
+    "ImportReport",
     "NetworkLike",
     "PersonInfo",
     "QuantisedPatches",

@@ -13,6 +13,8 @@ weighting and not recoverable from unit patches.
 
 from __future__ import annotations
 
+import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -52,13 +54,14 @@ class Field(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes for one face."""
-        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape))
+        return np.dtype(self.dtype).itemsize * math.prod(self.shape)
 
 
 class PatchCodec(ABC):
     """Turns the patches of N faces into N payloads of :attr:`payload_size` bytes, and back."""
 
     name: ClassVar[str]
+    keeps_patches: ClassVar[bool] = True
 
     def __init__(self, grid: Grid, channels: int) -> None:
         self.grid = grid
@@ -181,7 +184,7 @@ class Int8Codec(PatchCodec):
     def require_valid(self, parts: Parts) -> None:
         """Scales are finite and not negative; -128 is never written."""
         require_finite("scales", parts["scales"])
-        if (parts["scales"] < 0).any() or (parts["patches"] == -128).any():
+        if (parts["scales"] < 0).any() or parts["patches"].min(initial=0) == -128:
             raise InputError("a scale is negative, or a patch value is -128")
 
 
@@ -224,9 +227,52 @@ class Float32Codec(PatchCodec):
             raise InputError("the length of a patch is negative")
 
 
-CODECS: Mapping[str, type[PatchCodec]] = {c.name: c for c in (Int8Codec, Float32Codec)}
+class NoCodec(PatchCodec):
+    """No patches at all: faces are found by their embeddings, and not re-ranked or explained."""
+
+    name = "none"
+    keeps_patches = False
+
+    def _fields(self, r: int, c: int) -> tuple[Field, ...]:
+        return ()
+
+    def compress(self, features: FaceFeatures) -> Parts:
+        """Nothing."""
+        return {}
+
+    def encode(self, features: FaceFeatures) -> list[bytes]:
+        """An empty payload a face."""
+        return [b""] * len(features)
+
+    def unpack(self, payloads: Sequence[bytes]) -> dict[str, NDArray[Any]]:
+        """Nothing, of payloads that are empty."""
+        return {} if not any(payloads) else super().unpack(payloads)
+
+    def expand(self, parts: Parts) -> tuple[Float32, Float32]:
+        """There is nothing to expand: GalleryError."""
+        raise no_patches()
+
+    def quantised(self, parts: Parts) -> QuantisedPatches:
+        """There are none: GalleryError."""
+        raise no_patches()
+
+    def require_valid(self, parts: Parts) -> None:
+        """Nothing is always valid."""
 
 
+def no_patches() -> GalleryError:
+    """The error for a comparison of patches in a gallery that keeps none."""
+    return GalleryError(
+        "the gallery keeps no patches",
+        why="it was made of embeddings alone, which stage 1 compares and nothing else",
+        todo="leave alpha and visible_share at 0, or enroll the photos into a new gallery",
+    )
+
+
+CODECS: Mapping[str, type[PatchCodec]] = {c.name: c for c in (Int8Codec, Float32Codec, NoCodec)}
+
+
+@functools.lru_cache(16)  # every snapshot of a gallery asks
 def codec(name: str, grid: Grid, channels: int) -> PatchCodec:
     """The codec of that name for one network's patches.
 

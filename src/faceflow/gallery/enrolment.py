@@ -1,178 +1,67 @@
-"""From photos on disk to faces in a gallery: folders per person, CSV lists, single photos."""
+"""From photos to faces in a gallery: looked at side by side, stored in their order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from faceflow.analyzer import Face, FaceAnalyzer, NamedPhoto, WholeImage
-from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
-from faceflow.faces.images import content_hash, iter_images, load_image, read_photo
-from faceflow.gallery import Enrolment, EnrolReport, Gallery, SharedPhoto, person_name
-from faceflow.system.files import read_table
+from faceflow.analyzer import Answer, Face, FaceAnalyzer, NamedPhoto, WholeImage
+from faceflow.errors import FaceflowError
+from faceflow.faces.images import content_hash, load_image
+from faceflow.gallery import Enrolment, EnrolReport, Gallery
+from faceflow.gallery.listing import Listing, Photo, list_photos, photos_in_csv
+from faceflow.gallery.outcomes import (
+    Crowd,
+    EnrolmentReport,
+    Ledger,
+    PhotoOutcome,
+    Reason,
+    Skip,
+    Tell,
+    reason_of,
+)
 
-Reason = Literal["no person", "unreadable", "no face", "failed"]
+__all__ = [
+    "Crowd",
+    "EnrolmentReport",
+    "Listing",
+    "Looked",
+    "Photo",
+    "PhotoOutcome",
+    "Progress",
+    "Reason",
+    "SelectOne",
+    "Skip",
+    "enroll_photos",
+    "list_photos",
+    "looked_at",
+    "photos_in_csv",
+    "store_looked",
+]
+
 SelectOne = Literal["largest", "centre"]
 Progress = Callable[[int, int], None]
 """Called with (photos done, photos in all)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """A photo and the person it is to be enrolled under."""
-
-    path: Path
-    person: str
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """A photo that was not enrolled, and why; ``str(error)`` says it in a sentence."""
-
-    path: Path
-    person: str | None
-    error: FaceflowError
-
-    @property
-    def reason(self) -> Reason:
-        """The kind of error in two words."""
-        if isinstance(self.error, NoFaceError):
-            return "no face"
-        if isinstance(self.error, ImageError):
-            return "unreadable"
-        return "no person" if self.person is None else "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Crowd:
-    """A photo in which several faces were found; ``taken`` says which one was enrolled."""
-
-    path: Path
-    person: str
-    faces: int
-    taken: str
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Photos to enroll, and those that no person can be told for."""
-
-    photos: tuple[Photo, ...]
-    skipped: tuple[Skip, ...] = ()
-
-    def __add__(self, other: Listing) -> Listing:
-        return Listing(self.photos + other.photos, self.skipped + other.skipped)
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolmentReport:
-    """What an enrolment did; ``photos == added + duplicates + len(skipped)``.
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """A photo that somebody has looked at.
 
     Attributes:
-        photos: photos seen.
-        added: faces stored, one a photo.
-        duplicates: photos whose content the gallery already knew; they were not analyzed.
-        skipped: photos that could not be enrolled, each with its reason.
-        crowds: enrolled photos with several faces, each with the face that was taken.
-        shared: photos that are now enrolled for more than one person.
+        place: what it is called, and kept as the face's source.
+        person: whose it is; None where nobody could tell.
+        content_hash: sha256 of its content; "" where it could not be read.
+        found: its face, what is wrong with it, or None: its person has it already.
     """
 
-    photos: int
-    added: int
-    duplicates: int
-    skipped: tuple[Skip, ...]
-    crowds: tuple[Crowd, ...]
-    shared: tuple[SharedPhoto, ...]
-
-
-def list_photos(sources: Iterable[str | Path], *, person: str | None = None) -> Listing:
-    """Find the photos behind folders, CSV files and photo paths.
-
-    * A folder holds one folder per person, however deep below it their photos lie; photos that
-      lie directly in it belong to nobody and are reported. With ``person`` all photos below
-      it are that person's.
-    * A ``.csv`` file has the columns ``path`` and ``person``; paths are relative to the file.
-    * Anything else is one photo and needs ``person``.
-
-    Raises:
-        InputError: no photo at all, a photo without a person, or a CSV that is none.
-        ImageError: a folder cannot be read.
-    """
-    found = Listing(())
-    for source in map(Path, sources):
-        if source.is_dir():
-            found += _tree(source, person)
-        elif source.suffix.lower() == ".csv":
-            found += photos_in_csv(source)
-        elif person is not None:
-            found += Listing((Photo(source, person_name(person)),))
-        elif not source.exists():
-            raise InputError(f"{source} does not exist", todo="check the name")
-        else:
-            raise InputError(
-                f"It is not said who {source} shows",
-                todo="give the name (--person NAME), or a folder with one folder per person",
-            )
-    return found
-
-
-def _tree(folder: Path, person: str | None) -> Listing:
-    skipped: list[Skip] = []
-    paths = iter_images(
-        folder, unreadable=lambda place, error: skipped.append(Skip(place, person, error))
-    )
-    if not paths and not skipped:
-        raise InputError(
-            f"There are no photos in {folder}",
-            todo="give a folder that holds one folder of photos per person",
-        )
-    if person is not None:
-        photos = [Photo(path, person_name(person)) for path in paths]
-        return Listing(tuple(photos), tuple(skipped))
-    photos = []
-    for path in paths:
-        below = path.relative_to(folder).parts
-        try:
-            if len(below) < 2:
-                raise InputError(f"{path} lies in no person's folder")
-            photos.append(Photo(path, person_name(below[0])))
-        except InputError as error:  # also a folder whose name cannot be a person's
-            skipped.append(Skip(path, None, error))
-    if not photos and any(skip.path in paths and skip.path.parent == folder for skip in skipped):
-        raise InputError(
-            f"The photos in {folder} lie in no person's folder",
-            todo="put each person's photos into a folder with the person's name, "
-            "or say whose they all are (--person NAME)",
-        )
-    return Listing(tuple(photos), tuple(skipped))
-
-
-def photos_in_csv(path: str | Path) -> Listing:
-    """Photos listed in a CSV file with the columns ``path`` and ``person``.
-
-    Raises:
-        InputError: the file cannot be read, lacks a column, has an incomplete row, or no row.
-    """
-    file = Path(path)
-    example = "its first line must be 'path,person' and each other line a photo and a name"
-    photos = []
-    for line, (place, person) in read_table(file, ("path", "person"), todo=example):
-        if not place or not person.strip():
-            raise InputError(f"{file}, line {line}, lacks a path or a person", todo=example)
-        photos.append(Photo(file.parent / place, _name(person, file, line)))
-    if not photos:
-        raise InputError(f"{file} lists no photos", todo=example)
-    return Listing(tuple(photos))
-
-
-def _name(text: str, file: Path, line: int) -> str:
-    try:
-        return person_name(text)
-    except InputError as error:
-        raise InputError(f"{file}, line {line}: {error.what}", why=error.why) from error
+    place: str
+    person: str | None
+    content_hash: str
+    found: Face | FaceflowError | None
 
 
 def enroll_photos(
@@ -183,6 +72,7 @@ def enroll_photos(
     select: SelectOne = "largest",
     whole_image: WholeImage = "never",
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> EnrolmentReport:
     """Find the face in each photo and store it, some photos at a time.
 
@@ -201,6 +91,7 @@ def enroll_photos(
         select: which face of a photo with several is the person's: "largest" or "centre".
         whole_image: as in :meth:`faceflow.analyzer.FaceAnalyzer.analyze`.
         progress: told after each photo.
+        tell: told what became of each photo, in their order.
 
     Raises:
         GalleryMismatchError: the gallery holds another network's features, or faces that were
@@ -209,10 +100,39 @@ def enroll_photos(
     """
     gallery.require_network(analyzer.network)
     gallery.require_detector(analyzer.detector_name)
-    run = _Run(listing, gallery, analyzer, select, whole_image, progress)
+    total = len(listing.photos) + len(listing.skipped)
     # Closed whatever happens: no thread may look at photos that nobody will store.
-    with closing(run.enrolments()) as enrolments:
-        return run.report(gallery.enroll(enrolments))
+    with closing(_looked(listing, gallery, analyzer, select, whole_image)) as looked:
+        return store_looked(
+            looked,
+            gallery,
+            select=select,
+            progress=None if progress is None else lambda done: progress(done, total),
+            tell=tell,
+        )
+
+
+def store_looked(
+    photos: Iterable[Looked],
+    gallery: Gallery,
+    *,
+    select: SelectOne,
+    progress: Callable[[int], None] | None = None,
+    tell: Tell | None = None,
+) -> EnrolmentReport:
+    """Store the faces of photos in their order, whoever has looked at them.
+
+    Args:
+        photos: taken as needed, on this thread.
+        gallery: made for the network and detector that looked.
+        select: which face of a photo with several was taken.
+        progress: told how many photos are done, after each.
+        tell: told what became of each photo.
+    """
+    run = _Run(photos, select, progress, tell)
+    stored = gallery.enroll(run.enrolments(), on_commit=run.ledger.written)
+    run.ledger.written(EnrolReport())
+    return run.report(stored)
 
 
 @dataclass(slots=True)
@@ -227,72 +147,99 @@ class _AlreadyEnrolledError(FaceflowError):
     """Not a failure: the photo need not be looked at."""
 
 
+def _looked(
+    listing: Listing,
+    gallery: Gallery,
+    analyzer: FaceAnalyzer,
+    select: SelectOne,
+    whole_image: WholeImage,
+) -> Generator[Looked, None, None]:
+    """All photos of a listing, looked at by threads of this process."""
+    for skip in listing.skipped:
+        yield Looked(str(skip.path), skip.person, "", skip.error)
+
+    def read(reading: _Reading) -> NamedPhoto:
+        """Read a photo's file, once, for its hash and its pixels; on one of many threads."""
+        place = str(reading.photo.place)
+        content = reading.photo.read()
+        reading.digest = content_hash(content)
+        if reading.photo.person in gallery.people_with(reading.digest):
+            raise _AlreadyEnrolledError(f"{place} is enrolled already")
+        return NamedPhoto(load_image(content, name=place), place)
+
+    with closing(
+        analyzer.analyze_each(
+            map(_Reading, listing.photos), read, select=select, whole_image=whole_image
+        )
+    ) as answers:
+        for reading, answer in answers:
+            yield looked_at(str(reading.photo.place), reading.photo.person, reading.digest, answer)
+
+
+def looked_at(place: str, person: str, digest: str, answer: Answer) -> Looked:
+    """A photo with what an analyzer that takes one face a photo said of it."""
+    if isinstance(answer, _AlreadyEnrolledError):
+        return Looked(place, person, digest, None)
+    if isinstance(answer, FaceflowError):
+        return Looked(place, person, digest, answer)
+    (face,) = answer
+    return Looked(place, person, digest, face)
+
+
 class _Run:
     """One enrolment under way: turns photos into enrolments and remembers what befell them."""
 
     def __init__(
         self,
-        listing: Listing,
-        gallery: Gallery,
-        analyzer: FaceAnalyzer,
+        photos: Iterable[Looked],
         select: SelectOne,
-        whole_image: WholeImage,
-        progress: Progress | None,
+        progress: Callable[[int], None] | None,
+        tell: Tell | None,
     ) -> None:
-        self._photos = listing.photos
-        self._total = len(listing.photos) + len(listing.skipped)
-        self._known = frozenset((record.content_hash, record.person) for record in gallery.faces())
-        self._analyzer = analyzer
+        self._photos = photos
         self._select = select
-        self._whole_image = whole_image
         self._progress = progress
-        self._skipped = list(listing.skipped)
+        self._skipped: list[Skip] = []
         self._crowds: list[Crowd] = []
         self._duplicates = 0
         self._done = 0
+        self.ledger = Ledger(tell)
 
-    def enrolments(self) -> Generator[Enrolment, None, None]:
+    def enrolments(self) -> Iterator[Enrolment]:
         """The faces to store; errors of single photos are noted and passed over."""
         new: set[tuple[str, str]] = set()
-        self._advance(len(self._skipped))
-        with closing(
-            self._analyzer.analyze_each(
-                map(_Reading, self._photos),
-                self._read,
-                select=self._select,
-                whole_image=self._whole_image,
+        for photo in self._photos:
+            found, person = photo.found, photo.person
+            digest = photo.content_hash or None
+            if isinstance(found, FaceflowError):
+                self._skipped.append(Skip(Path(photo.place), person, found))
+                reason = reason_of(found, person)
+                self.ledger.certain(
+                    PhotoOutcome(photo.place, person, "skipped", reason, str(found), digest)
+                )
+                self._advance()
+                continue
+            assert person is not None
+            key = (photo.content_hash, person)
+            if found is None or key in new:
+                self._duplicates += 1
+                self.ledger.certain(
+                    PhotoOutcome(photo.place, person, "duplicate", "duplicate", None, digest)
+                )
+                self._advance()
+                continue
+            new.add(key)
+            if found.among > 1:
+                self._crowds.append(Crowd(Path(photo.place), person, found.among, self._select))
+            self.ledger.handed_over(
+                PhotoOutcome(photo.place, person, "added", content_hash=digest, faces=found.among)
             )
-        ) as answers:
-            for reading, found in answers:
-                photo, key = reading.photo, (reading.digest, reading.photo.person)
-                if isinstance(found, _AlreadyEnrolledError) or key in new:
-                    self._duplicates += 1
-                    self._advance()
-                elif isinstance(found, FaceflowError):
-                    self._skipped.append(Skip(photo.path, photo.person, found))
-                    self._advance()
-                else:
-                    new.add(key)
-                    (face,) = found
-                    if face.among > 1:
-                        self._crowds.append(
-                            Crowd(photo.path, photo.person, face.among, self._select)
-                        )
-                    self._advance()
-                    yield _enrolment(photo, reading.digest, face)
-
-    def _read(self, reading: _Reading) -> NamedPhoto:
-        """Read a photo's file, once, for its hash and its pixels; on one of many threads."""
-        path = reading.photo.path
-        content = read_photo(path)
-        reading.digest = content_hash(content)
-        if (reading.digest, reading.photo.person) in self._known:
-            raise _AlreadyEnrolledError(f"{path} is enrolled already")
-        return NamedPhoto(load_image(content, name=str(path)), str(path))
+            self._advance()
+            yield _enrolment(photo, person, found)
 
     def report(self, stored: EnrolReport) -> EnrolmentReport:
         return EnrolmentReport(
-            photos=self._total,
+            photos=self._done,
             added=stored.added,
             duplicates=self._duplicates + stored.duplicates,
             skipped=tuple(self._skipped),
@@ -300,17 +247,17 @@ class _Run:
             shared=stored.shared,
         )
 
-    def _advance(self, photos: int = 1) -> None:
-        self._done += photos
+    def _advance(self) -> None:
+        self._done += 1
         if self._progress is not None:
-            self._progress(self._done, self._total)
+            self._progress(self._done)
 
 
-def _enrolment(photo: Photo, digest: str, face: Face) -> Enrolment:
+def _enrolment(photo: Looked, person: str, face: Face) -> Enrolment:
     return Enrolment(
-        person=photo.person,
-        source=str(photo.path),
-        content_hash=digest,
+        person=person,
+        source=photo.place,
+        content_hash=photo.content_hash,
         features=face.features,
         box=face.box if face.source == "detected" else None,
         score=face.score,

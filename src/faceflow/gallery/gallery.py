@@ -18,7 +18,14 @@ from faceflow.gallery.identity import NetworkLike, make_header, require_own_spac
 from faceflow.gallery.person_names import person_name
 from faceflow.gallery.preparing import prepare
 from faceflow.gallery.reading import GalleryView, ReadableGallery, flat_ids
-from faceflow.gallery.records import Change, Enrolment, EnrolReport, GalleryStats, SharedPhoto
+from faceflow.gallery.records import (
+    Change,
+    Enrolment,
+    EnrolReport,
+    GalleryStats,
+    ImportReport,
+    SharedPhoto,
+)
 from faceflow.gallery.search import EmbeddingIndex
 from faceflow.gallery.stores.location import is_url
 from faceflow.gallery.stores.opening import Location, create_store, open_store, store_exists
@@ -60,13 +67,13 @@ class Gallery(ReadableGallery):
 
     # Opening and closing
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, device: str | None = None) -> None:
         """Wrap an open store; users call :meth:`create`, :meth:`open` or :meth:`open_or_create`."""
         super().__init__(
             store.location,
             store.name,
             store.header,
-            EmbeddingIndex(store.header.embedding_size),
+            EmbeddingIndex(store.header.embedding_size, device),
         )
         self._store = store
 
@@ -84,6 +91,7 @@ class Gallery(ReadableGallery):
         thumbnails: bool = True,
         detector: str = DEFAULT_DETECTOR,
         busy_seconds: float = 5.0,
+        device: str | None = None,
     ) -> Gallery:
         """Make an empty gallery and open it for writing.
 
@@ -96,11 +104,12 @@ class Gallery(ReadableGallery):
             embedding_size: D.
             grid: (h, w) of the patches.
             channels: C.
-            codec: ``int8`` (R * (C + 4) bytes of patches a face) or ``float32`` (exact, four
-                times as large).
+            codec: ``int8`` (R * (C + 4) bytes of patches a face), ``float32`` (exact, four times
+                as large), or ``none``: embeddings alone, for stage 1 alone.
             thumbnails: keep a small picture of each face.
             detector: whose landmarks align its faces, see ``FaceAnalyzer.detector_name``.
             busy_seconds: how long to wait while another process writes.
+            device: as for :meth:`open`.
 
         Raises:
             GalleryError: the location is taken, or its folder is missing or not writable.
@@ -117,7 +126,7 @@ class Gallery(ReadableGallery):
             detector=detector,
         )
         create_store(location, header)
-        return cls(open_store(location, busy_seconds=busy_seconds))
+        return cls(open_store(location, busy_seconds=busy_seconds), device)
 
     @classmethod
     def open(
@@ -127,6 +136,7 @@ class Gallery(ReadableGallery):
         readonly: bool = False,
         network: NetworkLike | None = None,
         busy_seconds: float = 5.0,
+        device: str | None = None,
     ) -> Gallery:
         """Open a gallery; takes milliseconds, embeddings are read at the first search.
 
@@ -135,12 +145,15 @@ class Gallery(ReadableGallery):
             readonly: refuse changes; works where the file or its folder may not be written.
             network: refuse a gallery that holds another network's features.
             busy_seconds: how long to wait while another process writes.
+            device: where it is searched, a device of PyTorch like "cuda:1", if the embeddings
+                fit into its memory; the answers are the CPU's to the last bit. None: the CPU.
 
         Raises:
             GalleryError: missing, not a gallery, damaged, not writable, or in use.
             GalleryMismatchError: it was made for another network.
         """
-        gallery = cls(open_store(location, readonly=readonly, busy_seconds=busy_seconds))
+        store = open_store(location, readonly=readonly, busy_seconds=busy_seconds)
+        gallery = cls(store, device)
         if network is not None:
             try:
                 gallery.require_network(network)
@@ -167,6 +180,7 @@ class Gallery(ReadableGallery):
         codec: str = "int8",
         thumbnails: bool = True,
         detector: str = DEFAULT_DETECTOR,
+        device: str | None = None,
     ) -> Gallery:
         """Open a gallery for this network and detector, making it if there is none.
 
@@ -186,8 +200,9 @@ class Gallery(ReadableGallery):
                 codec=codec,
                 thumbnails=thumbnails,
                 detector=detector,
+                device=device,
             )
-        gallery = cls.open(location, network=network)
+        gallery = cls.open(location, network=network, device=device)
         try:
             gallery.require_detector(detector)
         except GalleryMismatchError:
@@ -287,8 +302,9 @@ class Gallery(ReadableGallery):
             for face, result in zip(faces, added, strict=True)
             if result.others and result.face_id is not None
         ]
-        ids = tuple(result.face_id for result in added if result.face_id is not None)
-        return EnrolReport(len(ids), len(faces) - len(ids), ids, tuple(shared))
+        each = tuple(result.face_id for result in added)
+        ids = tuple(face_id for face_id in each if face_id is not None)
+        return EnrolReport(len(ids), len(faces) - len(ids), ids, tuple(shared), each)
 
     def remove_face(self, face_id: int) -> Change:
         """Remove one face, and its person if it was the last; erased from the file.
@@ -301,24 +317,29 @@ class Gallery(ReadableGallery):
         """
         return self._store.remove_faces([int(face_id)])
 
-    def remove_person(self, name: str) -> Change:
+    def remove_person(self, person: str | int) -> Change:
         """Remove a person with all faces; erased from the file as in :meth:`remove_face`.
+
+        Args:
+            person: the name, or the ``person_id``, which no rename meanwhile can make another's.
 
         Raises:
             GalleryError: no such person; the message names similar ones.
         """
-        return self._store.remove_person(person_name(name))
+        return self._store.remove_person(_who(person))
 
-    def rename(self, old: str, new: str) -> Change:
-        """Give a person another name; the old one is erased from the file.
+    def rename(self, old: str | int, new: str) -> Change:
+        """Give a person, by name or ``person_id``, another name; the old one is erased.
 
         Raises:
             GalleryError: there is no ``old``, or there already is a ``new``.
         """
-        return self._store.rename(person_name(old), person_name(new))
+        return self._store.rename(_who(old), person_name(new))
 
-    def merge(self, source: str, target: str) -> Change:
+    def merge(self, source: str | int, target: str | int) -> Change:
         """Move all faces of ``source`` to ``target``; ``source`` is gone afterwards.
+
+        Each is said by name or by ``person_id``.
 
         Where both have the same photo, ``target``'s face is kept and the other counted in
         ``dropped``.
@@ -327,7 +348,7 @@ class Gallery(ReadableGallery):
             GalleryError: one of them does not exist.
             InputError: both are the same person.
         """
-        return self._store.merge(person_name(source), person_name(target))
+        return self._store.merge(_who(source), _who(target))
 
     def move_faces(self, face_ids: Sequence[int] | Int64, person: str) -> Change:
         """Give faces to a person, who is made if needed: undoes a wrong merge or enrolment.
@@ -355,38 +376,118 @@ class Gallery(ReadableGallery):
 
     # Moving
 
-    def export(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the whole gallery as safetensors and JSON, see :mod:`faceflow.gallery.transfer`.
+    def export(
+        self,
+        target: str | Path,
+        *,
+        overwrite: bool = False,
+        patches: bool = False,
+        thumbnails: bool = False,
+    ) -> Path:
+        """Write the gallery for other programs or places, see :mod:`faceflow.gallery.transfer`.
+
+        The end of the name decides: ``.parquet`` makes a Parquet file and ``.lance`` a Lance
+        folder, a row a face, with records and embeddings; anything else a folder of safetensors
+        and JSON that holds everything. An export is a copy: what is removed from the gallery
+        stays in it.
 
         Args:
-            folder: made by the export; it appears whole or not at all.
-            overwrite: replace a former export of that name. Any other folder is never touched.
+            target: made by the export; it appears whole or not at all, for its owner to read.
+            overwrite: replace a former export of that name. Anything else is never touched.
+            patches: add the patches to a table, so that it makes the same gallery again.
+            thumbnails: add the small pictures to a table.
 
         Returns:
-            The folder.
+            The path.
 
         Raises:
-            GalleryError: the folder exists, or cannot be written.
+            GalleryError: the name is taken, or cannot be written.
+            MissingExtraError: the package for such a table is not installed.
         """
-        return export_gallery(self._store, Path(folder), overwrite=overwrite)
+        return export_gallery(
+            self._store,
+            Path(target),
+            overwrite=overwrite,
+            patches=patches,
+            thumbnails=thumbnails,
+        )
 
     @classmethod
-    def import_from(cls, folder: str | Path, location: Location) -> Gallery:
+    def import_from(cls, source: str | Path, location: Location) -> Gallery:
         """Make a gallery from an export: same records, ids, features and search results.
 
         Everything is checked first (hashes, shapes, numbers, names); a bad export leaves
-        nothing behind.
+        nothing behind. Of a table without patches it becomes one that is searched by embeddings
+        alone.
 
         Args:
-            folder: what :meth:`export` wrote.
+            source: what :meth:`export` wrote, in any of its forms.
             location: the gallery to make, a file or a URL; must not exist.
 
         Raises:
             GalleryError: the export is incomplete, damaged or not an export, or the path is
                 taken.
+            MissingExtraError: the package for such a table is not installed.
         """
-        import_gallery(Path(folder), location)
+        import_gallery(Path(source), location)
         return cls.open(location)
+
+    @staticmethod
+    def import_embeddings(
+        embeddings: str | Path,
+        location: Location,
+        *,
+        network: str,
+        detector: str,
+        people: str | Path | None = None,
+        patches: str | Path | None = None,
+    ) -> ImportReport:
+        """Make a gallery of embeddings that another program computed.
+
+        Nothing in them says what made them, so ``network`` and ``detector`` are your word for it;
+        their sizes are checked. Without patches the gallery ranks by embeddings alone (alpha 0),
+        and explains nothing. See :mod:`faceflow.gallery.transfer.foreign`.
+
+        Args:
+            embeddings: an ``.npy`` file of (N, D) floats, or the pickle (``.pkl``) that DeepFace
+                keeps in a folder of photos, of which nothing is executed.
+            location: the gallery to make, a file or a URL; must not exist.
+            network: the network that made them, known here by that name.
+            detector: the detector that aligned the faces.
+            people: for an ``.npy`` file, a CSV file with the column person and, if known, path and
+                sha256: a line a face, in the same order.
+            patches: for an ``.npy`` file, another one of (N, C, h, w) raw feature maps.
+
+        Raises:
+            InputError: unknown names, or arrays of other sizes or numbers than they must have.
+            GalleryError: a pickle of another kind, or the location is taken.
+            WeightsError: the network was not imported here.
+        """
+        source = Path(embeddings)
+        if source.suffix in (".pkl", ".pickle"):
+            from faceflow.gallery.transfer.deepface import import_deepface
+
+            return import_deepface(source, location, network=network, detector=detector)
+        if people is None:
+            raise InputError(
+                f"nobody says who {source} shows",
+                todo="give a CSV file with a line a face and the column person (--people FILE)",
+            )
+        from faceflow.gallery.transfer.arrays import import_arrays
+
+        return import_arrays(
+            source,
+            Path(people),
+            location,
+            network=network,
+            detector=detector,
+            patches=None if patches is None else Path(patches),
+        )
+
+
+def _who(person: str | int) -> str | int:
+    """A person's id as it is, a name as it is kept."""
+    return person_name(person) if isinstance(person, str) else int(person)
 
 
 def _require_setting(name: Any, value: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from faceflow.arrays import Float32, Int64
 from faceflow.errors import GalleryError, InputError
 from faceflow.features import FaceFeatures, Grid
-from faceflow.gallery.codec import QuantisedPatches
+from faceflow.gallery.codec import QuantisedPatches, no_patches
 from faceflow.gallery.codec import codec as find_codec
 from faceflow.gallery.identity import (
     GalleryHeader,
@@ -33,7 +33,11 @@ from faceflow.matching.contributions import residues_of
 from faceflow.matching.options import Calibration, Changes, MatchOptions
 from faceflow.matching.score import CodedFaces, PreparedFaces, Reranked, rerank
 from faceflow.matching.shortlist import Shortlist
-from faceflow.networks import defaults_for
+from faceflow.networks import UNCALIBRATED, MatchDefaults, defaults_for
+from faceflow.quality import BANDS, Band
+
+MIN_QUALITY = "min_quality"
+"""Name of the setting behind :attr:`ReadableGallery.min_quality`."""
 
 
 class ReadableGallery(ABC):
@@ -131,9 +135,15 @@ class ReadableGallery(ABC):
         """
         require_query(self.name, self._header, features)
         with self._reading() as store:
-            known = self._index.of(store)
+            known = self._index.of(store, len(features))
         return exact_search(
-            features.embedding, known.ids, known.matrix, k, exclude, codes=known.codes
+            features.embedding,
+            known.ids,
+            known.matrix,
+            k,
+            exclude,
+            codes=known.codes,
+            on_device=known.on_device,
         )
 
     def features(self, face_ids: Sequence[int] | Int64, *, landmarks: bool = False) -> FaceFeatures:
@@ -194,6 +204,14 @@ class ReadableGallery(ABC):
         wanted = np.array(ids, np.int64)
         return known.matrix[np.searchsorted(known.ids, wanted)]
 
+    def embeddings(self, face_ids: Sequence[int] | Int64) -> Float32:
+        """(k, D) embeddings of the given faces, in that order. No such face: GalleryError."""
+        ids = flat_ids(face_ids)
+        with self._reading() as store:
+            if self._index.known(store.revision()) is not None:
+                store.names(ids)  # says which face is unknown
+            return self._embedding(store, ids)
+
     def quantised(self, face_ids: Sequence[int] | Int64) -> QuantisedPatches:
         """Patches of the given faces for an int8 kernel, without decoding.
 
@@ -253,6 +271,24 @@ class ReadableGallery(ABC):
                 todo="drop it with `faceflow calibrate --forget`, and calibrate again",
             ) from error
 
+    @property
+    def min_quality(self) -> Band:
+        """The worst quality of a query that is answered here; "poor" (all are) unless set.
+
+        It is the setting "min_quality", see :meth:`faceflow.Gallery.update_settings`.
+
+        Raises:
+            GalleryError: what the gallery keeps is no band.
+        """
+        kept = self.settings.get(MIN_QUALITY, "poor")
+        if kept not in BANDS:
+            raise GalleryError(
+                f"the least quality that {self.name} keeps is {str(kept)[:40]!r}",
+                todo=f"set it to {', '.join(BANDS)}",
+            )
+        found: Band = kept
+        return found
+
     def options(self, **changes: Unpack[Changes]) -> MatchOptions:
         """How this gallery compares: its calibration, else its network's defaults, with changes.
 
@@ -262,8 +298,11 @@ class ReadableGallery(ABC):
 
         Raises:
             InputError: an option is unknown or out of range.
+            GalleryError: patches are to count, and the gallery keeps none.
             WeightsError: the gallery's network is known here, but not in the cache.
         """
+        if not self._codec.keeps_patches:
+            return _stage1_options(changes)
         name, digest = self._header.network_name, self._header.digest
         return MatchOptions.resolve(
             defaults_for(name),
@@ -441,11 +480,23 @@ class _Kept:
     def grid(self) -> Grid:
         return self.gallery.header.grid
 
+    def embeddings(self) -> Float32:
+        return self.gallery.embeddings(np.array(self.face_ids, np.int64))
+
     def features(self, *, landmarks: bool) -> FaceFeatures:
         return self.gallery.features(np.array(self.face_ids, np.int64), landmarks=landmarks)
 
     def codes(self) -> CodedFaces:
         return self.gallery.codes(np.array(self.face_ids, np.int64))
+
+
+def _stage1_options(changes: Changes) -> MatchOptions:
+    """Options of a gallery without patches: the cosine of embeddings, unless more is asked for."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    if given.get("alpha") or given.get("visible_share"):
+        raise no_patches()
+    alone = MatchDefaults(alpha=0.0, weighting="uniform", k=UNCALIBRATED.k)
+    return MatchOptions.resolve(alone, changes=changes)
 
 
 def _require_limit(limit: int | None) -> None:
@@ -462,4 +513,4 @@ def flat_ids(face_ids: Sequence[int] | Int64) -> list[int]:
     )
     if array.ndim != 1 or (array.size and not numbers):
         raise InputError(f"face ids must be a flat list of whole numbers, got {face_ids!r}")
-    return [int(i) for i in face_ids]
+    return array.tolist() if array.dtype.kind in "iu" else [int(i) for i in face_ids]

@@ -93,12 +93,14 @@ class EnrolReport:
         duplicates: faces left out because this person already has this content.
         face_ids: ids of the faces written, in order.
         shared: photos that now belong to more than one person.
+        each: for every face in order its id, or None for a duplicate.
     """
 
     added: int = 0
     duplicates: int = 0
     face_ids: tuple[int, ...] = ()
     shared: tuple[SharedPhoto, ...] = ()
+    each: tuple[int | None, ...] = ()
 
     @classmethod
     def total(cls, reports: Sequence[EnrolReport]) -> EnrolReport:
@@ -108,7 +110,21 @@ class EnrolReport:
             sum(report.duplicates for report in reports),
             tuple(face_id for report in reports for face_id in report.face_ids),
             tuple(photo for report in reports for photo in report.shared),
+            tuple(one for report in reports for one in report.each),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import of embeddings did.
+
+    Attributes:
+        added: faces written.
+        duplicates: faces left out because their person already had that photo.
+    """
+
+    added: int
+    duplicates: int
 
 
 @dataclass(frozen=True, slots=True)

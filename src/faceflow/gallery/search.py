@@ -7,7 +7,8 @@ one fixed order. The result is the same to the last bit for one query or a thous
 machine.
 
 In large galleries a scan in int8 (:mod:`.rounded`) selects first, by a bound just as rigorous,
-and the float32 product is taken of the faces that it leaves: same faces, same scores.
+and the float32 product is taken of the faces that it leaves: same faces, same scores. On a device
+(:mod:`.device_index`) the product of all faces is taken there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from faceflow.arrays import Bools, Float32, Float64, Int64
 from faceflow.errors import GalleryError, InputError
 from faceflow.gallery import rounded
+from faceflow.gallery.device_index import DeviceEmbeddings
 from faceflow.gallery.rounded import RoundedEmbeddings
 from faceflow.gallery.stores.store import Revision, StoreView
 from faceflow.matching.score import embedding_cosine
@@ -30,14 +32,18 @@ from faceflow.matching.shortlist import Shortlist
 UNIT_TOLERANCE = 1e-5
 """How far from 1 an embedding's length may be; the error bound below counts on it."""
 
-SCAN_FROM = 30_000
+SCAN_FROM = 10_000
 """Faces from which a gallery keeps int8 codes too: measured by benchmarks/speed/stage1.py."""
+SCAN_AFTER = 32
+"""Queries after which it does: rounding all embeddings costs what some forty searches save."""
 
 # Similarities held at a time: 16 MB, and as much again for selecting.
 _BLOCK_SCORES = 4_000_000
 _BLOCK_QUERIES = 128
-# A shortlist longer than the gallery is padded, within reason.
-_LONGEST_PADDED = 100_000
+# Numbers of a matrix whose product with one query is not worth a second thread: 32,000 faces.
+_ALONE = 32_768 * 256
+LONGEST_PADDED = 100_000
+"""A shortlist longer than the gallery is padded, within reason."""
 # Faces scored again at a time.
 _BLOCK_FACES = 4096
 
@@ -50,13 +56,15 @@ class Embeddings:
         revision: which state.
         ids: (n,) face ids, ascending.
         matrix: (n, D) float32.
-        codes: the same in int8 where there are many; a quarter more memory.
+        codes: the same in int8 where there are many, and many queries; a quarter more memory.
+        on_device: the same on a device, where the gallery is searched there.
     """
 
     revision: Revision
     ids: Int64
     matrix: Float32
     codes: RoundedEmbeddings | None
+    on_device: DeviceEmbeddings | None = None
 
 
 class EmbeddingIndex:
@@ -65,24 +73,39 @@ class EmbeddingIndex:
     It follows the newest state it was asked for and hands out the part that belongs to a view,
     whatever other threads have asked for since. Arrays grow in place behind what was handed
     out, so that what a view got stays valid and unchanged.
+
+    Args:
+        embedding_size: D.
+        device: where to search, from :func:`faceflow.weights.devices.resolve`; None: the CPU. The
+            newest state is kept there too, moved again when it changes; former states are not.
     """
 
-    def __init__(self, embedding_size: int) -> None:
+    def __init__(self, embedding_size: int, device: str | None = None) -> None:
+        self._device = device
         self._ids = np.empty(0, dtype=np.int64)
         self._matrix = np.empty((0, embedding_size), dtype=np.float32)
         self._newest = Embeddings(Revision(0, 0), self._ids, self._matrix, None)
+        self._asked = 0
         self._lock = threading.Lock()
 
-    def of(self, view: StoreView) -> Embeddings:
+    def of(self, view: StoreView, queries: int = 1) -> Embeddings:
         """The embeddings of a view's state: fetches what was added, drops what was removed.
+
+        Args:
+            view: the state.
+            queries: how many will be compared with them.
 
         Raises:
             GalleryError: the gallery is damaged.
         """
         revision = view.revision()
         with self._lock:
+            self._asked += queries
             newest = self._newest
             if revision == newest.revision:
+                if newest.codes is None and newest.on_device is None:
+                    newest = replace(newest, codes=self._rounded(newest.matrix, None))
+                    self._newest = newest
                 return newest
             if revision.last_face_id < newest.revision.last_face_id or (
                 revision.removals < newest.revision.removals
@@ -124,7 +147,11 @@ class EmbeddingIndex:
         if used != faces:
             raise _unreadable(used, faces)
         ids, matrix = self._ids[:used], self._matrix[:used]
-        return Embeddings(revision, ids, matrix, _rounded(matrix, codes))
+        if self._device is not None and used:
+            there = DeviceEmbeddings.of(matrix, self._device)
+            if there is not None:
+                return Embeddings(revision, ids, matrix, None, there)
+        return Embeddings(revision, ids, matrix, self._rounded(matrix, codes))
 
     def _former(self, view: StoreView, newest: Embeddings) -> Embeddings:
         """A state that others have left behind: the newest one's rows, and what was removed."""
@@ -140,6 +167,13 @@ class EmbeddingIndex:
         matrix[~known] = view.embeddings_of(ids[~known].tolist())
         return Embeddings(revision, ids, matrix, None)
 
+    def _rounded(
+        self, matrix: Float32, known: RoundedEmbeddings | None
+    ) -> RoundedEmbeddings | None:
+        if known is None and self._asked < SCAN_AFTER:
+            return None
+        return codes_of(matrix, known)
+
     def _reserve(self, rows: int, used: int) -> None:
         ids = np.empty(rows, dtype=np.int64)
         matrix = np.empty((rows, self._matrix.shape[1]), dtype=np.float32)
@@ -147,7 +181,8 @@ class EmbeddingIndex:
         self._ids, self._matrix = ids, matrix
 
 
-def _rounded(matrix: Float32, known: RoundedEmbeddings | None) -> RoundedEmbeddings | None:
+def codes_of(matrix: Float32, known: RoundedEmbeddings | None = None) -> RoundedEmbeddings | None:
+    """Embeddings in int8 where there are many; ``known`` are the codes of those that come first."""
     if len(matrix) < SCAN_FROM or not rounded.available(matrix.shape[1]):
         return None
     return known.extended(matrix) if known else RoundedEmbeddings.of(matrix)
@@ -168,6 +203,7 @@ def exact_search(
     exclude: Sequence[Collection[int]] | None = None,
     *,
     codes: RoundedEmbeddings | None = None,
+    on_device: DeviceEmbeddings | None = None,
 ) -> Shortlist:
     """The k faces of largest cosine for each query; ties go to the smaller id.
 
@@ -178,20 +214,24 @@ def exact_search(
         k: at least 1, and at most 100,000 or n, whichever is more.
         exclude: for each query the ids that must not be found; unknown ids are ignored.
         codes: ``matrix`` in int8, to scan that first; the answer is the same to the last bit.
+        on_device: ``matrix`` on a device, to take the product there; likewise.
 
     Raises:
         InputError: k is out of range, a value is NaN or infinite, a query is not of unit length,
             or ``exclude`` has not one entry per query.
     """
     total, n = len(queries), len(ids)
-    _check(queries, k, n, exclude)
+    check_search(queries, k, n, exclude)
     found = np.full((total, k), -1, dtype=np.int64)
     cosine = np.full((total, k), np.nan)
     if n == 0:
         return Shortlist(found, cosine)
     bound = _error_bound(matrix.shape[1])
     most = k + max(map(len, exclude or [()]), default=0)
-    if codes is not None and 2 * most < n:
+    if on_device is not None:
+        unwanted = None if exclude is None else [_rows_of(ids, some) for some in exclude]
+        selected = on_device.candidates(queries, k, bound, unwanted)
+    elif codes is not None and 2 * most < n:
         # The best k of those not excluded are among the best k + excluded of all.
         selected = _scanned(queries, ids, matrix, most, k, bound, exclude, codes)
     else:
@@ -215,11 +255,23 @@ def _multiplied(
     """For each query the rows of its candidates, by a float32 product with all faces."""
     step = min(_BLOCK_QUERIES, max(1, _BLOCK_SCORES // len(ids)))
     for start in range(0, len(queries), step):
-        rough = queries[start : start + step] @ matrix.T
+        rough = _product(queries[start : start + step], matrix)
         if exclude is not None:
             _mask(rough, ids, exclude[start : start + step])
         for wanted in _candidates(rough, k, bound):
             yield np.flatnonzero(wanted)
+
+
+def _product(queries: Float32, matrix: Float32) -> Float32:
+    """(Q, n) float32 products, rounded in whatever order.
+
+    One query with not very many faces stays in this thread. BLAS would wake others, which wait for
+    more in a loop: up to 17 CPU ms after a product of 0.2.
+    """
+    if len(queries) == 1 and matrix.size <= _ALONE:
+        rough: Float32 = np.einsum("nd,d->n", matrix, queries[0])[None]
+        return rough
+    return np.asarray(queries @ matrix.T, np.float32)
 
 
 def _scanned(
@@ -239,16 +291,19 @@ def _scanned(
             query = block[offset : offset + 1]
             # All of them: as many near ties as faces. Taking rows would copy the matrix.
             left = matrix if len(rows) == len(ids) else matrix[rows]
-            rough = query @ left.T
+            rough = _product(query, left)
             if exclude is not None:
                 _mask(rough, ids[rows], exclude[start + offset : start + offset + 1])
             yield rows[_candidates(rough, k, bound)[0]]
 
 
-def _check(queries: Float32, k: Any, n: int, exclude: Sequence[Collection[int]] | None) -> None:
+def check_search(
+    queries: Float32, k: Any, n: int, exclude: Sequence[Collection[int]] | None
+) -> None:
+    """Raise InputError for what :func:`exact_search` does not take of n faces."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise InputError(f"k is {k!r}", why="the shortlist must hold at least 1 face")
-    if k > max(n, _LONGEST_PADDED):
+    if k > max(n, LONGEST_PADDED):
         raise InputError(f"k is {k}", why=f"the gallery has {n} faces")
     if exclude is not None and len(exclude) != len(queries):
         raise InputError(
@@ -292,9 +347,15 @@ def _error_bound(size: int) -> float:
 
 def _mask(rough: Float32, ids: Int64, exclude: Sequence[Collection[int]]) -> None:
     for row, unwanted in zip(rough, exclude, strict=True):
-        wanted = np.array([i for i in unwanted if -(2**63) <= i < 2**63], dtype=np.int64)
-        at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-        row[at[ids[at] == wanted]] = -np.inf
+        row[_rows_of(ids, unwanted)] = -np.inf
+
+
+def _rows_of(ids: Int64, some: Collection[int]) -> Int64:
+    """The rows of those ids that there are."""
+    wanted = np.array([i for i in some if -(2**63) <= i < 2**63], dtype=np.int64)
+    at: Int64 = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    found: Int64 = at[ids[at] == wanted]
+    return found
 
 
 def _candidates(rough: Float32, k: int, bound: float) -> Bools:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,8 +15,12 @@ from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, answers_for
 from faceflow.matching.options import Calibration, MatchOptions
 from faceflow.matching.score import Reranked
-from faceflow.matching.shortlist import Shortlist
-from faceflow.matching.transport import Plan
+from faceflow.matching.shortlist import Coverage, Shortlist
+from faceflow.matching.transport import Plan, Sinkhorn
+
+SHOWN = 20
+"""People whom an answer names where a device has ranked: the CPU scores them again."""
+_ON_CPU = ("native", "numpy")
 
 Status = Literal["identified", "unknown", "ranked", "unsure", "empty"]
 
@@ -80,12 +84,19 @@ class Matches:
         threshold: the threshold that decided, if any.
         faces: the re-ranked faces, best first, at most k.
         people: the people among them, best first.
+        ranked_by: what solved the transports that ranked them: "native", "numpy", "torch",
+            "triton", or another solver's name; None where none was solved. Where a device ranked
+            ("torch", "triton"), the CPU scored the best again: ``faces`` and ``people`` are then
+            the beginning, :data:`SHOWN` people long, of what the CPU alone would answer.
+        coverage: what was searched, where the gallery is spread over shards; else None.
     """
 
     status: Status
     threshold: float | None
     faces: tuple[Match, ...]
     people: tuple[PersonMatch, ...]
+    ranked_by: str | None = field(default=None, compare=False)
+    coverage: Coverage | None = None
 
     @property
     def person(self) -> str | None:
@@ -177,87 +188,165 @@ def identify(
         shortlist = view.shortlist(query, chosen.k)
         for one, face_ids, cosine in zip(query, shortlist.face_ids, shortlist.cosine, strict=True):
             known = face_ids >= 0
-            faces = _rerank(one, view, face_ids[known], cosine[known], chosen, explain)
-            answers.append(_matches(faces, threshold, best_faces))
+            shortlisted = face_ids[known], cosine[known]
+            answer = _answer(one, view, shortlisted, chosen, threshold, best_faces, explain)
+            answers.append(replace(answer, coverage=shortlist.coverage))
     return answers
 
 
-def _rerank(
+def _answer(
+    query: FaceFeatures,
+    view: GalleryView,
+    shortlisted: tuple[Int64, Float64],
+    options: MatchOptions,
+    threshold: float | None,
+    best_faces: int,
+    explain: bool,
+) -> Matches:
+    """The answer for one query, from its shortlist."""
+    face_ids, cosine = shortlisted
+    if not len(face_ids):
+        return Matches("empty", threshold, (), ())
+    names = view.person_of(face_ids)
+    if options.stage1_alone and not explain:  # the score is what stage 1 has computed
+        found = Reranked(cosine, cosine)
+    elif options.on_cpu is options:
+        found = view.score(query, face_ids, options, flow=explain)
+    else:
+        found = view.score(query, face_ids, options)
+        if found.emd is not None and found.solved_by not in _ON_CPU:
+            return _shown(
+                query, view, face_ids, found, names, options, threshold, best_faces, explain
+            )
+        if explain:
+            found = view.score(query, face_ids, options.on_cpu, flow=True)
+    faces = _ranked(found, face_ids, names)
+    people = _people(faces, best_faces, _stage1_ranks(names, cosine, best_faces))
+    return _decided(faces, people, threshold, found.solved_by)
+
+
+def _shown(
     query: FaceFeatures,
     view: GalleryView,
     face_ids: Int64,
-    cosine: Float64,
+    rough: Reranked,
+    names: Sequence[str],
     options: MatchOptions,
+    threshold: float | None,
+    best_faces: int,
     explain: bool,
+) -> Matches:
+    """The beginning of the CPU's answer, where a device has ranked: the best are scored again.
+
+    A device's scores are off by less than half of ``margin``: solves that stop an iteration apart
+    differ by mass of the tolerance at most, rounding by much less.
+    """
+    solver = options.solver
+    assert isinstance(solver, Sinkhorn)
+    margin = options.alpha * max(4 * solver.tolerance, 1e-4)
+    first, least = _first_people(rough.score, names, best_faces, margin)
+    rows = np.flatnonzero(rough.score >= least - margin)
+    found = view.score(query, face_ids[rows], options.on_cpu, flow=explain)
+    kept = [names[row] for row in rows.tolist()]
+    faces = _ranked(found, face_ids[rows], kept, stage1_ranks=rows + 1)
+    stage1 = _stage1_ranks(names, rough.cosine, best_faces)
+    people = _people([face for face in faces if face.person in first], best_faces, stage1)
+    # Whatever scores so much with the CPU is among the rows.
+    known = [face for face in faces if face.score >= least - margin / 2]
+    return _decided(known, people[:SHOWN], threshold, rough.solved_by)
+
+
+def _first_people(
+    score: Float64, names: Sequence[str], best_faces: int, margin: float
+) -> tuple[set[str], float]:
+    """Who may be among the first people, and the least score of a face that counts for them."""
+    by_person: dict[str, list[float]] = defaultdict(list)
+    for value, name in sorted(zip(score.tolist(), names, strict=True), reverse=True):
+        by_person[name].append(value)
+    counted = {name: values[:best_faces] for name, values in by_person.items()}
+    ranked = sorted(map(_mean, counted.values()), reverse=True)
+    last = ranked[min(SHOWN, len(ranked)) - 1] - margin
+    first = {name for name, values in counted.items() if _mean(values) >= last}
+    return first, min(counted[name][-1] for name in first)
+
+
+def _ranked(
+    found: Reranked,
+    face_ids: Int64,
+    names: Sequence[str],
+    stage1_ranks: Int64 | None = None,
 ) -> list[Match]:
-    """Score one query's shortlist; faces come back best first, ties in stage 1's order."""
-    if not len(face_ids):
-        return []
-    people = view.person_of(face_ids)
-    if options.stage1_alone and not explain:  # the score is what stage 1 has computed
-        found = Reranked(cosine, cosine)
-    else:
-        found = view.score(query, face_ids, options, flow=explain)
+    """Faces best first, ties in stage 1's order.
+
+    Args:
+        found: their scores, in stage 1's order.
+        face_ids, names: who they are.
+        stage1_ranks: their ranks; default 1, 2, ...
+    """
     emd, shown, plan = found.emd, found.visible_cosine, found.plan
-    order = np.argsort(-found.score, kind="stable")
+    order = np.argsort(-found.score, kind="stable").tolist()
+    # As plain numbers, all at once: one by one they cost more than the rest.
+    ids, scores, cosines = face_ids.tolist(), found.score.tolist(), found.cosine.tolist()
+    none = [None] * len(ids)
+    emds: Sequence[float | None] = none if emd is None else emd.tolist()
+    shares: Sequence[float | None] = none if shown is None else shown.tolist()
+    ranks = range(1, len(ids) + 1) if stage1_ranks is None else stage1_ranks.tolist()
     return [
         Match(
-            person=people[n],
-            face_id=int(face_ids[n]),
-            score=float(found.score[n]),
-            cosine=float(cosine[n]),
-            emd=None if emd is None else float(emd[n]),
-            stage1_rank=int(n) + 1,
+            person=names[n],
+            face_id=ids[n],
+            score=scores[n],
+            cosine=cosines[n],
+            emd=emds[n],
+            stage1_rank=ranks[n],
             rank=rank,
-            plan=plan.pair(int(n)) if plan is not None and explain else None,
-            visible_cosine=None if shown is None else float(shown[n]),
+            plan=plan.pair(n) if plan is not None and plan.flow is not None else None,
+            visible_cosine=shares[n],
         )
         for rank, n in enumerate(order, start=1)
     ]
 
 
-def _matches(faces: list[Match], threshold: float | None, best_faces: int) -> Matches:
-    if not faces:
-        return Matches("empty", threshold, (), ())
-    people = _people(faces, best_faces)
+def _decided(
+    faces: list[Match],
+    people: tuple[PersonMatch, ...],
+    threshold: float | None,
+    ranked_by: str | None,
+) -> Matches:
     status: Status = "ranked"
     if threshold is not None:
         status = "identified" if people[0].score >= threshold else "unknown"
-    return Matches(status, threshold, tuple(faces), people)
+    return Matches(status, threshold, tuple(faces), people, ranked_by)
 
 
-def _people(faces: Sequence[Match], best_faces: int) -> tuple[PersonMatch, ...]:
-    """Group faces by person and rank the people by score, and by cosine for stage 1's rank."""
+def _people(
+    faces: Sequence[Match], best_faces: int, stage1: Mapping[str, int]
+) -> tuple[PersonMatch, ...]:
+    """Group faces, given best first, by person, and rank the people by score.
+
+    Ties are in the order of people's ranks at stage 1.
+    """
     by_person: dict[str, list[Match]] = defaultdict(list)
     for face in faces:
         by_person[face.person].append(face)
 
-    def mean_of_best(found: list[Match], value: Callable[[Match], float]) -> float:
-        if best_faces == 1:
-            return max(map(value, found))
-        return _mean(sorted(map(value, found), reverse=True)[:best_faces])
+    def mean_of_best(found: list[Match]) -> float:
+        return _mean([face.score for face in found[:best_faces]])
 
-    stage1 = {
-        person: rank
-        for rank, (person, _) in enumerate(
-            sorted(
-                by_person.items(),
-                key=lambda item: (
-                    -mean_of_best(item[1], lambda face: face.cosine),
-                    min(face.stage1_rank for face in item[1]),
-                ),
-            ),
-            start=1,
-        )
-    }
-    ranked = sorted(
-        by_person.items(),
-        key=lambda item: (-mean_of_best(item[1], lambda face: face.score), stage1[item[0]]),
-    )
+    ranked = sorted(by_person.items(), key=lambda item: (-mean_of_best(item[1]), stage1[item[0]]))
     return tuple(
         _person(person, found[:best_faces], stage1[person], rank)
         for rank, (person, found) in enumerate(ranked, start=1)
     )
+
+
+def _stage1_ranks(names: Sequence[str], cosine: Float64, best_faces: int) -> dict[str, int]:
+    """The ranks of the people of a shortlist by cosine, ties in the order of their first faces."""
+    by_person: dict[str, list[float]] = defaultdict(list)
+    for name, value in zip(names, cosine.tolist(), strict=True):
+        by_person[name].append(value)
+    ranked = sorted(by_person, key=lambda name: -_mean(by_person[name][:best_faces]))
+    return {name: rank for rank, name in enumerate(ranked, start=1)}
 
 
 def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> PersonMatch:
@@ -290,4 +379,4 @@ def _person(person: str, counted: list[Match], stage1_rank: int, rank: int) -> P
 
 
 def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+    return values[0] if len(values) == 1 else float(np.mean(values))

@@ -107,8 +107,8 @@ class Calibration:
             )
             and options.grid is None
             and isinstance(options.solver, Sinkhorn)
-            # Threads change no score.
-            and replace(options.solver, threads=None) == Sinkhorn(dtype=self.dtype)
+            # Threads change no score, and who is told a decision is told the CPU's scores.
+            and replace(options.solver.on_cpu, threads=None) == Sinkhorn(dtype=self.dtype)
             and self._same_model(options)
         )
 
@@ -191,6 +191,13 @@ class MatchOptions:
     def needs_landmarks(self) -> bool:
         """Whether the weighting asks for :attr:`FaceFeatures.landmark_share`."""
         return self.weighting in NEED_LANDMARKS
+
+    @property
+    def on_cpu(self) -> MatchOptions:
+        """The options whose scores people are shown: these, unless a device compares faces."""
+        if not isinstance(self.solver, Sinkhorn) or self.solver.on_cpu is self.solver:
+            return self
+        return replace(self, solver=self.solver.on_cpu)
 
     @property
     def stage1_alone(self) -> bool:

@@ -40,6 +40,8 @@ class Reranked:
             (alpha 0 and no flow asked for).
         visible_cosine: (N,) float64, cosine of what both faces show; None where it does not count.
         plan: the transports, with their flows (N, R, S) if asked for; None like ``emd``.
+        solved_by: what solved them: "native", "numpy", "torch", "triton", or the name of another
+            solver's class; None like ``emd``.
     """
 
     score: Float64
@@ -47,6 +49,7 @@ class Reranked:
     emd: Float64 | None = None
     visible_cosine: Float64 | None = None
     plan: Plan | None = None
+    solved_by: str | None = None
 
     def __len__(self) -> int:
         return len(self.score)
@@ -86,6 +89,9 @@ class KeptFaces(Protocol):
     @property
     def grid(self) -> Grid:
         """(h, w) of the patches."""
+
+    def embeddings(self) -> Float32:
+        """(N, D), all that stage 1 alone compares."""
 
     def features(self, *, landmarks: bool) -> FaceFeatures:
         """The faces' features, with landmark shares if asked for."""
@@ -209,7 +215,15 @@ def rerank(
         shown = _visible_cosine(one, many, options)
     emd = None if plan is None else plan.similarity
     score = combine(cosine, emd, shown, alpha=options.alpha, visible_share=options.visible_share)
-    return Reranked(score, cosine, emd, shown, plan)
+    solved_by = None if plan is None else _solved_by(options.solver, one, many)
+    return Reranked(score, cosine, emd, shown, plan, solved_by)
+
+
+def _solved_by(solver: Solver, query: PreparedFaces, faces: PreparedFaces) -> str:
+    if not isinstance(solver, Sinkhorn):
+        return type(solver).__name__
+    (r, c), (s, _) = query.sizes, faces.sizes
+    return solver.backend_for(r, s, c)
 
 
 def combine(
@@ -263,8 +277,9 @@ def prepare(faces: Faces, options: MatchOptions, *, flow: bool = False) -> Prepa
             )
         return faces
     options.require_model()
-    if options.stage1_alone and not flow and isinstance(faces, FaceFeatures):
-        return PreparedFaces(options, faces.embedding, faces.digest)
+    if options.stage1_alone and not flow:
+        vectors = faces.embedding if isinstance(faces, FaceFeatures) else faces.embeddings()
+        return PreparedFaces(options, vectors, faces.digest)
     if takes_contributions(options):
         return _contributing(faces, options)
     if not isinstance(faces, FaceFeatures):
@@ -272,8 +287,6 @@ def prepare(faces: Faces, options: MatchOptions, *, flow: bool = False) -> Prepa
             codes = faces.codes()
             return PreparedFaces(options, codes.embedding, faces.digest, codes=codes)
         faces = faces.features(landmarks=options.needs_landmarks)
-        if options.stage1_alone and not flow:
-            return PreparedFaces(options, faces.embedding, faces.digest)
     patches, model = faces, options.model
     if model is not None and options.patches == "projected":
         patches = model.project(faces)
@@ -313,7 +326,7 @@ def _contributing(faces: FaceFeatures | KeptFaces, options: MatchOptions) -> Pre
     alone = (
         options.patches == "projected"
         and options.weighting == "uncovered"
-        and solver.backend_for(*sizes) == "native"
+        and solver.backend_for(*sizes) != "numpy"
     )
     if alone and not isinstance(faces, FaceFeatures):
         model.require_patches(faces.grid, faces.sizes[1])
@@ -425,9 +438,7 @@ def _transport(
         )
     if codes is None:
         assert faces.patches is not None
-        return emd_similarity(
-            one, faces.patches, weighting=options.weighting, solver=solver, flow=flow
-        )
+        return _solved(one, faces.patches, options.weighting, solver, flow)
     assert isinstance(solver, Sinkhorn)
     return solver.weighted(
         one.patches[0],
@@ -474,20 +485,28 @@ def emd_similarity(
         One entry per gallery face; ``similarity`` lies in [-1, 1] (paper equation 1 with
         cosine similarity in place of the cost).
     """
+    solve = solver if solver is not None else Sinkhorn()
+    query, gallery = (_as_solved(side, solve, weighting) for side in (query, gallery))
+    return _solved(query, gallery, weighting, solve, flow)
+
+
+def _solved(
+    query: FaceFeatures, gallery: FaceFeatures, weighting: str, solver: Solver, flow: bool
+) -> Plan:
+    """Transport between patches that are as the solver's format holds them."""
     if query.grid != gallery.grid:
         raise InputError(
             f"the query's grid is {query.grid}, the gallery's {gallery.grid}",
             todo="bring both to one grid with regrid()",
         )
-    solve = solver if solver is not None else Sinkhorn()
     sizes = (query.patches.shape[1], *gallery.patches.shape[1:])
     if (
         len(query) == 1
         and weighting in native.WEIGHTINGS
-        and isinstance(solve, Sinkhorn)
-        and solve.backend_for(*sizes) == "native"
+        and isinstance(solver, Sinkhorn)
+        and solver.backend_for(*sizes) == "native"
     ):
-        return solve.weighted(
+        return solver.weighted(
             query.patches[0],
             gallery.patches,
             weighting,
@@ -495,9 +514,8 @@ def emd_similarity(
             pooled_gallery=gallery.pooled,
             flow=flow,
         )
-    query, gallery = (_as_solved(side, solve, weighting) for side in (query, gallery))
     u, v = weigh(weighting, query, gallery)
-    return solve(query.patches[0], gallery.patches, u, v, flow=flow)
+    return solver(query.patches[0], gallery.patches, u, v, flow=flow)
 
 
 def embedding_cosine(query: Float32, faces: Float32) -> Float64:

@@ -61,7 +61,7 @@ def verify(
             f"verify compares two single faces, got {len(query)} and {len(gallery_face)}"
         )
     chosen = options_for(gallery_face.digest) if options is None else options
-    found = rerank(query, gallery_face, chosen, flow=True)
+    found = rerank(query, gallery_face, chosen.on_cpu, flow=True)
     assert found.emd is not None
     assert found.plan is not None
     score = float(found.score[0])

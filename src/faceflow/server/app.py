@@ -81,9 +81,10 @@ def create_app(settings: ServerSettings, analyzers: Analyzers | None = None) -> 
     app.state.keys = service.keys
     app.state.sessions = service.sessions
     app.state.audit = service.audit
-    problems.install(app)
+    app.state.problem_page = pages.problem_page
+    problems.install(app, service.engine.places.without_place)
     for router in ROUTERS:
         app.include_router(router)
     openapi.install(app)
-    app.add_middleware(Frame, limits=settings.limits, metrics=service.metrics)
+    app.add_middleware(Frame, limits=service.limits, metrics=service.metrics)
     return app

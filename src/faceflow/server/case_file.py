@@ -41,8 +41,14 @@ class Reason:
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:
-    """A decision with the hash that the log notes of it, and all the hash is made of."""
-    return {**asdict(decision), "sha256": decision.hash}
+    """A decision with the hash that the log notes of it, and all the hash is made of.
+
+    Where the words were erased since, ``erased`` says so: the hash cannot be made again.
+    """
+    fields = asdict(decision)
+    if not fields.pop("erased"):
+        return {**fields, "sha256": decision.hash}
+    return {**fields, "sha256": decision.hash, "erased": True}
 
 
 def case_json(case: Case) -> dict[str, Any]:
@@ -56,6 +62,7 @@ def case_json(case: Case) -> dict[str, Any]:
         "status": case.status.value,
         "outcome": None if case.outcome is None else asdict(case.outcome),
         "decisions": [decision_json(one) for one in case.decisions],
+        "erasures": [asdict(one) for one in case.erasures],
         "search": case.search,
     }
 
@@ -134,9 +141,6 @@ def _page(
         case=case,
         title=printable(case.title),
         names=names,
-        notes={
-            one.number: "\n".join(map(printable, one.note.split("\n"))) for one in case.decisions
-        },
         candidates=case.search["candidates"][:20],
         more=max(0, len(case.search["candidates"]) - 20),
         pictures=sorted(pictures),

@@ -18,7 +18,8 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from http import HTTPStatus
@@ -42,11 +43,16 @@ SCHEMA = (
     "CREATE TABLE decision(kept_case TEXT NOT NULL REFERENCES kept_case(id) ON DELETE CASCADE,"
     " number INTEGER NOT NULL, round INTEGER NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL,"
     " PRIMARY KEY(kept_case, number))",
+    "CREATE TABLE case_erasure(number INTEGER PRIMARY KEY,"
+    " kept_case TEXT NOT NULL REFERENCES kept_case(id) ON DELETE CASCADE,"
+    " certificate TEXT NOT NULL, content TEXT NOT NULL)",
 )
 PARTS.append(SCHEMA)
 
 LONGEST_TITLE, LONGEST_NOTE, MOST_FEATURES = 200, 20_000, 50
 ROUNDS = 3
+QUERY_PICTURES = ("query-aligned.png", "query-original.jpg")
+"""Names of the pictures that show who was searched for."""
 
 
 class CaseStatus(StrEnum):
@@ -58,6 +64,8 @@ class CaseStatus(StrEnum):
     """One has decided, or two have differently."""
     SETTLED = "settled"
     """Two agree, or a third has decided."""
+    ERASED = "erased"
+    """Nobody can decide it any more: the query went with a person whom it was said to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,8 @@ class Decision:
         features: what was looked at, e.g. "left ear".
         names_shown: whether names and scores had been shown by then.
         salt: random, so that the hash in the audit log tells nothing by itself.
+        erased: the hash as it was, where note, features and salt were erased since with the
+            person they were about; else "".
     """
 
     number: int
@@ -89,11 +99,16 @@ class Decision:
     features: tuple[str, ...]
     names_shown: bool
     salt: str
+    erased: str = ""
 
     @property
     def hash(self) -> str:
-        """What the audit log notes: sha256 of everything above as canonical JSON, hex."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """What the audit log notes: sha256 of all but ``erased`` as canonical JSON, hex."""
+        if self.erased:
+            return self.erased
+        told = asdict(self)
+        del told["erased"]
+        text = json.dumps(told, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -113,6 +128,27 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """What a case lost when people were erased from its gallery.
+
+    Attributes:
+        people: their ids.
+        faces: ids of the faces.
+        query: whether the query went too, because a decision was that it shows them.
+        hashes: sha256 of what went, by name: pictures, ``title``, ``decision 1``.
+        certificate: id of the deletion's certificate.
+        time: UTC, ISO 8601.
+    """
+
+    people: tuple[str, ...]
+    faces: tuple[int, ...]
+    query: bool
+    hashes: dict[str, str]
+    certificate: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """A case as one reader may see it.
 
@@ -128,6 +164,7 @@ class Case:
         hidden: whether there are others.
         may_decide: whether this reader may decide now.
         outcome: of a settled case.
+        erasures: what it lost since, the oldest first.
     """
 
     id: str
@@ -143,6 +180,12 @@ class Case:
     hidden: bool
     may_decide: bool
     outcome: Outcome | None
+    erasures: tuple[Erasure, ...] = ()
+
+    @property
+    def query_erased(self) -> bool:
+        """Whether nobody can look at the query any more."""
+        return any(one.query for one in self.erasures)
 
 
 class Cases:
@@ -305,12 +348,17 @@ class Cases:
             )
         with self._state.writing() as connection:
             row = _row(connection, key, identity)
+            if any(one.query for one in _erasures(connection, identity)):
+                raise _query_erased()
             candidates = {
                 one["person"]["id"]: one["person"]["name"]
                 for one in json.loads(row["search"])["candidates"]
             }
             if person is not None and person not in candidates:
-                raise InputError(f"{person!r} is not among the candidates of this case")
+                raise InputError(
+                    f"{person!r} is not among the candidates of this case",
+                    why="it never was, or was erased since",
+                )
             made = _decisions(connection, identity)
             turn = _turn(made, key)
             decision = Decision(
@@ -356,10 +404,44 @@ def _decisions(connection: sqlite3.Connection, identity: str) -> list[Decision]:
     rows = connection.execute(
         "SELECT content FROM decision WHERE kept_case = ? ORDER BY number", (identity,)
     )
-    return [_decision(json.loads(row["content"])) for row in rows]
+    return [decision_of(json.loads(row["content"])) for row in rows]
 
 
-def _decision(fields: dict[str, Any]) -> Decision:
+def _erasures(connection: sqlite3.Connection, identity: str) -> list[Erasure]:
+    rows = connection.execute(
+        "SELECT content FROM case_erasure WHERE kept_case = ? ORDER BY number", (identity,)
+    )
+    return [_erasure(json.loads(row["content"])) for row in rows]
+
+
+def _erasure(fields: dict[str, Any]) -> Erasure:
+    fields["people"], fields["faces"] = tuple(fields["people"]), tuple(fields["faces"])
+    return Erasure(**fields)
+
+
+def _told(erasure: Erasure, decisions: AbstractSet[int]) -> Erasure:
+    """Without the hashes of other decisions, which would tell whom they were about."""
+    known = {f"decision {number}" for number in decisions}
+    hashes = {
+        name: value
+        for name, value in erasure.hashes.items()
+        if not name.startswith("decision ") or name in known
+    }
+    return replace(erasure, hashes=hashes)
+
+
+def _query_erased() -> Problem:
+    return Problem(
+        HTTPStatus.CONFLICT,
+        "erased",
+        "Nobody can decide this case any more",
+        why="the person whom it was said to show was erased, and the query with them",
+    )
+
+
+def decision_of(fields: dict[str, Any]) -> Decision:
+    """A decision from its stored fields."""
+    fields = dict(fields)
     step = fields["conclusion"]
     fields["conclusion"] = Conclusion(step["key"], step["text"], Direction(step["direction"]))
     fields["features"] = tuple(fields["features"])
@@ -374,14 +456,18 @@ def _seen(
     own = [one for one in made if one.key == key.id]
     # Whoever may still have to decide, or has decided while others may, sees what is theirs.
     takes_part = key.may(Permission.REVIEW_CASE) or bool(own) or key.may(Permission.OPEN_CASE)
-    shown = made if outcome is not None or not takes_part else own
-    status = CaseStatus.SETTLED if outcome else CaseStatus.REVIEW if made else CaseStatus.OPEN
+    erasures = _erasures(connection, row["id"])
+    closed = outcome is not None or any(one.query for one in erasures)
+    shown = made if closed or not takes_part else own
+    status = CaseStatus.REVIEW if made else CaseStatus.OPEN
+    if closed:
+        status = CaseStatus.SETTLED if outcome else CaseStatus.ERASED
     try:
         _turn(made, key)
     except Problem:
         may = False
     else:
-        may = True
+        may = not closed
     names = connection.execute(
         "SELECT name FROM case_picture WHERE kept_case = ? ORDER BY name", (row["id"],)
     )
@@ -399,6 +485,7 @@ def _seen(
         hidden=len(shown) < len(made),
         may_decide=may,
         outcome=outcome,
+        erasures=tuple(_told(one, {made.number for made in shown}) for one in erasures),
     )
 
 

@@ -12,6 +12,7 @@ Example::
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,10 @@ from faceflow.server import schemas
 from faceflow.server.schemas import Model, Page
 
 M = TypeVar("M", bound=Model)
-Photo = str | Path | bytes
+Photo = str | Path | bytes | tuple[str, bytes]
+"""A path on this machine, or bytes, alone or with a name."""
+_UNSENDABLE = frozenset('/\\"\r\n')
+"""What the person's part of a photo's file name in a form cannot hold."""
 
 _TIMEOUT = urllib3.Timeout(connect=10, read=120)
 
@@ -63,13 +67,25 @@ class Client:
     Args:
         url: the service's address, e.g. ``http://127.0.0.1:8765``.
         key: ``ffk_...``.
-        certificate: PEM file of the authority to trust, for a certificate of your own.
+        certificate: PEM file of the authority to trust, for a certificate of your own. Without
+            it those of the system; a certificate that nobody vouches for is refused.
+        patience: seconds to wait in all for a service that says it is busy (429, 503); 0 raises at
+            once.
 
     Raises:
-        InputError: the address is none.
+        InputError: the address is none, the key cannot be one, or there is no such PEM file.
     """
 
-    def __init__(self, url: str, key: str, *, certificate: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        certificate: str | Path | None = None,
+        patience: float = 0.0,
+    ) -> None:
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise InputError("the key is none", why="it is made of letters, digits, _ and -")
         if not url.startswith(("http://", "https://")):
             raise InputError(f"{url!r} is no address of a service", todo="it begins with http")
         self._url = url.rstrip("/")
@@ -77,7 +93,10 @@ class Client:
         # Redirects would carry the key to whoever the answer names.
         options: dict[str, Any] = {"retries": False, "timeout": _TIMEOUT, "maxsize": 8}
         if certificate is not None:
+            if not Path(certificate).is_file():
+                raise InputError(f"there is no certificate at {certificate}")
             options["ca_certs"] = str(certificate)
+        self._patience = patience
         self._pool = urllib3.PoolManager(**options)
 
     def close(self) -> None:
@@ -111,6 +130,10 @@ class Client:
     def gallery(self, name: str) -> schemas.Gallery:
         """One gallery."""
         return self._ask(schemas.Gallery, "GET", _of(name))
+
+    def change_gallery(self, name: str, *, min_quality: str) -> schemas.Gallery:
+        """Say how bad a searched face may be before nobody is named: good, fair or poor."""
+        return self._ask(schemas.Gallery, "PATCH", _of(name), json={"min_quality": min_quality})
 
     def delete_gallery(self, name: str) -> schemas.Certificate:
         """Delete a gallery with everyone in it."""
@@ -188,7 +211,8 @@ class Client:
             gallery: its name.
             photo: a path on this machine, or bytes.
             repetition: the same text with the same request again gives the same search.
-            options: face, top, threshold, k, alpha, weighting, patches, visible_share, epsilon.
+            options: face, top, threshold, min_quality, whole_image, k, alpha, weighting, patches,
+                visible_share, epsilon.
         """
         fields: list[Any] = [(name, str(value)) for name, value in options.items()]
         fields.append(("image", _file(photo)))
@@ -216,12 +240,17 @@ class Client:
         return self._ask(schemas.WhatIf, "POST", path, json={"hidden": list(hidden)})
 
     def verify(
-        self, gallery: str, a: Photo, b: Photo, *, threshold: float | None = None
+        self, gallery: str, a: Photo, b: Photo, **options: str | float | int
     ) -> schemas.Verification:
-        """Compare the largest faces of two photos as the gallery compares."""
+        """Compare the largest faces of two photos as the gallery compares.
+
+        Args:
+            gallery: its name.
+            a, b: paths on this machine, or bytes.
+            options: threshold, alpha, weighting, patches, visible_share, epsilon.
+        """
         fields: list[Any] = [("a", _file(a)), ("b", _file(b))]
-        if threshold is not None:
-            fields.append(("threshold", repr(threshold)))
+        fields += [(name, str(value)) for name, value in options.items()]
         return self._ask(schemas.Verification, "POST", _of(gallery, "verify"), form=fields)
 
     def mark(self, gallery: str, search: str, person: str, note: str = "") -> schemas.Mark:
@@ -239,9 +268,14 @@ class Client:
         accept: Sequence[str] = (),
         repetition: str | None = None,
     ) -> schemas.Job:
-        """Enroll photos, each with its person's name; they are worked on after the answer."""
+        """Enroll photos, each with its person's name; they are worked on after the answer.
+
+        Raises:
+            InputError: a name with a slash, a quote or a line's end, which :meth:`enroll` takes.
+        """
         fields: list[Any] = [("accept", ",".join(accept))] if accept else []
         for person, photo in photos:
+            check_job_name(person)
             name, data, kind = _file(photo)
             fields.append(("images", (f"{person}/{name}", data, kind)))
         return self._ask(
@@ -277,9 +311,21 @@ class Client:
                 elif name == "event":
                     event = value
                 elif name == "data" and event == "photo":
-                    yield number, schemas.JobPhoto.model_validate_json(value)
+                    yield number, self._read(schemas.JobPhoto, value)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from error
         finally:
             answer.release_conn()
+
+    # The service itself
+
+    def settings(self) -> schemas.Settings:
+        """The limits that hold, and what each role may do."""
+        return self._ask(schemas.Settings, "GET", "/v1/settings")
+
+    def change_limits(self, **limits: float | None) -> schemas.Settings:
+        """Change limits for all of the service; None takes the one it was started with."""
+        return self._ask(schemas.Settings, "PATCH", "/v1/settings", json={"limits": limits})
 
     # Audit
 
@@ -319,7 +365,17 @@ class Client:
     ) -> M:
         headers = {} if repetition is None else {"Idempotency-Key": repetition}
         answer = self._request(method, path, query=query, json=json, form=form, headers=headers)
-        return kind.model_validate_json(answer.data)
+        return self._read(kind, answer.data)
+
+    def _read(self, kind: type[M], data: str | bytes) -> M:
+        try:
+            return kind.model_validate_json(data)
+        except ValueError as error:
+            raise ServiceError(
+                f"{self._url} answered with something that cannot be read",
+                why="it is no faceflow service, or one of another version",
+                todo="check the address, and the versions here and there",
+            ) from error
 
     def _request(
         self,
@@ -339,21 +395,55 @@ class Client:
             sent["fields"] = form
         elif query:
             sent["fields"] = dict(query)
-        try:
-            answer = self._pool.request(
-                method, self._url + path, redirect=False, preload_content=not stream, **sent
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise ServiceError(
-                f"The service at {self._url} cannot be asked",
-                why=str(error),
-                todo="check the address, and whether it runs",
-            ) from error
-        if answer.status >= 300:
+        waited = 0.0
+        while True:
+            answer = self._send(method, path, preload_content=not stream, **sent)
+            if answer.status < 300:
+                return answer
             data = answer.data
             answer.release_conn()
-            raise _problem(answer.status, data, answer.headers.get("Retry-After"))
-        return answer
+            problem = _problem(answer.status, data, answer.headers.get("Retry-After"))
+            # Nothing was begun of what is refused so: any request may be sent again.
+            wait = problem.retry_after
+            if wait is None or waited + wait > self._patience:
+                raise problem
+            time.sleep(wait)
+            waited += wait
+
+    def _send(self, method: str, path: str, **sent: Any) -> Any:
+        try:
+            return self._pool.request(method, self._url + path, redirect=False, **sent)
+        except urllib3.exceptions.SSLError as error:
+            raise ServiceError(
+                f"The service at {self._url} did not show a certificate that can be trusted",
+                why=str(error),
+                todo="name the authority's PEM file if it is one of your own, and go on in no "
+                "other way",
+            ) from error
+        except urllib3.exceptions.LocationParseError as error:
+            raise InputError(f"{self._url!r} is no address of a service", why=str(error)) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> ServiceError:
+        return ServiceError(
+            f"The service at {self._url} cannot be asked",
+            why=str(error),
+            todo="check the address, and whether it runs",
+        )
+
+
+def check_job_name(person: str) -> None:
+    """Refuse a person's name that a job cannot be told.
+
+    Raises:
+        InputError: it holds a slash, a quote or a line's end.
+    """
+    if _UNSENDABLE & set(person):
+        raise InputError(
+            f"the name {person!r} cannot be sent in a job",
+            why="it holds a slash, a quote or a line's end",
+        )
 
 
 def _of(gallery: str, *parts: str) -> str:
@@ -362,14 +452,18 @@ def _of(gallery: str, *parts: str) -> str:
 
 def _file(photo: Photo) -> tuple[str, bytes, str]:
     """A form's field: name, bytes, kind. The name is the last part of a path alone."""
-    name = "photo" if isinstance(photo, bytes) else Path(photo).name
-    data = read_photo(photo)
+    if isinstance(photo, tuple):
+        name, data = photo
+    else:
+        name = "photo" if isinstance(photo, bytes) else Path(photo).name
+        data = read_photo(photo)
     if not data:
         raise ImageError(f"{name} is empty", why="it holds zero bytes")
     return name, data, "application/octet-stream"
 
 
 def _problem(status: int, data: bytes, retry_after: str | None) -> ServiceError:
+    wait = float(retry_after) if retry_after and retry_after.isdecimal() else None
     try:
         told = schemas.ProblemDocument.model_validate_json(data)
     except ValueError:
@@ -377,6 +471,7 @@ def _problem(status: int, data: bytes, retry_after: str | None) -> ServiceError:
             f"The service answered with the status {status}",
             why="and with no problem document, so something else may have answered",
             status=status,
+            retry_after=wait,
         )
     return ServiceError(
         told.detail,
@@ -385,7 +480,7 @@ def _problem(status: int, data: bytes, retry_after: str | None) -> ServiceError:
         status=status,
         code=told.type.rpartition(":")[2],
         request_id=told.request_id,
-        retry_after=float(retry_after) if retry_after and retry_after.isdecimal() else None,
+        retry_after=wait,
     )
 
 

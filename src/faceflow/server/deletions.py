@@ -1,15 +1,17 @@
 """Deleting people, faces and galleries: begun, done and certified, also across a kill.
 
-A deletion is noted before anything is removed, and certified in the transaction that forgets what
-the service itself knew. One that a kill cut short is taken up again at the next start, so what was
-noted is always carried out.
+A deletion is noted before anything is removed, in the transaction that erases it from cases, and
+certified in the one that forgets what else the service knew. One that a kill cut short is taken up
+again at the next start, so what was noted is always carried out.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -17,9 +19,17 @@ from faceflow.errors import GalleryError
 from faceflow.gallery import Gallery
 from faceflow.server import schemas
 from faceflow.server.audit import Audit
+from faceflow.server.case_erasure import (
+    Gone,
+    cases_changed,
+    erase_from_cases,
+    former_people,
+)
 from faceflow.server.engine import Engine
 from faceflow.server.ids import new_id, person_id
+from faceflow.server.jobs import Jobs
 from faceflow.server.marks import Marks
+from faceflow.server.owners import is_gone, new_owner
 from faceflow.server.people import Consents, Merges
 from faceflow.server.problems import Problem, conflict, not_found
 from faceflow.server.searches import Searches
@@ -30,28 +40,26 @@ PARTS.append(
         "CREATE TABLE deletion(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
         " gallery TEXT NOT NULL, what TEXT NOT NULL, subject INTEGER NOT NULL, faces INTEGER,"
         " reason TEXT NOT NULL, actor TEXT NOT NULL, requested TEXT NOT NULL, content TEXT)",
+        # Of those that are not done: who does it, and what to forget elsewhere.
+        "CREATE TABLE deletion_begun(deletion TEXT PRIMARY KEY, owner TEXT NOT NULL,"
+        " name TEXT NOT NULL, face_ids TEXT NOT NULL)",
     )
 )
 
 What = Literal["person", "face", "gallery"]
 
 _REMAINS = (
-    "Copies outside of the service: backups, snapshots of the file system, exports. What a disk "
-    "keeps of overwritten blocks. Searches and cases in which the person was the one asked about, "
-    "until they expire or are deleted."
+    "Copies outside of the service: backups, snapshots of the file system, exports, case files. "
+    "What a disk keeps of overwritten blocks. In cases: ids, the conclusions that were chosen, and "
+    "hashes of what was erased there. In searches that no case keeps, until they expire: ids and "
+    "scores, and pictures of the photo that was asked about."
 )
-_METHODS = {
-    "person": "rows deleted and overwritten with zeroes in the gallery's file, and its log emptied "
-    "(SQLite secure_delete)",
-    "face": "rows deleted and overwritten with zeroes in the gallery's file, and its log emptied "
-    "(SQLite secure_delete)",
-    "gallery": "the file was removed from its folder; its blocks are free and were not overwritten",
-}
+_REMOVED = "the file was removed from its folder; its blocks are free and were not overwritten"
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A deletion that was noted."""
+    """A deletion that was noted; ``name`` and ``face_ids`` are of the person, or of the face."""
 
     id: str
     gallery: str
@@ -61,6 +69,14 @@ class Begun:
     reason: str
     actor: str
     requested: str
+    name: str = field(repr=False)
+    face_ids: tuple[int, ...]
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> Begun:
+        """As it was kept."""
+        fields = {one: row[one] for one in cls.__slots__}
+        return cls(**fields | {"face_ids": tuple(json.loads(row["face_ids"]))})
 
 
 class Deletions:
@@ -69,6 +85,7 @@ class Deletions:
     def __init__(self, state: State, audit: Audit, engine: Engine, consents: Consents) -> None:
         self._state, self._audit, self._engine = state, audit, engine
         self._consents = consents
+        self._owner = new_owner()
         # Two requests for one person: the second waits, and finds nobody.
         self._lock = threading.Lock()
 
@@ -80,10 +97,14 @@ class Deletions:
         """
         with self._lock:
             held = self._consents.of(gallery, [number]).get(number)
-            faces = _person(self._engine.gallery(gallery), number).faces
+            opened = self._engine.gallery(gallery)
+            name = _person(opened, number).name
             if held is not None and held.legal_hold:
                 raise _held()
-            return self._carry_out(self._begin(gallery, "person", number, faces, reason, actor))
+            faces = [face.face_id for face in opened.faces(name)]
+            return self._carry_out(
+                self._begin(gallery, "person", number, len(faces), reason, actor, name, faces)
+            )
 
     def face(self, gallery: str, face_id: int, *, actor: str, reason: str = "") -> str:
         """Delete a face, and its person with the last one; the certificate's id.
@@ -101,7 +122,9 @@ class Deletions:
             held = self._consents.of(gallery, [number]).get(number)
             if held is not None and held.legal_hold:
                 raise _held()
-            return self._carry_out(self._begin(gallery, "face", face_id, 1, reason, actor))
+            return self._carry_out(
+                self._begin(gallery, "face", face_id, 1, reason, actor, "", [face_id])
+            )
 
     def gallery(self, name: str, *, actor: str, reason: str = "") -> str:
         """Delete a gallery with all in it; the certificate's id.
@@ -114,17 +137,34 @@ class Deletions:
             people = [person.person_id for person in opened.people()]
             if any(one.legal_hold for one in self._consents.of(name, people).values()):
                 raise _held()
+            if not self._engine.places.removes:
+                self._engine.delete(name)  # which says why not
             return self._carry_out(self._begin(name, "gallery", 0, len(opened), reason, actor))
 
     def resume(self) -> int:
-        """Carry out what a kill cut short; how many."""
+        """Carry out what a kill cut short; how many. What other processes do now is theirs."""
         with self._state.reading() as connection:
-            rows = connection.execute("SELECT * FROM deletion WHERE content IS NULL").fetchall()
+            rows = connection.execute(
+                "SELECT * FROM deletion d JOIN deletion_begun b ON b.deletion = d.id"
+                " WHERE d.content IS NULL ORDER BY d.number"
+            ).fetchall()
+        done = 0
         with self._lock:
             for row in rows:
-                fields = {name: row[name] for name in Begun.__slots__}
-                self._carry_out(Begun(**fields))
-        return len(rows)
+                if not is_gone(row["owner"], self._owner) or not self._take_over(row):
+                    continue
+                self._carry_out(Begun.of(row))
+                done += 1
+        return done
+
+    def _take_over(self, row: sqlite3.Row) -> bool:
+        """Whether this process, of all that start now, has the deletion from here on."""
+        with self._state.writing() as connection:
+            taken = connection.execute(
+                "UPDATE deletion_begun SET owner = ? WHERE deletion = ? AND owner = ?",
+                (self._owner, row["id"], row["owner"]),
+            )
+        return bool(taken.rowcount)
 
     def certificate(self, gallery: str, identity: str) -> schemas.Certificate:
         """One certificate. Raises a problem, 404."""
@@ -150,14 +190,37 @@ class Deletions:
         return found, int(rows[-1][0]) if len(rows) == limit else None
 
     def _begin(
-        self, gallery: str, what: What, subject: int, faces: int, reason: str, actor: str
+        self,
+        gallery: str,
+        what: What,
+        subject: int,
+        faces: int,
+        reason: str,
+        actor: str,
+        name: str = "",
+        face_ids: Sequence[int] = (),
     ) -> Begun:
         requested = datetime.now(UTC).isoformat()
-        begun = Begun(new_id("d"), gallery, what, subject, faces, reason, actor, requested)
+        begun = Begun(
+            new_id("d"),
+            gallery,
+            what,
+            subject,
+            faces,
+            reason,
+            actor,
+            requested,
+            name,
+            tuple(face_ids),
+        )
         with self._state.writing() as connection:
             connection.execute(
                 "INSERT INTO deletion VALUES(NULL, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
                 (begun.id, gallery, what, subject, faces, reason, actor, requested),
+            )
+            connection.execute(
+                "INSERT INTO deletion_begun VALUES(?, ?, ?, ?)",
+                (begun.id, self._owner, name, json.dumps(begun.face_ids)),
             )
             self._audit.append(
                 actor,
@@ -166,12 +229,15 @@ class Deletions:
                 subjects=(_subject(begun),),
                 connection=connection,
                 deletion=begun.id,
+                cases=self._erase_from_cases(connection, begun),
             )
         return begun
 
     def _carry_out(self, begun: Begun) -> str:
-        erased = self._remove(begun)
+        erased, remains = self._remove(begun)
         with self._state.writing() as connection:
+            self._erase_from_late_cases(connection, begun)
+            cases = cases_changed(connection, begun.id)
             self._forget(connection, begun)
             self._audit.append(
                 begun.actor,
@@ -189,37 +255,69 @@ class Deletions:
                 what=begun.what,
                 subject=_subject(begun),
                 faces=begun.faces,
+                cases=cases,
                 reason=begun.reason,
                 requested=datetime.fromisoformat(begun.requested),
                 finished=datetime.now(UTC),
                 erased=erased,
-                method=_METHODS[begun.what],
-                remains=_REMAINS,
+                method=_REMOVED if begun.what == "gallery" else self._engine.places.rows_go,
+                remains=" ".join((_REMAINS, *(f"{one[:1].upper()}{one[1:]}." for one in remains))),
                 audit=schemas.AuditHead(number=number, hash=value),
             )
             connection.execute(
                 "UPDATE deletion SET content = ? WHERE id = ?",
                 (certificate.model_dump_json(), begun.id),
             )
+            connection.execute("DELETE FROM deletion_begun WHERE deletion = ?", (begun.id,))
         self._state.erase()
         return begun.id
 
-    def _remove(self, begun: Begun) -> bool:
-        """Remove it if it is still there; whether nothing is left in the file."""
+    def _erase_from_cases(self, connection: sqlite3.Connection, begun: Begun) -> list[str]:
+        """Erase from cases what is about to go, while the gallery still tells whose it is."""
+        name = begun.gallery
+        if begun.what == "gallery":
+            return erase_from_cases(connection, Gone(name, None, frozenset(), begun.id))
+        gallery = self._engine.gallery(name)
+        if begun.what == "person":
+            person = gallery.person(begun.subject)
+            faces = {face.face_id for face in gallery.faces(person.name)}
+        else:
+            person = gallery.person(gallery.record(begun.subject).person)
+            faces = {begun.subject}
+        people: set[int] = set()
+        if len(faces) == person.faces:  # with the last face its person goes
+            people = former_people(connection, name, person.person_id)
+        gone = Gone(name, people, faces, begun.id)
+        return erase_from_cases(connection, gone, self._consents.held(name))
+
+    def _erase_from_late_cases(self, connection: sqlite3.Connection, begun: Begun) -> None:
+        """The same of cases that were opened before the gallery had let go."""
+        people: set[int] | None = set()
+        if begun.what == "gallery":
+            people = None
+        elif begun.what == "person":
+            people = former_people(connection, begun.gallery, begun.subject)
+        gone = Gone(begun.gallery, people, frozenset(begun.face_ids), begun.id)
+        erase_from_cases(connection, gone, self._consents.held(begun.gallery))
+
+    def _remove(self, begun: Begun) -> tuple[bool, tuple[str, ...]]:
+        """Remove it if it is still there; whether nothing is left, and where copies can be."""
         try:
             if begun.what == "gallery":
                 self._engine.delete(begun.gallery)
-                return False
+                return False, ()
             gallery = self._engine.gallery(begun.gallery)
             if begun.what == "face":
-                return gallery.remove_face(begun.subject).erased
-            return gallery.remove_person(_person(gallery, begun.subject).name).erased
+                change = gallery.remove_face(begun.subject)
+            else:
+                change = gallery.remove_person(begun.subject)
+            return change.erased, change.remains
         except Problem:  # 404: it went before the kill
-            return begun.what != "gallery"
+            return begun.what != "gallery", ()
         except GalleryError:
             if not self._gone(begun):
                 raise
-            return True
+            return True, ()
 
     def _gone(self, begun: Begun) -> bool:
         gallery = self._engine.gallery(begun.gallery)
@@ -234,9 +332,10 @@ class Deletions:
 
     def _forget(self, connection: sqlite3.Connection, begun: Begun) -> None:
         if begun.what == "gallery":
-            for part in (Consents, Merges, Marks, Searches):
+            for part in (Consents, Merges, Marks, Searches, Jobs):
                 part.forget(connection, begun.gallery)
             return
+        Jobs.forget_person(connection, begun.gallery, begun.name, begun.face_ids)
         gone = [begun.subject] if begun.what == "person" else self._left_empty(begun.gallery)
         for number in gone:
             Consents.set(connection, begun.gallery, number, None)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from faceflow import models, networks
 from faceflow.analyzer import Face, FaceAnalyzer, Select, WholeImage
@@ -21,26 +18,25 @@ from faceflow.matching.options import Changes, MatchOptions
 from faceflow.matching.transport import Sinkhorn
 from faceflow.server.decoding import Decoders
 from faceflow.server.limits import Computing
+from faceflow.server.places import NAME, Mark, places_of
 from faceflow.server.problems import conflict, not_found
-from faceflow.server.settings import ServerSettings
+from faceflow.server.settings import Limits, ServerSettings
+from faceflow.weights import devices, pytorch
+from faceflow.weights.session import physical_cores
 
 log = logging.getLogger("faceflow.server")
 
 Analyzers = Callable[[str, str], FaceAnalyzer]
 """Gives the analyzer of a network and a detector."""
 
-SUFFIX = ".faceflow"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_BESIDE = ("-wal", "-shm", "-journal")
-
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A gallery that is open, and the very file it was opened from."""
+    """A gallery that is open, and what tells it from another one in its place."""
 
     name: str
     gallery: Gallery
-    file: tuple[int, int]
+    mark: Mark
 
 
 class Engine:
@@ -48,15 +44,27 @@ class Engine:
 
     Args:
         settings: of the service.
+        current: its limits as they are now.
         analyzers: where analyzers come from; default: the networks and detectors in the cache,
             fetched unless the settings say offline.
     """
 
-    def __init__(self, settings: ServerSettings, analyzers: Analyzers | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        current: Callable[[], Limits],
+        analyzers: Analyzers | None = None,
+    ) -> None:
         limits = settings.limits
+        self._limits = current
         self.settings = settings
-        self.computing = Computing(limits)
+        self.device = devices.resolve(settings.device)
+        self.places = places_of(settings.galleries)
+        self.computing = Computing(current)
         self.decoders = Decoders(limits.searches, limits.seconds, limits.decoded_bytes)
+        self._threads = settings.threads
+        if settings.threads is None and settings.workers > 1:
+            self._threads = max(1, physical_cores() // settings.workers)
         self._make = analyzers or self._load
         self._analyzers: dict[tuple[str, str], FaceAnalyzer] = {}
         self._open: dict[str, Opened] = {}
@@ -67,19 +75,10 @@ class Engine:
 
     def names(self) -> list[str]:
         """Names of all galleries there are now, sorted."""
-        place = self.settings.galleries
-        if not place.is_dir():
-            return [place.stem] if place.exists() else []
-        found = {path.stem for path in place.glob(f"*{SUFFIX}") if path.is_file()}
-        return sorted(name for name in found if NAME.fullmatch(name))
-
-    def path(self, name: str) -> Path:
-        """Where a gallery of that name lies, or would."""
-        place = self.settings.galleries
-        return place / f"{name}{SUFFIX}" if place.is_dir() else place
+        return self.places.names()
 
     def gallery(self, name: str) -> Gallery:
-        """The gallery of that name, as it is on the disk now.
+        """The gallery of that name, as it is there now.
 
         Another process may have deleted it, or put another in its place: what is open then
         is let go of.
@@ -88,22 +87,15 @@ class Engine:
             Problem: 404, there is none.
             GalleryError: it cannot be opened.
         """
-        path = self.path(name)
         with self._lock:
-            known = self._open.get(name)
-            try:
-                if not NAME.fullmatch(name) or (
-                    not self.settings.galleries.is_dir() and name != path.stem
-                ):
-                    raise FileNotFoundError
-                status = path.stat()
-            except (OSError, ValueError):
+            known, mark = self._open.get(name), self.places.mark(name)
+            if mark is None:
                 self._forget(name)
-                raise not_found(f"gallery {name!r}") from None
-            file = (status.st_dev, status.st_ino)
-            if known is None or known.file != file:
+                raise not_found(f"gallery {name!r}")
+            if known is None or known.mark != mark:
                 self._forget(name)
-                known = self._open[name] = Opened(name, Gallery.open(path), file)
+                opened = Gallery.open(self.places.location(name), device=pytorch.seen(self.device))
+                known = self._open[name] = Opened(name, opened, mark)
             return known.gallery
 
     def _forget(self, name: str) -> None:
@@ -120,7 +112,7 @@ class Engine:
             InputError: a network, detector or name that there is not.
             WeightsError: the network's weights cannot be had.
         """
-        if not self.settings.galleries.is_dir():
+        if not self.places.makes_more:
             raise conflict("one-gallery", "This service has one gallery and makes no others")
         if not NAME.fullmatch(name):
             raise InputError(f"a gallery cannot be called {name!r}")
@@ -133,7 +125,7 @@ class Engine:
             if any(name.casefold() == other.casefold() for other in self.names()):
                 raise conflict("exists", f"There is a gallery {name!r} already")
             Gallery.create(
-                self.path(name),
+                self.places.location(name),
                 network_name=spec.name,
                 digest=analyzer.network.digest,
                 embedding_size=spec.embedding_size,
@@ -147,21 +139,18 @@ class Engine:
         """Remove a gallery's file with all that lies beside it; how many faces it held.
 
         Raises:
-            Problem: 404, there is none.
+            Problem: 404, there is none; 409, it is kept in a database.
         """
+        if not self.places.removes:
+            raise conflict(
+                "kept-elsewhere",
+                "This gallery is kept in a database, and the service does not remove it",
+                todo="ask who administers the database",
+            )
         with self._lock:
-            gallery = self.gallery(name)
-            path, faces = gallery.path, len(gallery)
+            faces = len(self.gallery(name))
             self._forget(name)
-            # The main file last: what is left after a kill is still a gallery, and is found.
-            for ending in _BESIDE:
-                Path(f"{path}{ending}").unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            self.places.remove(name)
         return faces
 
     # Networks
@@ -205,13 +194,13 @@ class Engine:
             return found
 
     def _load(self, network: str, detector: str) -> FaceAnalyzer:
-        threads = self.settings.threads
+        threads = self._threads
         wanted = [networks.spec(network).model_name]
         wanted += [model.name for model in detectors.MODELS if model.name == detector]
         models.ensure(*wanted, offline=self.settings.offline, tell=log.warning)
         return FaceAnalyzer(
-            networks.load_network(network, threads=threads),
-            detectors.load_detector(detector, threads=threads),
+            networks.load_network(network, threads=threads, device=self.device),
+            detectors.load_detector(detector, threads=threads, device=self.device),
         )
 
     # Work, for the threads of ``computing``
@@ -248,15 +237,14 @@ class Engine:
         Raises:
             InputError: out of range.
         """
-        threads = self.settings.threads
-        solver = Sinkhorn(threads=threads)
+        threads = self._threads
+        solver = Sinkhorn(threads=threads, device=self.device)
         if epsilon is not None:
-            solver = Sinkhorn(epsilon=epsilon, threads=threads)
+            solver = replace(solver, epsilon=epsilon)
         k = changes.get("k")
-        if k is not None and k > self.settings.limits.candidates:
-            raise InputError(
-                f"k is {k}", why=f"at most {self.settings.limits.candidates} are compared here"
-            )
+        most = self._limits().candidates
+        if k is not None and k > most:
+            raise InputError(f"k is {k}", why=f"at most {most} are compared here")
         given: Changes = {**changes, "solver": solver}
         return gallery.options(**given)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
@@ -54,7 +55,7 @@ log = logging.getLogger("faceflow.server.access")
 class Frame:
     """The middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, limits: Callable[[], Limits], metrics: Metrics) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._in_flight = 0
 
@@ -91,10 +92,11 @@ class Frame:
             self._note(scope, request, status, time.monotonic() - started)
 
     async def _answer(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        most = self._limits.request_bytes
+        limits = self._limits()
+        most = limits.request_bytes
         refused: Problem | None = None
         length = request.headers.get("content-length", "0")
-        if self._in_flight > self._limits.requests:
+        if self._in_flight > limits.requests:
             refused = Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "overloaded",

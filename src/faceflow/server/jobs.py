@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import secrets
-import socket
 import sqlite3
 import threading
 import time
@@ -22,11 +19,13 @@ from datetime import UTC, datetime
 
 from faceflow.arrays import Float64
 from faceflow.errors import FaceflowError, GalleryError, ImageError, InputError, NoFaceError
-from faceflow.gallery import Enrolment, Gallery, person_name
+from faceflow.gallery import Gallery, person_name
 from faceflow.server import schemas
 from faceflow.server.audit import Audit
 from faceflow.server.engine import Engine
+from faceflow.server.enrolling import enroll, enrolled
 from faceflow.server.ids import new_id, person_id
+from faceflow.server.owners import is_gone, new_owner
 from faceflow.server.photos import Upload
 from faceflow.server.problems import Problem, not_found
 from faceflow.server.quality import quality_of
@@ -51,7 +50,7 @@ REFUSED = ("several faces", "too small", "blurred", "extreme pose", "mostly cove
 log = logging.getLogger("faceflow.server")
 
 _LEASE = 120.0
-_PAUSE = 0.5
+_PAUSE = 1.0
 """Seconds between looks for work that another process was given."""
 
 
@@ -152,6 +151,26 @@ class Jobs:
         if done.rowcount:
             _give_up(connection, identity, "cancelled")
 
+    @staticmethod
+    def forget(connection: sqlite3.Connection, gallery: str) -> None:
+        """Drop all jobs of a gallery that is gone: the next one of its name is another."""
+        connection.execute(
+            "DELETE FROM job_photo WHERE job IN (SELECT id FROM job WHERE gallery = ?)", (gallery,)
+        )
+        connection.execute("DELETE FROM job WHERE gallery = ?", (gallery,))
+
+    @staticmethod
+    def forget_person(
+        connection: sqlite3.Connection, gallery: str, name: str, faces: Sequence[int]
+    ) -> None:
+        """Strike out who was in photos: those that became these faces, or are of that name."""
+        connection.execute(
+            "UPDATE job_photo SET name = '', person = '', detail = NULL"
+            " WHERE job IN (SELECT id FROM job WHERE gallery = ?) AND outcome != 'waiting'"
+            " AND (person = ? OR face IN (SELECT value FROM json_each(?)))",
+            (gallery, name, json.dumps(list(faces))),
+        )
+
 
 class Runner:
     """Works on jobs, one photo at a time, in a thread of its own."""
@@ -160,7 +179,7 @@ class Runner:
         self._state, self._audit, self._engine = state, audit, engine
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._owner = new_owner()
         self._thread = threading.Thread(target=self._work, name="faceflow-jobs", daemon=True)
 
     def start(self) -> None:
@@ -241,18 +260,7 @@ class Runner:
         owner = row["owner"]
         if owner is None or owner == self._owner or row["lease"] < now:
             return True
-        host, pid, _ = owner.rsplit(":", 2)
-        if host != socket.gethostname():
-            return False
-        if int(pid) == os.getpid():  # one before this, with the same number
-            return True
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_gone(owner, self._owner)
 
     def _enroll(self, gallery: Gallery, job: sqlite3.Row, row: sqlite3.Row) -> Outcome:
         try:
@@ -271,22 +279,11 @@ class Runner:
             ]
             if refused:
                 return Outcome("skipped", refused[0], None, None, tuple(found))
-            report = gallery.enroll(
-                [
-                    Enrolment(
-                        person=name,
-                        source=row["name"] or f"photo {row['number']}",
-                        content_hash=row["sha256"],
-                        features=face.features,
-                        box=face.box if face.source == "detected" else None,
-                        score=face.score,
-                        crop=face.crop,
-                    )
-                ]
-            )
-            if not report.face_ids:
+            source = row["name"] or f"photo {row['number']}"
+            added = enroll(gallery, name, face, source=source, content_hash=row["sha256"])
+            if added is None:
                 return self._known(gallery, job, row, name)
-            return Outcome("added", None, None, report.face_ids[0], tuple(found))
+            return Outcome("added", None, None, added, tuple(found))
         except NoFaceError as error:
             return Outcome("skipped", "no face", error.todo)
         except ImageError as error:
@@ -303,12 +300,12 @@ class Runner:
                 "SELECT 1 FROM job_photo WHERE job = ? AND sha256 = ? AND outcome = 'added'",
                 (job["id"], row["sha256"]),
             ).fetchone()
-        for face in gallery.faces(name):
-            if face.content_hash == row["sha256"]:
-                if told is None and face.created >= datetime.fromisoformat(job["created"]):
-                    return Outcome("added", face=face.face_id)
-                return Outcome("duplicate", "duplicate", None, face.face_id)
-        return Outcome("duplicate", "duplicate")
+        face = enrolled(gallery, name, row["sha256"])
+        if face is None:
+            return Outcome("duplicate", "duplicate")
+        if told is None and face.created >= datetime.fromisoformat(job["created"]):
+            return Outcome("added", face=face.face_id)
+        return Outcome("duplicate", "duplicate", None, face.face_id)
 
     def _note(self, job: sqlite3.Row, number: int, outcome: Outcome, gallery: Gallery) -> None:
         with self._state.writing() as connection:
@@ -318,8 +315,9 @@ class Runner:
                     "SELECT coalesce(max(turn), 0) FROM job_photo WHERE job = ?", (job["id"],)
                 ).fetchone()[0]
             )
-            # A job that was cancelled meanwhile: what was added stays, and is told.
-            connection.execute(
+            # A job that was cancelled meanwhile: what was added stays, and is told. One that is
+            # gone with its gallery is not.
+            noted = connection.execute(
                 "UPDATE job_photo SET outcome = ?, reason = ?, detail = ?, face = ?, warnings = ?,"
                 " data = NULL, turn = coalesce(turn, ?) WHERE job = ? AND number = ?",
                 (
@@ -333,7 +331,7 @@ class Runner:
                     number,
                 ),
             )
-            if outcome.outcome == "added" and outcome.face is not None:
+            if noted.rowcount and outcome.outcome == "added" and outcome.face is not None:
                 self._audit.append(
                     job["actor"],
                     "enroll a face",

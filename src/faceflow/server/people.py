@@ -98,6 +98,14 @@ class Consents:
             ).fetchall()
         return [(row[0], int(row[1]), bool(json.loads(row[2])["legal_hold"])) for row in rows]
 
+    def held(self, gallery: str) -> frozenset[int]:
+        """Everybody in a gallery who is on legal hold."""
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                "SELECT person, content FROM consent WHERE gallery = ?", (gallery,)
+            ).fetchall()
+        return frozenset(int(row[0]) for row in rows if json.loads(row[1])["legal_hold"])
+
     @staticmethod
     def forget(connection: sqlite3.Connection, gallery: str) -> None:
         """Drop everything about a gallery that is gone."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -72,13 +73,33 @@ def problem_of(error: FaceflowError) -> Problem:
         (status for kind, status in STATUS if isinstance(error, kind)),
         HTTPStatus.INTERNAL_SERVER_ERROR,
     )
+    if _is_outage(error):
+        # What the database says names hosts and ports, which is for who runs the service.
+        log.error("a database cannot be used now: %s", type(error.__context__).__name__)
+        return Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "unavailable",
+            "What the service keeps cannot be reached now",
+            todo="wait as Retry-After says, and try again",
+            headers={"Retry-After": "2"},
+        )
     name = type(error).__name__.removesuffix("Error")
     code = "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
     return Problem(status, code, error.what, why=error.why, todo=error.todo)
 
 
-def response(request: Request, problem: Problem) -> JSONResponse:
-    """A problem as JSON; never a traceback, never what was sent."""
+def _is_outage(error: FaceflowError) -> bool:
+    """Whether a database could not be reached or was busy: nothing that the client did."""
+    cause = error.__cause__ or error.__context__
+    return any(kind.__name__ == "OperationalError" for kind in type(cause).__mro__)
+
+
+def response(request: Request, problem: Problem) -> Response:
+    """A problem as JSON, or a page where one was asked for; no traceback, never what was sent."""
+    page: Callable[[Request, Problem], Response | None] = request.app.state.problem_page
+    shown = page(request, problem)
+    if shown is not None:
+        return shown
     body: dict[str, Any] = {
         "type": f"urn:faceflow:problem:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,
@@ -95,26 +116,34 @@ def response(request: Request, problem: Problem) -> JSONResponse:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of the application a problem document."""
+def install(app: FastAPI, without_place: Callable[[str], str]) -> None:
+    """Make every error of the application a problem document.
+
+    Args:
+        app: the application.
+        without_place: strikes out of a message where galleries lie.
+    """
 
     @app.exception_handler(Problem)
-    async def _problem(request: Request, error: Problem) -> JSONResponse:
+    async def _problem(request: Request, error: Problem) -> Response:
         return response(request, error)
 
     @app.exception_handler(FaceflowError)
-    async def _ours(request: Request, error: FaceflowError) -> JSONResponse:
-        return response(request, problem_of(error))
+    async def _ours(request: Request, error: FaceflowError) -> Response:
+        problem = problem_of(error)
+        problem.what, problem.why = without_place(problem.what), without_place(problem.why)
+        problem.todo = without_place(problem.todo)
+        return response(request, problem)
 
     @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> Response:
         phrase = HTTPStatus(error.status_code).phrase
         code = phrase.lower().replace(" ", "-")
         problem = Problem(error.status_code, code, phrase, headers=dict(error.headers or {}))
         return response(request, problem)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
         # Where and what kind only: the values sent may be anything, faces included.
         places = "; ".join(
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from faceflow.server.roles import Role
 
+Band = Literal["good", "fair", "poor"]
+
 
 class Model(BaseModel):
     """What an answer is made of."""
@@ -76,6 +78,16 @@ class Gallery(Model):
     faces: int
     bytes: int
     threshold: float | None = Field(description="The calibrated one, if any.")
+    min_quality: Band = Field(
+        description="The worst quality of a searched face that is answered; of others nobody is "
+        "named."
+    )
+
+
+class GalleryChange(Model):
+    """What to change of a gallery; what is left out stays."""
+
+    min_quality: Band | None = None
 
 
 class Galleries(Page):
@@ -196,7 +208,7 @@ class Quality(Model):
     sharpness: float | None
     pose: dict[str, float] | None
     embedding_length: float | None
-    band: Literal["good", "fair", "poor"] = Field(description="The worst of all measures.")
+    band: Band = Field(description="The worst of all measures.")
     flaws: list[str] = Field(description="What is not good, in words.")
     warnings: list[str] = Field(description="What makes photos be refused in a job.")
 
@@ -209,6 +221,7 @@ class QueryFace(Model):
 
     box: tuple[float, float, float, float]
     detection_score: float
+    source: Literal["detected", "whole-image"] = "detected"
     landmarks: list[tuple[float, float]] | None
     quality: Quality
 
@@ -233,6 +246,9 @@ class Options(Model):
     patches: str
     visible_share: float
     epsilon: float | None
+    patch_model: str | None = Field(
+        default=None, description="Digest of what is known of the network's patches, if it counts."
+    )
 
 
 class Parts(Model):
@@ -290,6 +306,9 @@ class Search(Model):
         description="Of the best candidate that is not marked as somebody else."
     )
     threshold: float | None
+    min_quality: Band = Field(
+        default="poor", description="Of a face worse than it nobody is named: it is unsure."
+    )
     candidates: list[Candidate]
     rejected: list[Rejected]
     created: datetime
@@ -530,7 +549,7 @@ class AuditEntry(Model):
 
 
 class AuditPage(Page):
-    """Entries, the oldest first."""
+    """Entries, the oldest first unless asked otherwise."""
 
     items: list[AuditEntry]
 
@@ -550,6 +569,9 @@ class Certificate(Model):
     what: Literal["person", "face", "gallery"]
     subject: str
     faces: int
+    cases: int = Field(
+        default=0, description="Cases from which it was erased too; ids and hashes are left there."
+    )
     reason: str
     requested: datetime
     finished: datetime
@@ -575,11 +597,20 @@ class Sweep(Model):
     held: list[PersonRef] = Field(description="Expired, but on legal hold.")
 
 
+class SettingsChange(Model):
+    """Limits to change; null takes the one that the service was started with."""
+
+    limits: dict[str, float | None] = Field(max_length=20)
+
+
 class Settings(Model):
     """What the service runs with."""
 
     version: str
     limits: dict[str, float]
+    adjustable: dict[str, list[float]] = Field(
+        description="Limits that can be changed over HTTP, with the least and the most."
+    )
     roles: dict[str, list[str]]
 
 

@@ -24,9 +24,9 @@ from faceflow.server.idempotency import Repetitions
 from faceflow.server.ids import person_id, person_number
 from faceflow.server.jobs import Jobs, Runner
 from faceflow.server.keys import Keys
-from faceflow.server.limits import Rates
+from faceflow.server.limits import CurrentLimits, Rates
 from faceflow.server.marks import Marks
-from faceflow.server.metrics import Metrics
+from faceflow.server.metrics import Counts, Metrics
 from faceflow.server.people import Consents, Merges
 from faceflow.server.problems import Problem, not_found
 from faceflow.server.searches import Searches
@@ -39,6 +39,8 @@ log = logging.getLogger("faceflow.server")
 P = ParamSpec("P")
 R = TypeVar("R")
 
+COUNT_SECONDS = 10.0
+"""After which a worker's counts are found by the others; so much is lost when it is killed."""
 SWEEP_SECONDS = 3600.0
 """Between two looks for people whose time is over."""
 
@@ -61,12 +63,13 @@ class Service:
         self.audit = Audit(self.state)
         self.cursors = Cursors(self.state)
         self.metrics = Metrics()
-        self.rates = Rates(settings.limits.per_minute)
-        self.engine = Engine(settings, analyzers)
+        self.limits = CurrentLimits(self.state, settings.limits)
+        self.rates = Rates(self.limits)
+        self.engine = Engine(settings, self.limits, analyzers)
         self.repetitions = Repetitions(self.state)
         self.sessions = Sessions(self.state, self.keys)
         self.cases = Cases(self.state, self.audit)
-        self.searches = Searches(self.state, settings.limits.search_hours)
+        self.searches = Searches(self.state, self.limits)
         self.marks = Marks(self.state)
         self.consents = Consents(self.state)
         self.merges = Merges(self.state)
@@ -83,7 +86,12 @@ class Service:
         """Take up what was left, and load networks while the first requests come."""
         self.stopping = asyncio.Event()
         self.runner.start()
-        self._tasks = [asyncio.create_task(self._warm()), asyncio.create_task(self._sweeping())]
+        warming = asyncio.create_task(self._warm())
+        self._tasks = [warming, asyncio.create_task(self._sweeping())]
+        if self.settings.workers > 1:
+            self._tasks.append(asyncio.create_task(self._counting()))
+            # The others answer meanwhile; at the first start, clients wait in the line.
+            await warming
 
     async def stop(self) -> None:
         """Finish what runs and let go of everything."""
@@ -95,6 +103,9 @@ class Service:
                 await task
         await run_in_threadpool(self.runner.stop)
         await run_in_threadpool(self.engine.close)
+        if self.settings.workers > 1:
+            with contextlib.suppress(FaceflowError):
+                await run_in_threadpool(self.metrics.leave, self.state, self.gauges())
         self.state.close()
 
     async def _warm(self) -> None:
@@ -104,6 +115,14 @@ class Service:
             log.error("a deletion cannot be finished now: %s", type(error).__name__)
         await run_in_threadpool(self.engine.warm)
         self.ready = True
+
+    async def _counting(self) -> None:
+        while True:
+            await asyncio.sleep(COUNT_SECONDS)
+            try:
+                await run_in_threadpool(self.metrics.leave, self.state, self.gauges())
+            except FaceflowError as error:
+                log.error("counts cannot be kept now: %s", type(error).__name__)
 
     async def _sweeping(self) -> None:
         while True:
@@ -156,11 +175,17 @@ class Service:
         except GalleryError:
             raise not_found(f"person {identity[:40]!r}") from None
 
+    def counts(self) -> Counts:
+        """What was answered, by all workers, and numbers of now."""
+        if self.settings.workers == 1:
+            return self.metrics.counts(self.gauges())
+        return self.metrics.of_all(self.state, self.gauges())
+
     def gauges(self) -> dict[str, tuple[str, float]]:
         """Numbers of now, for metrics."""
         computing, decoders = self.engine.computing, self.engine.decoders
         return {
-            "faceflow_ready": ("Whether networks are loaded.", float(self.ready)),
+            "faceflow_ready": ("Processes whose networks are loaded.", float(self.ready)),
             "faceflow_computing": ("Photos being worked on or waiting.", float(computing.taken)),
             "faceflow_refused_total": ("Photos refused as too many.", float(computing.refused)),
             "faceflow_decoder_deaths_total": (

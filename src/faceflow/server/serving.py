@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
+import sys
 from types import FrameType
 
 import uvicorn
@@ -12,10 +14,12 @@ from faceflow.errors import FaceflowError
 from faceflow.server.app import create_app
 from faceflow.server.engine import Analyzers
 from faceflow.server.keys import Keys
+from faceflow.server.metrics import forget_workers
 from faceflow.server.roles import Role
 from faceflow.server.service import Service
 from faceflow.server.settings import ServerSettings
 from faceflow.server.state import State
+from faceflow.server.workers import Workers, receive, watch
 
 _GRACE = 30
 """Seconds that requests under way are given when the service stops."""
@@ -66,14 +70,50 @@ def address(settings: ServerSettings, listener: socket.socket) -> str:
     return f"{scheme}://{host}:{listener.getsockname()[1]}"
 
 
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """A line a request on stderr, which systemd and containers keep."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("faceflow.server").setLevel(level)
+
+
 def run(
     settings: ServerSettings, listener: socket.socket, analyzers: Analyzers | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish what runs and return.
 
+    With several workers this process only sees to them.
+
     Raises:
         GalleryError: the state file cannot be used.
+        FaceflowError: workers end as soon as they are started.
     """
+    if settings.workers == 1:
+        _server(settings, analyzers).run(sockets=[listener])
+        return
+    state = State(settings.state_path)
+    try:
+        forget_workers(state)
+    finally:
+        state.close()
+    job = (settings, analyzers)
+    Workers(settings.workers, listener, job, seconds=_GRACE + 15).run()
+
+
+def work() -> None:
+    """Serve as one of several workers, until the first process says stop or is gone."""
+    listener, level, (settings, analyzers) = receive()
+    log_to_stderr(level)
+    try:
+        server = _server(settings, analyzers)
+    except FaceflowError as error:
+        logging.getLogger("faceflow.server").error("a worker cannot start: %s", error)
+        sys.exit(error.exit_code)
+    # As by a signal, because that is what uvicorn listens for.
+    watch(lambda: signal.raise_signal(signal.SIGTERM))
+    server.run(sockets=[listener])
+
+
+def _server(settings: ServerSettings, analyzers: Analyzers | None) -> _Server:
     app = create_app(settings, analyzers)
     config = uvicorn.Config(
         app,
@@ -89,7 +129,7 @@ def run(
         h11_max_incomplete_event_size=64 * 1024,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    _Server(config, app.state.service).run(sockets=[listener])
+    return _Server(config, app.state.service)
 
 
 class _Server(uvicorn.Server):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from faceflow.errors import InputError
+from faceflow.gallery import GalleryLocation
 
 MIB = 1 << 20
+MOST_WORKERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Limits:
     request_bytes: int = 256 * MIB
     seconds: float = 30.0
     searches: int = 2
-    queue: int = 32
+    queue: int = 64
     requests: int = 200
     per_minute: int = 1200
     candidates: int = 1000
@@ -54,14 +57,19 @@ class ServerSettings:
     """Where a service keeps things, whom it listens to, and its limits.
 
     Attributes:
-        galleries: a folder of galleries, or one gallery file.
-        state: the file of keys, jobs, cases and the audit log; default: beside the galleries.
+        galleries: a folder of galleries, one gallery file, or one gallery in a PostgreSQL server.
+        state: the file of keys, jobs, cases and the audit log; default: beside the galleries,
+            which a server's gallery does not have.
         host, port: where it listens.
         certificate, key: PEM files of a TLS certificate; both or neither.
         public: the operator's word that a plain public address is meant, because something in
             front of the service encrypts.
         offline: never fetch network weights.
-        threads: CPU threads of the networks; None: all cores.
+        threads: CPU threads of the networks in each process; None: all cores, shared by the
+            workers.
+        workers: processes that answer.
+        device: where networks run and faces are ranked, see
+            :func:`faceflow.weights.devices.resolve`.
         limits: see :class:`Limits`.
         origins: addresses that a browser may show for the pages, e.g. ``https://faces.example``;
             default: the one the service listens at.
@@ -69,7 +77,7 @@ class ServerSettings:
             their own network does.
     """
 
-    galleries: Path
+    galleries: Path | GalleryLocation
     state: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8765
@@ -78,6 +86,8 @@ class ServerSettings:
     public: bool = False
     offline: bool = False
     threads: int | None = None
+    workers: int = 1
+    device: str | None = None
     limits: Limits = field(default_factory=Limits)
     origins: tuple[str, ...] = ()
     query_network: str | None = None
@@ -98,18 +108,28 @@ class ServerSettings:
                 "--public when a proxy in front of the service encrypts",
             )
 
-    @property
-    def folder(self) -> Path:
-        """The folder that galleries lie in."""
-        return self.galleries if self.galleries.is_dir() else self.galleries.parent
+        if self.state is None and not isinstance(self.galleries, Path):
+            raise InputError(
+                "It is not said where the service keeps keys, cases and the audit log",
+                why="beside a gallery in a database there is no folder",
+                todo="give --state FILE",
+            )
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise InputError(
+                f"{self.workers} workers were asked for", why=f"it takes 1 to {MOST_WORKERS}"
+            )
+        if self.workers > 1 and sys.platform == "win32":
+            raise InputError("Windows has one worker", todo="leave out --workers")
 
     @property
     def state_path(self) -> Path:
         """The state file."""
         if self.state is not None:
             return self.state
-        name = "faceflow-server.state"
-        return self.folder / (name if self.galleries.is_dir() else f"{self.galleries.name}.state")
+        assert isinstance(self.galleries, Path)
+        if self.galleries.is_dir():
+            return self.galleries / "faceflow-server.state"
+        return self.galleries.with_name(f"{self.galleries.name}.state")
 
 
 def is_loopback(host: str) -> bool:

@@ -13,9 +13,9 @@ from faceflow.system.threads import check_threads
 from faceflow.weights.devices import Device
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from faceflow.weights.session import Session
 
-_LEFT_BY_FORKS: list[onnxruntime.InferenceSession] = []
+_LEFT_BY_FORKS: list[Session] = []
 _ALONE: ContextVar[bool] = ContextVar("faceflow_calling_thread_alone", default=False)
 
 
@@ -67,7 +67,7 @@ class ForkSafeSession:
         self._name = name
         self._device = device
         self._graph: bytes | None = read_graph()
-        self._opened: dict[int | None, tuple[onnxruntime.InferenceSession, int]] = {}
+        self._opened: dict[int | None, tuple[Session, int]] = {}
 
     def __reduce__(self) -> tuple[Callable[..., ForkSafeSession], tuple[Any, ...]]:
         return _restored, (self._read_graph, self._threads, self._name, self._device)
@@ -87,7 +87,7 @@ class ForkSafeSession:
         inputs: list[Any] = self._here().get_inputs()
         return inputs
 
-    def _here(self) -> onnxruntime.InferenceSession:
+    def _here(self) -> Session:
         threads = 1 if _ALONE.get() and self._device == "cpu" else self._threads
         found = self._opened.get(threads)
         if found is None or found[1] != os.getpid():
@@ -95,7 +95,7 @@ class ForkSafeSession:
                 found = self._open(threads)
         return found[0]
 
-    def _open(self, threads: int | None) -> tuple[onnxruntime.InferenceSession, int]:
+    def _open(self, threads: int | None) -> tuple[Session, int]:
         found = self._opened.get(threads)
         if found is not None and found[1] == os.getpid():  # another thread was faster
             return found

@@ -107,12 +107,15 @@ _CALLS = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "REDUCE", "BUILD", "BINPER
 _ALLOWED = _PLAIN | _IGNORED | _MEMO | _GROUPS | _CALLS | _TUPLES.keys() | _CONSTANTS.keys()
 
 
-def read_pickle(stream: BinaryIO, name: str) -> tuple[Any, dict[str, StorageRef]]:
+def read_pickle(
+    stream: BinaryIO, name: str, *, instructions: int = MAX_INSTRUCTIONS
+) -> tuple[Any, dict[str, StorageRef]]:
     """Read one pickle from ``stream`` and leave the position just behind it.
 
     Args:
         stream: binary, seekable.
         name: what to call the file in errors.
+        instructions: most that are followed.
 
     Returns:
         The value: None, bool, int, float, str, bytes, or lists, tuples and dictionaries of
@@ -124,7 +127,7 @@ def read_pickle(stream: BinaryIO, name: str) -> tuple[Any, dict[str, StorageRef]
     """
     machine = _Machine(name)
     try:
-        for _ in range(MAX_INSTRUCTIONS):
+        for _ in range(instructions):
             code = stream.read(1)
             instruction = _INSTRUCTIONS.get(code)
             if instruction is None:
@@ -135,8 +138,8 @@ def read_pickle(stream: BinaryIO, name: str) -> tuple[Any, dict[str, StorageRef]
     except ValueError as error:  # pickletools could not read an instruction's argument
         raise damaged(name, str(error)) from error
     raise WeightsError(
-        f"{name} holds more than {MAX_INSTRUCTIONS:,} pickle instructions",
-        why="no network's state dict needs that many",
+        f"{name} holds more than {instructions:,} pickle instructions",
+        why="nothing that is read here needs that many",
     )
 
 

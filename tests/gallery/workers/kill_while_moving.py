@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from faceflow.gallery import Gallery, transfer
+from faceflow.gallery import Gallery
 from faceflow.gallery.stores.sqlite import file as sqlite_file
+from faceflow.gallery.transfer import folder as transfer
 
 
 def die(*_: object) -> NoReturn:
@@ -26,7 +27,7 @@ def main() -> None:
     if work == "overwrite":
         Path.rename = rename_once(Path.rename)  # type: ignore[method-assign]
     else:
-        transfer._publish_folder = die
+        transfer.publish_folder = die
     if work == "create":
         Gallery.create(
             folder / "new.faceflow",

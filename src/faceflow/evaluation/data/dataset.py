@@ -71,6 +71,7 @@ class Dataset:
         photos: in a fixed order: the list's where a list was given, sorted by path otherwise.
         left_out: every file, list line or pair that was not used.
         pairs: verification pairs, empty when the data set defines none.
+        searched: source ids of the photos that are searched with; None for all.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Dataset:
     photos: tuple[Photo, ...]
     left_out: tuple[LeftOut, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    searched: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if not self.photos:
@@ -131,6 +133,8 @@ class Dataset:
             folds = len({pair.fold for pair in self.pairs})
             same = sum(pair.same for pair in self.pairs)
             parts.append(f"{len(self.pairs):,} pairs ({same:,} same) in {folds} folds")
+        if self.searched is not None:
+            parts.append(f"{len(self.searched):,} photos are searched with")
         if self.left_out:
             parts.append(f"left out: {self._reasons()}")
         return "; ".join(parts)

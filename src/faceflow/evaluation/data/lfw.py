@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from faceflow.errors import InputError
@@ -23,7 +24,13 @@ NESTED = ("lfw", "lfw_funneled", "lfw-funneled", "lfw-deepfunneled")
 RULE = re.compile(r"(?P<person>.+)_\d{4}")
 
 
-def read_lfw(root: Path, *, pairs: Path | None = None, listing: Path | None = None) -> Dataset:
+def read_lfw(
+    root: Path,
+    *,
+    pairs: Path | None = None,
+    listing: Path | None = None,
+    searched: Path | None = None,
+) -> Dataset:
     """Read ``root/NAME/NAME_0001.jpg``.
 
     Args:
@@ -32,11 +39,22 @@ def read_lfw(root: Path, *, pairs: Path | None = None, listing: Path | None = No
             ``pairs.txt`` in or beside the folder, if there is one.
         listing: a published ``path,label`` list: only its photos are kept, in its order. Its
             paths name other folders, so photos are found by file name.
+        searched: another such list (of the masked photos, say): only its photos are searched
+            with, all stay enrolled.
 
     Raises:
         InputError: a folder or list is missing or malformed, or a list contradicts the names.
     """
-    return read_lfw_like(root, ORIGIN, pairs=pairs, listing=listing)
+    found = read_lfw_like(root, ORIGIN, pairs=pairs, listing=listing)
+    if searched is None:
+        return found
+    wanted = {photo.source_id for photo in read_listing(ORIGIN.file(searched))}
+    known = {photo.source_id for photo in found.photos}
+    absent = [
+        LeftOut(Path(f"{name}.jpg"), "the list of searched photos names it and it is not there")
+        for name in sorted(wanted - known)
+    ]
+    return replace(found, searched=frozenset(wanted & known), left_out=(*found.left_out, *absent))
 
 
 def read_lfw_like(

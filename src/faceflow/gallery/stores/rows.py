@@ -11,7 +11,7 @@ from typing import Any
 
 from faceflow.errors import InputError
 from faceflow.gallery.identity import GalleryHeader, make_header
-from faceflow.gallery.person_names import person_name
+from faceflow.gallery.person_names import MAX_NAME, person_name
 from faceflow.gallery.records import Box, FaceRecord, LandmarkCells
 from faceflow.gallery.sources import checked_hash, source_label
 from faceflow.gallery.stores.seal import checksum, damaged, seal, unseal
@@ -126,6 +126,8 @@ def checked_name(person_id: Any, name: Any, name_seal: Any) -> str:
 
 @functools.lru_cache(4096)
 def _is_name(name: str) -> bool:
+    if name.isascii():  # mostly, and told at once: printable is all that stands against it
+        return name.isprintable() and name.strip() == name and 0 < len(name) <= MAX_NAME
     try:
         return person_name(name) == name
     except InputError:

@@ -5,6 +5,7 @@ A flipped byte on disk would otherwise become a slightly different face, name or
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 
@@ -13,9 +14,14 @@ from faceflow.errors import GalleryError
 SEAL_BYTES = 4
 
 
-def checksum(kind: str, owner: tuple[int, ...], content: bytes) -> int:
+@functools.cache
+def _numbers(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}q")
+
+
+def checksum(kind: str, owner: tuple[int, ...], content: bytes | memoryview) -> int:
     """CRC-32 over what the content is, whose it is, and the content itself."""
-    prefix = kind.encode(errors="surrogatepass") + struct.pack(f"<{len(owner)}q", *owner)
+    prefix = kind.encode(errors="surrogatepass") + _numbers(len(owner)).pack(*owner)
     return zlib.crc32(content, zlib.crc32(prefix))
 
 
@@ -30,10 +36,13 @@ def unseal(kind: str, owner: tuple[int, ...], sealed: object) -> bytes:
     Raises:
         GalleryError: it is not.
     """
-    whole = all(isinstance(number, int) for number in owner)
-    if whole and isinstance(sealed, bytes) and len(sealed) >= SEAL_BYTES:
+    if isinstance(sealed, bytes) and len(sealed) >= SEAL_BYTES:
         content = sealed[:-SEAL_BYTES]
-        if checksum(kind, owner, content) == int.from_bytes(sealed[-SEAL_BYTES:], "little"):
+        try:
+            found = checksum(kind, owner, content)
+        except struct.error as error:  # an owner that is no whole number
+            raise damaged(kind, owner) from error
+        if found == int.from_bytes(sealed[-SEAL_BYTES:], "little"):
             return content
     raise damaged(kind, owner)
 

@@ -44,7 +44,10 @@ class Added(NamedTuple):
 
 
 class Revision(NamedTuple):
-    """Tells a reader what changed: the largest id ever given, how many faces were removed."""
+    """Tells a reader what changed: the largest id ever given, and how many faces left somebody.
+
+    Both only grow. A face leaves its person when it is removed and when it is given to another.
+    """
 
     last_face_id: int
     removals: int
@@ -66,6 +69,18 @@ class StoreView(Protocol):
         None where that is not known (any more): ask for all ids then. Ids given after that
         revision may be among them.
         """
+
+    def moved_since(self, revision: Revision) -> Int64 | None:
+        """(m,) ids that others have now than at a former revision, ascending; else likewise."""
+
+    def owners(self, *, after: int = 0, limit: int | None = None) -> tuple[Int64, Int64]:
+        """Ids (n,) of faces ascending, the first with an id > after, and whose (n,) they are.
+
+        People by :attr:`faceflow.gallery.records.PersonInfo.person_id`.
+        """
+
+    def owners_of(self, face_ids: Sequence[int]) -> Int64:
+        """(k,) ids of the people in the order asked for. Unknown face: GalleryError."""
 
     def face_ids(self, *, after: int = 0, limit: int | None = None) -> Int64:
         """(n,) ids of faces, ascending: the first with an id > after."""
@@ -155,13 +170,13 @@ class Store(Protocol):
     def remove_faces(self, face_ids: Sequence[int]) -> Change:
         """Remove these faces, and people left without any. Unknown id: GalleryError."""
 
-    def remove_person(self, person: str) -> Change:
+    def remove_person(self, person: str | int) -> Change:
         """Remove a person with all faces. Unknown: GalleryError."""
 
-    def rename(self, old: str, new: str) -> Change:
+    def rename(self, old: str | int, new: str) -> Change:
         """Rename a person. ``old`` unknown or ``new`` taken: GalleryError."""
 
-    def merge(self, source: str, target: str) -> Change:
+    def merge(self, source: str | int, target: str | int) -> Change:
         """Move all faces of ``source`` to ``target``; a photo both have is kept once."""
 
     def move_faces(self, face_ids: Sequence[int], person: str) -> Change:

@@ -51,12 +51,42 @@ def pose(cosine: Floats, u: Floats, v: Floats) -> Problem:
         )
     n, r, s = cosine.shape
     wide = np.asarray(cosine, dtype=np.float64)
-    rows, columns = _weights("u", u, n, r), _weights("v", v, n, s)
+    mass = masses(u, v, (1, n, r, s))
     # Not so for NaN either.
     sound = np.asarray((np.abs(wide) <= MOST_COSINE).all(axis=(1, 2)), dtype=np.bool_)
-    finite = sound & _all_finite(rows) & _all_finite(columns)
+    finite = sound & ~mass.invalid
+    return Problem(wide, mass.u, mass.v, ~finite, finite & mass.no_mass)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Masses:
+    """The weights of N pairs, checked and scaled; see :class:`Problem`."""
+
+    u: Float64
+    v: Float64
+    invalid: Bools
+    no_mass: Bools
+
+
+def masses(u: Floats, v: Floats, sizes: tuple[int, int, int, int]) -> Masses:
+    """Check weights, and scale them to sum 1 on both sides.
+
+    Args:
+        u: (R,), (N, R) or, for B queries, (B, N, R).
+        v: (S,), (N, S) or (B, N, S).
+        sizes: B, N, R, S.
+
+    Returns:
+        The weights of B * N pairs, those of the first query first.
+
+    Raises:
+        InputError: another shape, or a negative weight.
+    """
+    b, n, r, s = sizes
+    rows, columns = _weights("u", u, b, n, r), _weights("v", v, b, n, s)
+    finite = _all_finite(rows) & _all_finite(columns)
     empty: Bools = (rows.max(axis=1) <= 0) | (columns.max(axis=1) <= 0)
-    return Problem(wide, _scaled(rows), _scaled(columns), ~finite, finite & empty)
+    return Masses(_scaled(rows), _scaled(columns), ~finite, empty)
 
 
 def patch_cosine(query_patches: Floats, gallery_patches: Floats) -> Float64:
@@ -123,6 +153,6 @@ def check_weights(name: str, weights: Floats, n: int, size: int, *, batch: int =
     return given
 
 
-def _weights(name: str, weights: Floats, n: int, size: int) -> Float64:
-    given = check_weights(name, weights, n, size).astype(np.float64)
-    return np.asarray(np.broadcast_to(given.reshape(-1, size), (n, size)))
+def _weights(name: str, weights: Floats, b: int, n: int, size: int) -> Float64:
+    given = check_weights(name, weights, n, size, batch=b).astype(np.float64)
+    return np.asarray(np.broadcast_to(given, (b, n, size)).reshape(b * n, size))

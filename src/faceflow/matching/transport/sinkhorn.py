@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
@@ -24,8 +24,13 @@ from faceflow.matching.transport.numpy_sinkhorn import sinkhorn
 from faceflow.matching.transport.plan import Plan
 from faceflow.matching.transport.problem import patch_cosine, pose
 from faceflow.system.threads import check_threads
+from faceflow.weights import devices, pytorch
+from faceflow.weights.devices import Device
 
-Backend = Literal["auto", "native", "numpy"]
+Backend = Literal["auto", "native", "numpy", "torch", "triton"]
+Used = Literal["native", "numpy", "torch", "triton"]
+"""A backend that solves; "triton" is the fused kernel behind "torch"."""
+_ON_DEVICES = ("torch", "triton")
 
 
 class Solver(Protocol):
@@ -56,8 +61,11 @@ class Sinkhorn:
         epsilon: regularisation; smaller is closer to the exact EMD and takes more iterations.
         tolerance: stop when the L1 error of the row marginals is below this.
         max_iterations: cap; reaching it is reported per pair, not raised.
-        backend: "native" (compiled), "numpy", or "auto": native where it is built and takes the
-            sizes, see :meth:`backend_for`.
+        backend: "native" (compiled), "numpy", "torch" (PyTorch, on ``device``), "triton" (the
+            fused kernel, CUDA alone), or "auto": on the CPU native where it is built and takes the
+            sizes; on another device torch where PyTorch sees it; see :meth:`backend_for`. "torch"
+            takes the fused kernel where there is one.
+        device: where torch computes: "cpu", "cuda", "cuda:1" or "mps". The others are the CPU's.
         dtype: the format patches are rounded to, on both sides, before they are compared:
             "int8", "bf16" or "f32". int8 is the fastest and how a gallery keeps patches;
             similarities then differ from float32's in the fourth digit, see docs/performance.md.
@@ -79,6 +87,7 @@ class Sinkhorn:
     backend: Backend = "auto"
     dtype: DType = "int8"
     threads: int | None = None
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.epsilon) and self.epsilon >= 1e-3):
@@ -91,10 +100,14 @@ class Sinkhorn:
             raise InputError(f"tolerance is {self.tolerance}", why="it must be above 0")
         if self.max_iterations < 1:
             raise InputError(f"max_iterations is {self.max_iterations}", why="it must be 1 or more")
-        if self.backend not in ("auto", "native", "numpy"):
+        if self.backend not in get_args(Backend):
             raise InputError(
                 f"there is no transport backend {self.backend!r}",
-                todo="choose auto, native or numpy",
+                todo=f"choose one of {', '.join(get_args(Backend))}",
+            )
+        if not devices.named(self.device):
+            raise InputError(
+                f"device is {self.device!r}", todo="choose cpu, cuda, cuda:NUMBER or mps"
             )
         if self.dtype not in DTYPES:
             raise InputError(
@@ -102,16 +115,31 @@ class Sinkhorn:
             )
         check_threads(self.threads)
 
-    def backend_for(
-        self, patches: int, gallery_patches: int, channels: int
-    ) -> Literal["native", "numpy"]:
-        """Which backend solves pairs of R and S patches with C channels; never a mixture.
+    @property
+    def on_cpu(self) -> Sinkhorn:
+        """The solver whose numbers people are shown: this one, or what stands for a device's."""
+        if self.backend in _ON_DEVICES or self.device != "cpu":
+            backend: Backend = "auto" if self.backend in _ON_DEVICES else self.backend
+            return replace(self, backend=backend, device="cpu")
+        return self
 
-        "native" stays native even where it is not built or does not take the sizes: solving
-        then raises.
+    def backend_for(self, patches: int, gallery_patches: int, channels: int) -> Used:
+        """Which backend solves pairs of R and S patches with C channels.
+
+        "native" and "triton" stay so even where they are not there or do not take the sizes:
+        solving then raises. (The fused kernel leaves pairs that float32 cannot hold to "torch".)
         """
-        if self.backend != "auto":
-            return self.backend
+        backend = self.backend
+        if backend == "auto" and pytorch.seen(self.device):
+            backend = "torch"
+        if backend == "torch":
+            from faceflow.matching.transport.device import fused
+
+            on_cuda = self.device.startswith("cuda")  # elsewhere it is for tests
+            why = fused.why_not(self.device, patches, gallery_patches, self.tolerance)
+            return "triton" if on_cuda and why is None else "torch"
+        if backend != "auto":
+            return backend
         ready = native.available() and native.fits(patches, gallery_patches, channels)
         return "native" if ready else "numpy"
 
@@ -140,8 +168,13 @@ class Sinkhorn:
         """
         if gallery_patches.ndim == 3 and query_patches.ndim == 2:
             sizes = (len(query_patches), *gallery_patches.shape[1:])
-            if self.backend_for(*sizes) == "native":
+            backend = self.backend_for(*sizes)
+            if backend == "native":
                 return self._native(query_patches, gallery_patches, u=u, v=v, flow=flow)
+            if backend != "numpy":
+                return self._on_device(
+                    query_patches, gallery_patches, u, v, flow=flow, kernel=backend == "triton"
+                )
         if dtype_of(gallery_patches) == "f32":
             dtype, patches = self.dtype, rounded(gallery_patches, self.dtype)
         else:
@@ -206,6 +239,32 @@ class Sinkhorn:
             max_iterations=self.max_iterations,
             flow=flow,
             threads=self.threads,
+        )
+
+    def _on_device(
+        self,
+        query_patches: Floats,
+        gallery_patches: Codes,
+        u: Floats,
+        v: Floats,
+        *,
+        flow: bool,
+        kernel: bool,
+    ) -> Plan:
+        from faceflow.matching.transport.device.pairs import Settings
+        from faceflow.matching.transport.device.solve import solve
+
+        patches, scales = self._stored(gallery_patches)
+        return solve(
+            rounded(query_patches, dtype_of(patches)),
+            patches,
+            u=u,
+            v=v,
+            scales=scales,
+            settings=Settings(self.epsilon, self.tolerance, self.max_iterations),
+            flow=flow,
+            device=self.device,
+            kernel=kernel,
         )
 
     def _stored(self, gallery_patches: Codes) -> tuple[Codes, Floats | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from faceflow.explain.drawing.colour import contribution_colours, weight_colours
 from faceflow.pages import template
 from faceflow.server import sessions
-from faceflow.server.problems import not_found
+from faceflow.server.problems import Problem, not_found
 from faceflow.server.roles import Permission
 
 PACKAGE = "faceflow.server.pages"
@@ -163,9 +164,41 @@ def _show(request: Request, page: Page, here: str) -> Response:
     return _render("templates/base.html.j2", page, here, signed_in=True)
 
 
-def _render(name: str, page: Page, here: str, *, signed_in: bool) -> HTMLResponse:
+def problem_page(request: Request, problem: Problem) -> Response | None:
+    """A problem for somebody who opened an address in a browser; None for programs and the API."""
+    path = request.url.path
+    asks = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if not asks or path.startswith(("/v1", "/static")):
+        return None
+    what = "There is nothing here" if problem.what == "Not Found" else problem.what
+    page = Page(path, "", what, "", "")
+    texts = [f"{text[0].upper()}{text[1:]}." for text in (problem.why, problem.todo) if text]
+    return _render(
+        "templates/problem.html.j2",
+        page,
+        "",
+        signed_in=False,
+        status=problem.status,
+        headers=problem.headers,
+        texts=texts,
+        request_id=getattr(request.state, "request_id", ""),
+    )
+
+
+def _render(
+    name: str,
+    page: Page,
+    here: str,
+    *,
+    signed_in: bool,
+    status: int = HTTPStatus.OK,
+    headers: Mapping[str, str] | None = None,
+    **more: object,
+) -> HTMLResponse:
     return HTMLResponse(
-        template(PACKAGE, name).render(
+        status_code=status,
+        headers=None if headers is None else dict(headers),
+        content=template(PACKAGE, name).render(
             title=page.title,
             lead=page.lead,
             module=page.module,
@@ -176,7 +209,9 @@ def _render(name: str, page: Page, here: str, *, signed_in: bool) -> HTMLRespons
             ],
             here=here,
             signed_in=signed_in,
-        )
+            status=int(status),
+            **more,
+        ),
     )
 
 
@@ -205,4 +240,4 @@ def _add(page: Page) -> None:
 for _page in MENU:
     _add(_page)
 
-__all__ = ["MENU", "router", "static", "version"]
+__all__ = ["MENU", "problem_page", "router", "static", "version"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -109,6 +110,21 @@ class ShownDecision(Model):
     names_shown: bool
     salt: str
     sha256: str = Field(description="As the audit log notes it.")
+    erased: bool = Field(
+        default=False,
+        description="Note, features and salt were erased with the person they were about.",
+    )
+
+
+class ShownErasure(Model):
+    """What a case lost when people were erased from its gallery."""
+
+    people: list[str]
+    faces: list[int]
+    query: bool = Field(description="Whether the query went too: it was said to show them.")
+    hashes: dict[str, str] = Field(description="sha256 of what went, by name.")
+    certificate: str
+    time: str
 
 
 class ShownOutcome(Model):
@@ -140,6 +156,7 @@ class ShownCase(CaseSummary):
     decisions: list[ShownDecision]
     hidden: bool = Field(description="Whether there are decisions that this key may not see yet.")
     outcome: ShownOutcome | None
+    erasures: list[ShownErasure]
 
 
 class CaseList(Page):
@@ -168,6 +185,7 @@ def _shown(case: Case) -> ShownCase:
                 "person": outcome.person,
                 "agreed": outcome.agreed,
             },
+            "erasures": [asdict(one) for one in case.erasures],
         }
     )
 
@@ -352,6 +370,8 @@ def _case_file(served: Service, key: Key, identity: str) -> bytes:
 
 def _reasons(served: Service, case: Case, pictures: dict[str, bytes]) -> list[Reason]:
     """Why the best candidates, and those decided about, scored what they did."""
+    if case.query_erased:
+        return []
     decided = {one.person for one in case.decisions}
     wanted = [
         one

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Path, Query
+from fastapi import Depends, Header, Path, Query, Request
+from starlette.concurrency import run_in_threadpool
 
 from faceflow.server.access import need
 from faceflow.server.keys import Key
+from faceflow.server.photos import Form, receive
 from faceflow.server.roles import Permission
 from faceflow.server.service import Service, service_of
 
@@ -34,7 +36,9 @@ Repetition = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
+        min_length=1,
         max_length=200,
+        pattern=r"^[\x21-\x7e]*$",
         description="The same key with the same request again gives the same thing, for 24 hours.",
     ),
 ]
@@ -53,6 +57,17 @@ def problems(*statuses: int) -> Answers:
     }
     every = {400, 401, 403, 404, 422, 429, 503, *statuses}
     return dict.fromkeys(sorted(every), told)
+
+
+async def uploaded(request: Request, served: Service, gallery: str) -> Form:
+    """The form of a request about a gallery, which is looked for before any photo is taken.
+
+    Raises:
+        Problem: 404, there is no such gallery; and as :func:`faceflow.server.photos.receive`.
+    """
+    # In a thread: it may have to be opened, or be in a database that does not answer.
+    await run_in_threadpool(served.gallery, gallery)
+    return await receive(request, served.limits())
 
 
 def request_digest(*parts: str) -> str:

@@ -10,12 +10,13 @@ from starlette.concurrency import run_in_threadpool
 
 from faceflow.analyzer import Face
 from faceflow.errors import GalleryError
-from faceflow.gallery import Enrolment, Gallery, person_name
+from faceflow.gallery import Gallery, person_name
 from faceflow.gallery.records import FaceRecord
 from faceflow.server import schemas
+from faceflow.server.enrolling import enroll, enrolled
 from faceflow.server.idempotency import status
 from faceflow.server.ids import person_id
-from faceflow.server.photos import Form, form_body, receive
+from faceflow.server.photos import Form, form_body
 from faceflow.server.problems import Problem, invalid, not_found
 from faceflow.server.quality import quality_of
 from faceflow.server.routes.common import (
@@ -33,6 +34,7 @@ from faceflow.server.routes.common import (
     last_number,
     problems,
     request_digest,
+    uploaded,
 )
 from faceflow.server.service import Service
 
@@ -117,8 +119,7 @@ async def add_face(
     repetition: Repetition = None,
 ) -> schemas.AddedFace:
     """Enroll the face of one photo."""
-    served.gallery(gallery)
-    form = await receive(request, served.settings.limits)
+    form = await uploaded(request, served, gallery)
     made: dict[str, Any] = {}
 
     async def once() -> str:
@@ -154,23 +155,10 @@ def _add(service: Service, gallery: str, form: Form, actor: str, made: dict[str,
         return str(_having(opened, name, photo.sha256))
     face = _one_face(service, opened, photo.data, select)
     made["quality"] = quality_of(face, opened.options().model)
-    report = opened.enroll(
-        [
-            Enrolment(
-                person=name,
-                source=photo.name or "upload",
-                content_hash=photo.sha256,
-                features=face.features,
-                box=face.box if face.source == "detected" else None,
-                score=face.score,
-                crop=face.crop,
-            )
-        ]
-    )
-    if not report.face_ids:  # another request was first
+    identity = enroll(opened, name, face, source=photo.name or "upload", content_hash=photo.sha256)
+    if identity is None:  # another request was first
         made["duplicate"] = True
         return str(_having(opened, name, photo.sha256))
-    (identity,) = report.face_ids
     service.audit.append(
         actor,
         "enroll a face",
@@ -212,10 +200,10 @@ def _one_face(service: Service, gallery: Gallery, photo: bytes, select: str) -> 
 
 
 def _having(gallery: Gallery, name: str, content_hash: str) -> int:
-    for record in gallery.faces(name):
-        if record.content_hash == content_hash:
-            return record.face_id
-    raise not_found("face of that photo any more")
+    found = enrolled(gallery, name, content_hash)
+    if found is None:
+        raise not_found("face of that photo any more")
+    return found.face_id
 
 
 @router.get("/faces/{face}", responses=problems())

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
 from faceflow.errors import GalleryError
+from faceflow.gallery.reading import MIN_QUALITY
 from faceflow.server import schemas
 from faceflow.server.access import require_unbound
 from faceflow.server.problems import Problem, conflict
@@ -45,6 +46,7 @@ def shown(service: Service, name: str) -> schemas.Gallery:
         faces=stats.faces,
         bytes=stats.file_bytes,
         threshold=None if calibration is None else calibration.threshold,
+        min_quality=gallery.min_quality,
     )
 
 
@@ -112,6 +114,25 @@ async def create_gallery(
 @router.get("/{gallery}", responses=problems())
 def get_gallery(served: Served, key: AnyKey, gallery: GalleryName) -> schemas.Gallery:
     """One gallery."""
+    return shown(served, gallery)
+
+
+@router.patch("/{gallery}", responses=problems(409))
+def change_gallery(
+    served: Served, key: Administrator, gallery: GalleryName, change: schemas.GalleryChange
+) -> schemas.Gallery:
+    """Change what a gallery answers; it is kept in the gallery, and holds wherever it is used."""
+    opened = served.gallery(gallery)
+    if change.min_quality is not None:
+        opened.update_settings({MIN_QUALITY: change.min_quality})
+        served.audit.append(
+            key.id,
+            "change a gallery",
+            gallery=gallery,
+            subjects=(gallery,),
+            min_quality=change.min_quality,
+            revision=opened.revision,
+        )
     return shown(served, gallery)
 
 

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from faceflow.server import schemas
 from faceflow.server.jobs import REFUSED
-from faceflow.server.photos import Form, Upload, form_body, receive
+from faceflow.server.photos import Form, Upload, form_body
 from faceflow.server.problems import invalid
 from faceflow.server.routes.common import (
     Answers,
@@ -28,6 +28,7 @@ from faceflow.server.routes.common import (
     last_number,
     problems,
     request_digest,
+    uploaded,
 )
 from faceflow.server.service import Service
 
@@ -93,8 +94,7 @@ async def create_job(
     repetition: Repetition = None,
 ) -> schemas.Job:
     """Take photos to enroll; they are worked on after the answer, and across restarts."""
-    served.gallery(gallery)
-    form = await receive(request, served.settings.limits)
+    form = await uploaded(request, served, gallery)
     photos, accept = _photos(form), _accepted(form)
 
     def make() -> str:

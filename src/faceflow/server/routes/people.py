@@ -129,7 +129,7 @@ def change_person(
     opened, found = served.gallery(gallery), served.person(gallery, person)
     given = change.model_fields_set
     if "name" in given and change.name is not None and change.name != found.name:
-        opened.rename(found.name, person_name(change.name))
+        opened.rename(found.person_id, person_name(change.name))
         served.audit.append(
             key.id, "rename a person", gallery=gallery, subjects=(person,), revision=opened.revision
         )
@@ -174,7 +174,7 @@ async def merge_people(
         if source.person_id == target.person_id:
             raise conflict("same-person", "A person cannot be merged with itself")
         faces = {face.face_id for face in opened.faces(source.name)}
-        change = opened.merge(source.name, target.name)
+        change = opened.merge(source.person_id, target.person_id)
         moved = faces & {face.face_id for face in opened.faces(target.name)}
         with served.state.writing() as connection:
             consent = served.consents.of(gallery, [source.person_id]).get(source.person_id)

@@ -10,9 +10,10 @@ from starlette.concurrency import run_in_threadpool
 
 from faceflow.matching.options import Changes
 from faceflow.matching.verification import verify
+from faceflow.quality import BANDS
 from faceflow.server import reasons, schemas
 from faceflow.server.idempotency import status
-from faceflow.server.photos import Form, form_body, receive
+from faceflow.server.photos import Form, form_body
 from faceflow.server.problems import invalid
 from faceflow.server.routes.common import (
     Answers,
@@ -23,6 +24,7 @@ from faceflow.server.routes.common import (
     SomeId,
     problems,
     request_digest,
+    uploaded,
 )
 from faceflow.server.searches import (
     Choice,
@@ -57,6 +59,10 @@ _FORM = form_body(
         },
         "top": {"type": "integer", "minimum": 1, "default": 20, "description": "People."},
         "whole_image": {"enum": ["never", "fallback", "always"], "default": "never"},
+        "min_quality": {
+            "enum": list(BANDS),
+            "description": "Name nobody where the face is worse (default: as the gallery says).",
+        },
         **_OPTIONS,
     },
 )
@@ -75,6 +81,9 @@ def _question(form: Form) -> Question:
     whole = texts.get("whole_image", "never")
     if whole not in ("never", "fallback", "always"):
         raise invalid(f"whole_image is {whole[:40]!r}", todo="choose never, fallback or always")
+    least = texts.get("min_quality")
+    if least is not None and least not in BANDS:
+        raise invalid(f"min_quality is {least[:40]!r}", todo=f"choose {', '.join(BANDS)}")
     top = _whole("top", texts["top"]) if "top" in texts else 20
     if not 1 <= top <= 1000:
         raise invalid(f"top is {top}", why="it must lie between 1 and 1000")
@@ -86,6 +95,7 @@ def _question(form: Form) -> Question:
         changes=_changes(texts),
         epsilon=_number(texts, "epsilon"),
         whole_image=cast(Literal["never", "fallback", "always"], whole),
+        min_quality=least,
     )
 
 
@@ -117,6 +127,7 @@ def _whole(name: str, text: str) -> int:
 @router.post(
     "/searches",
     status_code=HTTPStatus.CREATED,
+    response_model=schemas.Search,
     responses=problems(408, 409, 413, 415),
     openapi_extra=_FORM,
 )
@@ -125,12 +136,10 @@ async def search(
     key: Searcher,
     gallery: GalleryName,
     request: Request,
-    response: Response,
     repetition: Repetition = None,
-) -> schemas.Search:
+) -> Response:
     """Find out who is in a photo; the answer can be asked about for a while."""
-    served.gallery(gallery)
-    form = await receive(request, served.settings.limits)
+    form = await uploaded(request, served, gallery)
     question = _question(form)
     answers: list[schemas.Search] = []
 
@@ -141,11 +150,14 @@ async def search(
 
     digest = request_digest("search", gallery, form.digest)
     identity, repeated = await served.repetitions.once(key.id, repetition, digest, once)
-    response.status_code = status(repeated)
-    response.headers["Location"] = f"/v1/galleries/{gallery}/searches/{identity}"
-    if answers:
-        return answers[0]
-    return (await run_in_threadpool(_kept, served, gallery, identity)).search
+    found = answers[0] if answers else await run_in_threadpool(_again, served, gallery, identity)
+    # As it is: the framework would read and check every number once more.
+    return Response(
+        found.model_dump_json(),
+        status(repeated),
+        {"Location": f"/v1/galleries/{gallery}/searches/{identity}"},
+        "application/json",
+    )
 
 
 def _ask(service: Service, gallery: str, question: Question, actor: str) -> Kept:
@@ -167,6 +179,10 @@ def _ask(service: Service, gallery: str, question: Question, actor: str) -> Kept
 
 def _kept(service: Service, gallery: str, identity: str) -> Kept:
     return service.searches.get(gallery, service.gallery(gallery), identity)
+
+
+def _again(service: Service, gallery: str, identity: str) -> schemas.Search:
+    return _kept(service, gallery, identity).search
 
 
 def _noted(service: Service, gallery: str, identity: str, actor: str, action: str) -> Kept:
@@ -284,8 +300,7 @@ async def verify_photos(
     served: Served, key: Searcher, gallery: GalleryName, request: Request
 ) -> schemas.Verification:
     """Compare the largest faces of two photos, as this gallery compares; nothing is kept."""
-    served.gallery(gallery)
-    form = await receive(request, served.settings.limits)
+    form = await uploaded(request, served, gallery)
     return await served.compute(_verify, served, gallery, form, key.id)
 
 

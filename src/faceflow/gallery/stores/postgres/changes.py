@@ -17,7 +17,14 @@ from faceflow.gallery.stores.postgres.connecting import Connection
 from faceflow.gallery.stores.rows import checked_name, seal_name, seal_record
 from faceflow.gallery.stores.seal import damaged, seal, unseal
 from faceflow.gallery.stores.store import Added, StoredFace
-from faceflow.gallery.stores.unknown import name_taken, no_face, no_person, require_possible
+from faceflow.gallery.stores.unknown import (
+    LARGEST_ID,
+    name_taken,
+    no_face,
+    no_person,
+    no_person_id,
+    require_possible,
+)
 
 REMOVALS_KEPT = 100_000
 """Removed ids that are kept, so that readers need not compare all ids."""
@@ -246,7 +253,8 @@ def _give(
         )
         if changed.rowcount != 1:
             raise damaged("photo index", ())
-    dropped = _remove(connection, state, twice)
+    removals = _note_left(connection, state[2], moved)
+    dropped = _remove(connection, (state[0], state[1], removals), twice)
     _forget_empty(connection, [row[1] for row in rows])
     return len(moved), dropped
 
@@ -267,15 +275,21 @@ def _remove(connection: Connection, state: State, face_ids: Sequence[int]) -> in
         touched |= {row[0] for row in rows}
         people |= {row[1] for row in rows}
     _mark(connection, touched)
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO removal VALUES(%s, %s)", list(enumerate(ids, start=state[2] + 1))
-        )
-    removals = state[2] + len(ids)
-    connection.execute("DELETE FROM removal WHERE number <= %s", (removals - REMOVALS_KEPT,))
-    connection.execute("UPDATE state SET removals = %s", (removals,))
+    _note_left(connection, state[2], ids)
     _forget_empty(connection, people)
     return len(ids)
+
+
+def _note_left(connection: Connection, removals: int, face_ids: Sequence[int]) -> int:
+    """Note for readers that these faces left a person; how many have by now."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO removal VALUES(%s, %s)", list(enumerate(face_ids, start=removals + 1))
+        )
+    removals += len(face_ids)
+    connection.execute("DELETE FROM removal WHERE number <= %s", (removals - REMOVALS_KEPT,))
+    connection.execute("UPDATE state SET removals = %s", (removals,))
+    return removals
 
 
 def _forget_empty(connection: Connection, people: Iterable[int]) -> None:
@@ -306,12 +320,20 @@ def find(connection: Connection, name: str) -> int | None:
     return row and int(row[0])
 
 
-def require(connection: Connection, name: str) -> int:
-    """The person's id; GalleryError with similar names if there is none."""
-    person = find(connection, name)
+def require(connection: Connection, who: str | int) -> int:
+    """The id of the person of that name or id; GalleryError, with similar names, without one."""
+    if isinstance(who, int):
+        there = (
+            0 < who <= LARGEST_ID
+            and connection.execute("SELECT 1 FROM person WHERE person_id = %s", (who,)).fetchone()
+        )
+        if not there:
+            raise no_person_id(who)
+        return who
+    person = find(connection, who)
     if person is None:
         rows = connection.execute("SELECT name FROM person LIMIT 10000").fetchall()
-        raise no_person(name, [str(row[0]) for row in rows])
+        raise no_person(who, [str(row[0]) for row in rows])
     return person
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import psycopg
 from psycopg import errors
 
-from faceflow.errors import GalleryError
+from faceflow.errors import GalleryError, UnreachableGalleryError
 from faceflow.gallery.stores.location import ServerLocation
+
+# What libpq says where the encrypted connection that was asked for cannot be had.
+_TLS = re.compile(r"\bSSL\b|certificate|\bTLS\b")
 
 
 @contextlib.contextmanager
@@ -48,12 +52,22 @@ def server_error(location: ServerLocation, error: psycopg.Error) -> GalleryError
             why="the server takes no changes: it is a standby, or set to read-only",
             todo="use the primary server's address",
         )
+    if isinstance(error, psycopg.OperationalError) and _TLS.search(str(error)):
+        return GalleryError(
+            f"{at} cannot show that it is who it should be",
+            why=why,
+            todo="check the host's name and the certificate that sslrootcert names; a weaker "
+            "sslmode would send names and faces to whoever answers",
+        )
     if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName | errors.DataCorrupted):
         return GalleryError(
-            f"{at} is damaged", why=why, todo="restore a backup, or import a former export"
+            f"{at} is damaged",
+            why=why,
+            todo="restore a backup, or import a former export; or is there a connection pooler "
+            "before it that does not keep a session's settings (pool_mode = session does)",
         )
     if isinstance(error, psycopg.OperationalError):
-        return GalleryError(
+        return UnreachableGalleryError(
             f"{at} cannot be reached, or the connection broke",
             why=why,
             todo="see that the server runs and takes your name and password, and repeat the last "

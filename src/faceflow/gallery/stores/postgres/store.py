@@ -167,19 +167,19 @@ class PostgresStore:
             removed = changes.remove_faces(connection, state, face_ids)
         return self._erased(removed, 0)
 
-    def remove_person(self, person: str) -> Change:
+    def remove_person(self, person: str | int) -> Change:
         """One transaction; then what the faces lay in is written anew."""
         with self._writing() as (connection, state):
             removed = changes.remove_person(connection, state, changes.require(connection, person))
         return self._erased(removed, 0)
 
-    def rename(self, old: str, new: str) -> Change:
+    def rename(self, old: str | int, new: str) -> Change:
         """One transaction; then the list of people is written anew."""
         with self._writing() as (connection, _):
             faces = changes.rename(connection, changes.require(connection, old), new)
         return self._erased(faces, 0)
 
-    def merge(self, source: str, target: str) -> Change:
+    def merge(self, source: str | int, target: str | int) -> Change:
         """One transaction; then what was removed is erased."""
         with self._writing() as (connection, state):
             old, new = changes.require(connection, source), changes.require(connection, target)

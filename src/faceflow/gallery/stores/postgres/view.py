@@ -69,13 +69,40 @@ class PostgresView:
 
     def removed_since(self, revision: Revision) -> Int64 | None:
         """Looked up in the list of the last removals."""
+        return self._left_since(revision, there=False)
+
+    def moved_since(self, revision: Revision) -> Int64 | None:
+        """Looked up in the same list, where moves stand too."""
+        return self._left_since(revision, there=True)
+
+    def _left_since(self, revision: Revision, *, there: bool) -> Int64 | None:
+        """Faces that left somebody since, of those that are still there, or are not any more."""
         wanted = self._revision.removals - revision.removals
         if wanted < 0:
             return None
         rows = self._rows(
-            "SELECT face_id FROM removal WHERE number > %s ORDER BY face_id", revision.removals
+            "SELECT face_id, EXISTS(SELECT FROM face f WHERE f.face_id = r.face_id)"
+            " FROM removal r WHERE number > %s",
+            revision.removals,
         )
-        return _ids(rows) if len(rows) == wanted else None
+        if len(rows) != wanted:
+            return None
+        return np.unique(_ids([row for row in rows if row[1] == there]))
+
+    def owners(self, *, after: int = 0, limit: int | None = None) -> tuple[Int64, Int64]:
+        """Read off the rows of faces."""
+        rows = self._rows(
+            "SELECT face_id, person_id FROM face WHERE face_id > %s ORDER BY face_id LIMIT %s",
+            _possible(after),
+            limit,
+        )
+        both = np.array(rows, np.int64).reshape(-1, 2)
+        return both[:, 0].copy(), both[:, 1].copy()
+
+    def owners_of(self, face_ids: Sequence[int]) -> Int64:
+        """Read off the rows of these faces."""
+        found = self._fetch("SELECT face_id, person_id FROM face WHERE face_id = ANY(%s)", face_ids)
+        return np.array([found[i][0] for i in face_ids], np.int64)
 
     def face_ids(self, *, after: int = 0, limit: int | None = None) -> Int64:
         """Read off the primary key."""

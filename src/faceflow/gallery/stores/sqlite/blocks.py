@@ -169,13 +169,12 @@ class Blocks:
         each = 8 + SEAL_BYTES + 4 * self._size
         if not isinstance(sealed, bytes) or len(sealed) % each != SEAL_BYTES or len(sealed) < each:
             raise damaged("list of embeddings", ())
+        # Looked at where they lie: cutting the bytes up first would copy all embeddings once more.
         n = len(sealed) // each
-        seals = n * 8
-        vectors = seals + n * SEAL_BYTES
         return Rows(
-            np.frombuffer(sealed[:seals], "<i8").astype(np.int64, copy=False),
-            np.frombuffer(sealed[seals:vectors], "<u4").astype(np.uint32, copy=False),
-            np.frombuffer(sealed[vectors:-SEAL_BYTES], "<f4")
+            np.frombuffer(sealed, "<i8", n).astype(np.int64, copy=False),
+            np.frombuffer(sealed, "<u4", n, n * 8).astype(np.uint32, copy=False),
+            np.frombuffer(sealed, "<f4", n * self._size, n * (8 + SEAL_BYTES))
             .astype(np.float32, copy=False)
             .reshape(n, self._size),
         )
@@ -184,7 +183,7 @@ class Blocks:
 def _whole(first: int, sealed: object) -> bool:
     """Whether a block is what was written, all of it undamaged."""
     return isinstance(sealed, bytes) and checksum(
-        "embeddings", (first,), sealed[:-SEAL_BYTES]
+        "embeddings", (first,), memoryview(sealed)[:-SEAL_BYTES]
     ) == int.from_bytes(sealed[-SEAL_BYTES:], "little")
 
 

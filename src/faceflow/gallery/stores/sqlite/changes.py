@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,14 @@ from faceflow.gallery.stores.rows import checked_name, seal_name
 from faceflow.gallery.stores.seal import damaged, seal, unseal
 from faceflow.gallery.stores.sqlite.blocks import Blocks
 from faceflow.gallery.stores.store import Added, StoredFace
-from faceflow.gallery.stores.unknown import name_taken, no_face, no_person, require_possible
+from faceflow.gallery.stores.unknown import (
+    LARGEST_ID,
+    name_taken,
+    no_face,
+    no_person,
+    no_person_id,
+    require_possible,
+)
 
 MakeRow = Callable[[int, int, StoredFace], tuple[Any, ...]]
 """Builds a row of the face table from face id, person id and face."""
@@ -169,7 +176,7 @@ def move_faces(
     return len(moved), dropped
 
 
-def _give(connection: sqlite3.Connection, face_ids: Iterable[int], target: int) -> None:
+def _give(connection: sqlite3.Connection, face_ids: Sequence[int], target: int) -> None:
     """Make faces another person's, none of whose photos is already that person's."""
     for face_id in face_ids:
         source, record = _record(connection, face_id)
@@ -183,6 +190,7 @@ def _give(connection: sqlite3.Connection, face_ids: Iterable[int], target: int) 
         )
         if changed.rowcount != 1:
             raise damaged("photo index", ())
+    _note_left(connection, face_ids)
 
 
 def _record(connection: sqlite3.Connection, face_id: int) -> tuple[int, bytes]:
@@ -214,12 +222,22 @@ def find(connection: sqlite3.Connection, name: str) -> int | None:
     return row and int(row[0])
 
 
-def require(connection: sqlite3.Connection, name: str) -> int:
-    """The person's id; GalleryError with similar names if there is none."""
-    person = find(connection, name)
+def require(connection: sqlite3.Connection, who: str | int) -> int:
+    """The id of the person of that name or id; GalleryError, with similar names, without one."""
+    if isinstance(who, int):
+        there = (
+            0 < who <= LARGEST_ID
+            and connection.execute(
+                "SELECT 1 FROM person_name WHERE person_id = ?", (who,)
+            ).fetchone()
+        )
+        if not there:
+            raise no_person_id(who)
+        return who
+    person = find(connection, who)
     if person is None:
         names = [row[0] for row in connection.execute("SELECT name FROM person_name")]
-        raise no_person(name, names)
+        raise no_person(who, names)
     return person
 
 
@@ -241,19 +259,23 @@ def _remove_collected(connection: sqlite3.Connection, blocks: Blocks) -> int:
     if removed:
         ids = [row[0] for row in connection.execute("SELECT face_id FROM gone ORDER BY face_id")]
         blocks.remove(connection, ids)
-        _, _, removals = state(connection)
-        connection.executemany(
-            "INSERT INTO removal VALUES(?, ?)", enumerate(ids, start=removals + 1)
-        )
-        connection.execute(
-            "DELETE FROM removal WHERE number <= ?", (removals + removed - REMOVALS_KEPT,)
-        )
+        _note_left(connection, ids)
         connection.execute(f"DELETE FROM photo WHERE {gone}")
         _write_anew(connection, "photo")
-        connection.execute("UPDATE state SET removals = removals + ?", (removed,))
         _forget_empty(connection)
     connection.execute("DROP TABLE temp.gone")
     return removed
+
+
+def _note_left(connection: sqlite3.Connection, face_ids: Sequence[int]) -> None:
+    """Note for readers that these faces left a person, see :class:`Revision`."""
+    _, _, removals = state(connection)
+    connection.executemany(
+        "INSERT INTO removal VALUES(?, ?)", enumerate(face_ids, start=removals + 1)
+    )
+    removals += len(face_ids)
+    connection.execute("DELETE FROM removal WHERE number <= ?", (removals - REMOVALS_KEPT,))
+    connection.execute("UPDATE state SET removals = ?", (removals,))
 
 
 def _forget_empty(connection: sqlite3.Connection) -> None:

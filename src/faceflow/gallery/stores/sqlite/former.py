@@ -40,6 +40,10 @@ class FormerView(SqliteView):
         """Nobody noted it."""
         return np.empty(0, np.int64) if revision.removals == self.revision().removals else None
 
+    def moved_since(self, revision: Revision) -> Int64 | None:
+        """Nobody noted it."""
+        return self.removed_since(revision)
+
     def token(self) -> str:
         """A digest over all that can change without the number of faces changing."""
         digest = hashlib.sha256(repr(self.revision()).encode())

@@ -111,21 +111,21 @@ class SqliteStore:
             removed = sqlite_changes.remove_faces(connection, face_ids, self._blocks)
         return Change(removed, erased=self._erase())
 
-    def remove_person(self, person: str) -> Change:
+    def remove_person(self, person: str | int) -> Change:
         """One transaction; then the log is erased."""
         with self._writer.writing() as connection:
             person_id = sqlite_changes.require(connection, person)
             removed = sqlite_changes.remove_person(connection, person_id, self._blocks)
         return Change(removed, erased=self._erase())
 
-    def rename(self, old: str, new: str) -> Change:
+    def rename(self, old: str | int, new: str) -> Change:
         """One transaction; then the log is erased."""
         with self._writer.writing() as connection:
             person_id = sqlite_changes.require(connection, old)
             faces = sqlite_changes.rename(connection, person_id, new)
         return Change(faces, erased=self._erase())
 
-    def merge(self, source: str, target: str) -> Change:
+    def merge(self, source: str | int, target: str | int) -> Change:
         """One transaction; then the log is erased."""
         with self._writer.writing() as connection:
             old = sqlite_changes.require(connection, source)

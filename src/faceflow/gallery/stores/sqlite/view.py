@@ -45,6 +45,7 @@ class SqliteView:
         self.path = session.path
         self._session = session
         self._over = False
+        self._owners: dict[int, tuple[Any, ...]] = {}
         with self._reading() as connection:
             last_face, _, removals = sqlite_changes.state(connection)
         self._revision = Revision(last_face, removals)
@@ -59,15 +60,42 @@ class SqliteView:
 
     def removed_since(self, revision: Revision) -> Int64 | None:
         """Looked up in the list of the last removals."""
+        return self._left_since(revision, there=False)
+
+    def moved_since(self, revision: Revision) -> Int64 | None:
+        """Looked up in the same list, where moves stand too."""
+        return self._left_since(revision, there=True)
+
+    def _left_since(self, revision: Revision, *, there: bool) -> Int64 | None:
+        """Faces that left somebody since, of those that are still there, or are not any more."""
         wanted = self._revision.removals - revision.removals
         if wanted <= 0:
             return None if wanted else np.empty(0, np.int64)
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT face_id FROM removal WHERE number > ? ORDER BY face_id",
+                "SELECT face_id, EXISTS(SELECT 1 FROM face f WHERE f.face_id = r.face_id)"
+                " FROM removal r WHERE number > ?",
                 (revision.removals,),
             ).fetchall()
-        return np.array([row[0] for row in rows], np.int64) if len(rows) == wanted else None
+        if len(rows) != wanted:
+            return None
+        return np.unique(np.array([row[0] for row in rows if row[1] == there], np.int64))
+
+    def owners(self, *, after: int = 0, limit: int | None = None) -> tuple[Int64, Int64]:
+        """Read off the rows of faces."""
+        page = (min(max(after, 0), LARGEST_ID), -1 if limit is None else limit)
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT face_id, person_id FROM face WHERE face_id > ? ORDER BY face_id LIMIT ?",
+                page,
+            ).fetchall()
+        both = np.array(rows, np.int64).reshape(-1, 2)
+        return both[:, 0].copy(), both[:, 1].copy()
+
+    def owners_of(self, face_ids: Sequence[int]) -> Int64:
+        """Read off the rows of these faces."""
+        found = self._fetch("person_id", face_ids)
+        return np.array([found[i][0] for i in face_ids], np.int64)
 
     def face_ids(self, *, after: int = 0, limit: int | None = None) -> Int64:
         """Read off the smallest index."""
@@ -90,14 +118,16 @@ class SqliteView:
 
     def embeddings_of(self, face_ids: Sequence[int]) -> Float32:
         """Out of their blocks, checksums compared."""
-        self._fetch("f.face_id", face_ids)
+        self._fetch("face_id", face_ids)
         with self._reading() as connection:
             found = self._blocks.of(connection, face_ids)
         return require_unit_length(face_ids, found)
 
     def payloads(self, face_ids: Sequence[int]) -> list[bytes]:
         """Patches, checksums compared."""
-        found = self._fetch("patches", face_ids)
+        # Whose the faces are is mostly asked next, and lies on the way to the patches.
+        found = self._fetch("patches, person_id, record", face_ids)
+        self._owners = {i: row[1:] for i, row in found.items()}
         return [unseal("patches", (i,), found[i][0]) for i in face_ids]
 
     def thumbnails(self, face_ids: Sequence[int]) -> list[bytes | None]:
@@ -110,16 +140,28 @@ class SqliteView:
 
     def records(self, face_ids: Sequence[int]) -> list[FaceRecord]:
         """Records by id, checksums compared."""
-        found = self._fetch("f.person_id, record, name, seal", face_ids)
-        return [unseal_record(i, *found[i]) for i in face_ids]
+        found = self._fetch("person_id, record", face_ids)
+        named = self._named({row[0] for row in found.values()})
+        return [
+            unseal_record(i, *found[i], *named.get(found[i][0], (None, None))) for i in face_ids
+        ]
 
     def names(self, face_ids: Sequence[int]) -> list[str]:
         """Names by id, checksums compared."""
-        found = self._fetch("f.person_id, record, name, seal", face_ids)
-        for face_id, (person_id, record, _, _) in found.items():
+        wanted = set(face_ids)
+        if self._owners.keys() >= wanted:
+            owners = {i: self._owners[i] for i in wanted}
+        else:
+            owners = self._fetch("person_id, record", face_ids)
+        for face_id, (person_id, record) in owners.items():
             # The seal of the record says whose face it is.
             unseal("record", (face_id, person_id), record)
-        return [checked_name(found[i][0], *found[i][2:]) for i in face_ids]
+        named = self._named({row[0] for row in owners.values()})
+        names = {i: checked_name(i, *row) for i, row in named.items()}
+        for face_id in face_ids:
+            if owners[face_id][0] not in names:
+                raise damaged("list of people", ())
+        return [names[owners[i][0]] for i in face_ids]
 
     def people_with(self, content_hash: str) -> list[str]:
         """A look into the index of photos."""
@@ -263,19 +305,28 @@ class SqliteView:
         """Columns of each face by id; every id asked for is there."""
         wanted = sorted(set(face_ids))
         require_possible(wanted)
+        found = self._by_id("face", "face_id", columns, wanted)
+        for face_id in wanted:
+            if face_id not in found:
+                raise no_face(face_id)
+        return found
+
+    def _named(self, people: set[Any]) -> dict[int, tuple[Any, ...]]:
+        """The name and its checksum of each of some people that there are."""
+        wanted = sorted(i for i in people if isinstance(i, int))
+        return self._by_id("person_name", "person_id", "name, seal", wanted)
+
+    def _by_id(
+        self, table: str, key: str, columns: str, wanted: Sequence[int]
+    ) -> dict[int, tuple[Any, ...]]:
+        """Columns of those rows of a table that are there."""
         found: dict[int, tuple[Any, ...]] = {}
         with self._reading() as connection:
             for start in range(0, len(wanted), _BLOCK):
                 block = wanted[start : start + _BLOCK]
                 marks = ",".join("?" * len(block))
-                statement = (
-                    f"SELECT face_id, {columns} FROM face f LEFT JOIN person_name n"
-                    f" ON n.person_id = f.person_id WHERE face_id IN ({marks})"
-                )
+                statement = f"SELECT {key}, {columns} FROM {table} WHERE {key} IN ({marks})"
                 found.update((row[0], row[1:]) for row in connection.execute(statement, block))
-        for face_id in wanted:
-            if face_id not in found:
-                raise no_face(face_id)
         return found
 
 

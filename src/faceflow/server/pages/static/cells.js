@@ -1,14 +1,32 @@
 // A face with a grid of cells over it: coloured, pointed at, brushed, by mouse, finger and keys.
 import { h, s } from "./dom.js";
 
+/**
+ * @typedef {object} Options
+ * @property {string} label what a screen reader calls it
+ * @property {string} alt
+ * @property {boolean} [grey] the picture without its colours
+ * @property {(cell: number, aloud?: boolean) => void} [onpoint]
+ * @property {() => void} [onleave]
+ * @property {Brush} [onbrush]
+ */
+/**
+ * Told of each cell under the brush. The mode is what the first cell of a stroke became, or null for
+ * the first; "look" for a cell that the keyboard only moves to.
+ * @callback Brush
+ * @param {number} cell @param {boolean | null | "look"} mode @param {boolean} [aloud]
+ * @returns {boolean | null}
+ */
+
 export class Cells {
   /**
    * @param {string} src picture of the face
    * @param {[number, number]} grid rows, columns
-   * @param {{label: string, alt: string, grey?: boolean, onpoint?: Function, onleave?: Function, onbrush?: Function}} options
+   * @param {Options} options
    */
   constructor(src, grid, { label, alt, grey = false, onpoint, onleave, onbrush }) {
-    [this.rows, this.columns] = grid;
+    this.rows = grid[0];
+    this.columns = grid[1];
     this.count = this.rows * this.columns;
     this.at = Math.floor(this.rows / 2) * this.columns + Math.floor(this.columns / 2);
     this.rects = Array.from({ length: this.count }, (_, r) => s("rect", {
@@ -28,28 +46,30 @@ export class Cells {
     if (onbrush) this.#brushing(onbrush);
   }
 
-  /** Colours, one per cell: [colour, opacity]. */
+  /** Colours, one per cell: [colour, opacity]. @param {(cell: number) => [string, number]} colours */
   paint(colours) {
     this.rects.forEach((rect, r) => {
       const [colour, opacity] = colours(r);
       rect.setAttribute("fill", colour);
-      rect.setAttribute("fill-opacity", opacity);
+      rect.setAttribute("fill-opacity", String(opacity));
     });
   }
 
-  /** Puts the ring around a cell, or away. */
+  /** Puts the ring around a cell, or away. @param {number | null} cell */
   mark(cell, best = false) {
     this.ring.setAttribute("visibility", cell === null ? "hidden" : "visible");
     this.ring.setAttribute("class", best ? "ring best" : "ring");
     if (cell === null) return;
-    this.ring.setAttribute("x", (cell % this.columns) + 0.03);
-    this.ring.setAttribute("y", Math.floor(cell / this.columns) + 0.03);
+    this.ring.setAttribute("x", String((cell % this.columns) + 0.03));
+    this.ring.setAttribute("y", String(Math.floor(cell / this.columns) + 0.03));
   }
 
+  /** @param {number} cell */
   place(cell) {
     return `row ${Math.floor(cell / this.columns) + 1}, column ${(cell % this.columns) + 1}`;
   }
 
+  /** @param {PointerEvent} event */
   #under(event) {
     const box = this.svg.getBoundingClientRect();
     const column = Math.floor(((event.clientX - box.left) / box.width) * this.columns);
@@ -58,8 +78,11 @@ export class Cells {
     return inside ? row * this.columns + column : null;
   }
 
+  /** @param {KeyboardEvent} event */
   #keys(event) {
-    const step = { ArrowUp: -this.columns, ArrowDown: this.columns, ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    /** @type {Record<string, number>} */
+    const steps = { ArrowUp: -this.columns, ArrowDown: this.columns, ArrowLeft: -1, ArrowRight: 1 };
+    const step = steps[event.key];
     if (step === undefined) return false;
     event.preventDefault();
     const next = this.at + step;
@@ -68,9 +91,11 @@ export class Cells {
     return true;
   }
 
+  /** @param {(cell: number, aloud?: boolean) => void} onpoint @param {(() => void) | undefined} onleave */
   #pointing(onpoint, onleave) {
+    /** @type {number | null} */
     let last = null;
-    const point = (event) => {
+    const point = (/** @type {PointerEvent} */ event) => {
       const cell = this.#under(event);
       if (cell !== null && cell !== last) { last = cell; this.at = cell; onpoint(cell); }
     };
@@ -86,9 +111,11 @@ export class Cells {
     });
   }
 
+  /** @param {Brush} onbrush */
   #brushing(onbrush) {
+    /** @type {boolean | null} */
     let mode = null;
-    const stroke = (event) => {
+    const stroke = (/** @type {PointerEvent} */ event) => {
       const cell = this.#under(event);
       if (cell === null) return;
       this.at = cell;

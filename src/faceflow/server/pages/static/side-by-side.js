@@ -3,28 +3,35 @@ import { h, s, say } from "./dom.js";
 
 const MOST = 8;
 
+/** @typedef {{title: string, src: string, alt: string, caption: string}} Side */
+/** @typedef {{frame: HTMLElement, image: HTMLElement, turn: HTMLElement, lines: SVGElement, caption: HTMLElement, figure: HTMLElement}} View */
+
 export class SideBySide {
-  /** @param {{title: string, src: string, alt: string, caption: string}[]} faces two of them */
+  /** @param {Side[]} faces two of them @param {[number, number]} grid */
   constructor(faces, [rows, columns]) {
     this.zoom = 1;
     this.x = 0; // the top left corner of what is seen, in shares of the picture
     this.y = 0;
-    this.views = faces.map((face) => this.#view(face, rows, columns));
+    this.told = h("span", { class: "number note", "aria-live": "polite" });
+    this.slot = h("span", { class: "row" });
+    this.grid = { rows, columns };
+    this.views = faces.map((face) => this.#view(face));
     this.element = h("div", {},
       this.#tools(),
       h("div", { class: "pair faces" }, this.views.map((view) => view.figure)));
     this.#show();
   }
 
-  /** Another picture in one of the two places. */
+  /** Another picture in one of the two places. @param {number} place @param {Omit<Side, "title">} side */
   change(place, { src, alt, caption }) {
     const view = this.views[place];
-    view.image.src = src;
-    view.image.alt = alt;
+    Object.assign(view.image, { src, alt });
     view.caption.textContent = caption;
   }
 
-  #view({ title, src, alt, caption }, rows, columns) {
+  /** @param {Side} side @returns {View} */
+  #view({ title, src, alt, caption }) {
+    const { rows, columns } = this.grid;
     const image = h("img", { src, alt, draggable: "false" });
     const turn = h("div", { class: "turn" }, image);
     const lines = s("svg", { class: "lines", viewBox: `0 0 ${columns} ${rows}`, preserveAspectRatio: "none", "aria-hidden": "true" },
@@ -41,9 +48,9 @@ export class SideBySide {
   }
 
   #tools() {
-    const zoom = h("span", { class: "number note", "aria-live": "polite" });
-    this.told = zoom;
+    /** @param {string} label @param {() => void} act */
     const press = (label, act) => h("button", { type: "button", class: "small", onclick: act }, label);
+    /** @param {string} label @param {(on: boolean) => void} act */
     const toggle = (label, act) => {
       const button = h("button", { type: "button", class: "small", "aria-pressed": "false", onclick: () => {
         const on = button.getAttribute("aria-pressed") !== "true";
@@ -53,37 +60,49 @@ export class SideBySide {
       } }, label);
       return button;
     };
-    const flip = (place) => (on) => {
+    const flip = (/** @type {number} */ place) => (/** @type {boolean} */ on) => {
       this.views[place].turn.classList.toggle("flip", on);
       this.views[place].lines.style.transform = on ? "scaleX(-1)" : "";
       say(`${place === 0 ? "Query" : "Candidate"} ${on ? "mirrored" : "as it is"}`);
     };
-    this.slot = h("span", { class: "row" });
     return h("div", { class: "tools", role: "toolbar", "aria-label": "Both faces" },
       press("Zoom in", () => this.#by(1.4)), press("Zoom out", () => this.#by(1 / 1.4)),
-      press("All", () => { this.zoom = 1; this.x = this.y = 0; this.#show(); }), zoom,
+      press("All", () => { this.zoom = 1; this.x = this.y = 0; this.#show(); }), this.told,
       h("span", { class: "gap" }),
       toggle("Grid", (on) => { for (const view of this.views) view.lines.toggleAttribute("hidden", !on); }),
       toggle("Flip query", flip(0)), toggle("Flip candidate", flip(1)),
       h("span", { class: "gap" }), this.slot);
   }
 
+  /** @param {HTMLElement} frame */
   #handle(frame) {
-    let from = null;
+    /** Fingers on the face: one moves, two zoom. @type {Map<number, [number, number]>} */
+    const fingers = new Map();
+    const apart = () => {
+      const [a, b] = [...fingers.values()];
+      return Math.hypot(a[0] - b[0], a[1] - b[1]);
+    };
     frame.addEventListener("pointerdown", (event) => {
       frame.setPointerCapture(event.pointerId);
       frame.classList.add("held");
-      from = [event.clientX, event.clientY, this.x, this.y];
+      fingers.set(event.pointerId, [event.clientX, event.clientY]);
     });
     frame.addEventListener("pointermove", (event) => {
-      if (from === null || !event.buttons) return;
+      const before = fingers.get(event.pointerId);
+      if (before === undefined) return;
+      const distance = fingers.size === 2 ? apart() : 0;
+      fingers.set(event.pointerId, [event.clientX, event.clientY]);
+      if (distance) { this.#by(apart() / distance); return; }
       const size = frame.clientWidth * this.zoom;
-      const mirrored = frame.firstElementChild.classList.contains("flip") ? -1 : 1;
-      this.x = from[2] - (mirrored * (event.clientX - from[0])) / size;
-      this.y = from[3] - (event.clientY - from[1]) / size;
+      const mirrored = frame.firstElementChild?.classList.contains("flip") ? -1 : 1;
+      this.x -= (mirrored * (event.clientX - before[0])) / size;
+      this.y -= (event.clientY - before[1]) / size;
       this.#show();
     });
-    const stop = () => { from = null; frame.classList.remove("held"); };
+    const stop = (/** @type {PointerEvent} */ event) => {
+      fingers.delete(event.pointerId);
+      frame.classList.toggle("held", fingers.size > 0);
+    };
     frame.addEventListener("pointerup", stop);
     frame.addEventListener("pointercancel", stop);
     frame.addEventListener("dblclick", () => this.#by(1.8));
@@ -94,7 +113,9 @@ export class SideBySide {
       this.#by(Math.exp(-event.deltaY / 240));
     }, { passive: false });
     frame.addEventListener("keydown", (event) => {
-      const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      /** @type {Record<string, number[]>} */
+      const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+      const move = moves[event.key];
       if (event.key === "+" || event.key === "=") this.#by(1.4);
       else if (event.key === "-") this.#by(1 / 1.4);
       else if (event.key === "0") { this.zoom = 1; this.x = this.y = 0; this.#show(); }
@@ -104,6 +125,7 @@ export class SideBySide {
     });
   }
 
+  /** @param {number} factor */
   #by(factor) {
     const centre = [this.x + 0.5 / this.zoom, this.y + 0.5 / this.zoom];
     this.zoom = Math.min(MOST, Math.max(1, this.zoom * factor));
@@ -116,18 +138,15 @@ export class SideBySide {
     const room = 1 - 1 / this.zoom;
     this.x = Math.min(room, Math.max(0, this.x));
     this.y = Math.min(room, Math.max(0, this.y));
+    const { rows, columns } = this.grid;
     const transform = `scale(${this.zoom}) translate(${-100 * this.x}%, ${-100 * this.y}%)`;
     for (const view of this.views) {
       view.image.style.transform = transform;
-      view.lines.firstChild.parentNode.style.transformOrigin = "50% 50%";
-      this.#lines(view);
+      view.frame.classList.toggle("zoomed", this.zoom > 1); // else a finger scrolls the page
+      // The grid stays on the face: its view box is the part that is seen.
+      view.lines.style.transformOrigin = "50% 50%";
+      view.lines.setAttribute("viewBox", `${columns * this.x} ${rows * this.y} ${columns / this.zoom} ${rows / this.zoom}`);
     }
     this.told.textContent = `${Math.round(100 * this.zoom)}%`;
-  }
-
-  /** The grid stays on the face: its view box is the part that is seen. */
-  #lines(view) {
-    const [columns, rows] = [view.lines.querySelectorAll("path[d*=V]").length + 1, view.lines.querySelectorAll("path[d*=H]").length + 1];
-    view.lines.setAttribute("viewBox", `${columns * this.x} ${rows * this.y} ${columns / this.zoom} ${rows / this.zoom}`);
   }
 }

@@ -9,62 +9,25 @@ import hashlib
 import io
 import json
 import re
-import shutil
-import socket
-import subprocess
-import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import pytest
-import uvicorn
+from visiting import Running, Visitor, serving
 
 from faceflow import Identifier
 from faceflow.demo import PEOPLE, QUERIES
-from faceflow.server.app import create_app
 from faceflow.server.audit import verify
-from faceflow.server.roles import Role
-from faceflow.server.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
-expect = sync_api.expect
-expect.set_options(timeout=30_000)  # a busy machine is no failure
+expect = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright").expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM, reason="there is no Chromium: apt-get install chromium"
-)
-
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic"]
 NAMES = sorted(path.name for path in PEOPLE.iterdir())
 SECRET = "a scar through the left brow"
-AXE = "axe-core@4.10.3"
-RUN_AXE = "() => axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice']})"
-# What can be seen and does something must have a name; what is a picture, a text in its place.
-NAMELESS = """() => [...document.querySelectorAll("img, button, a[href], input, select, textarea")]
-    .filter((e) => e.checkVisibility())
-    .filter((e) => e.matches("img") ? !e.hasAttribute("alt")
-        : !(e.innerText || e.getAttribute("aria-label") || e.labels?.length || e.title))
-    .map((e) => e.outerHTML.slice(0, 120))"""
-TELL_OF_THE_POLICY = """addEventListener("securitypolicyviolation",
-    (e) => console.error("CSP", e.violatedDirective, e.blockedURI))"""
-
-
-@dataclass(frozen=True)
-class Running:
-    """A server that answers."""
-
-    address: str
-    app: Any
-    keys: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -72,109 +35,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("galleries")
     with Identifier(folder / "people.faceflow") as people:
         people.enroll(PEOPLE)
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    app = create_app(ServerSettings(galleries=folder, port=port))
-    made = {
-        "Ida": Role.EXAMINER,
-        "Noor": Role.REVIEWER,
-        "Olu": Role.REVIEWER,
-        "Maria": Role.ADMINISTRATOR,
-    }
-    keys = {name: app.state.keys.create(name, role)[1] for name, role in made.items()}
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="on"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        yield Running(f"http://127.0.0.1:{port}", app, keys)
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with serving(folder) as made:
         yield made
-        made.close()
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str | None:
-    """The accessibility checker's source from the package registry, or None without npm."""
-    folder = tmp_path_factory.mktemp("axe")
-    if shutil.which("npm") is None:
-        return None
-    done = subprocess.run(
-        ["npm", "pack", AXE, "--silent", "--pack-destination", str(folder)],
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    packed = next(folder.glob("*.tgz"), None)
-    if done.returncode or packed is None:
-        return None
-    with tarfile.open(packed) as archive:
-        file = archive.extractfile("package/axe.min.js")
-        assert file is not None
-        return file.read().decode()
-
-
-class Visitor:
-    """Somebody at the pages, whose every request and answer is watched."""
-
-    def __init__(self, browser: Browser, running: Running, name: str, axe: str | None) -> None:
-        self.running, self.axe = running, axe
-        self.context: BrowserContext = browser.new_context(viewport={"width": 1366, "height": 900})
-        self.context.add_init_script(TELL_OF_THE_POLICY)
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(60_000)
-        self.errors: list[str] = []
-        self.hosts: set[str] = set()
-        self.bodies: list[str] = []
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.context.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
-        self.page.on("response", self._keep)
-        self.page.goto(f"{running.address}/")
-        expect(self.page).to_have_url(re.compile("/sign-in"))
-        self.page.get_by_label("Key").fill(running.keys[name])
-        self.page.get_by_role("button", name="Sign in").click()
-        expect(self.page.locator("#who")).to_contain_text(name)
-
-    def _keep(self, response: Any) -> None:
-        if "json" in (response.header_value("content-type") or ""):
-            try:
-                self.bodies.append(response.text())
-            except Exception:  # the page went on before the body was read
-                self.bodies.append("")
-
-    def text(self) -> str:
-        return str(self.page.inner_text("body"))
-
-    def check(self) -> None:
-        """Nobody is kept out: by axe where it can be had, else by the worst of its rules."""
-        if self.axe is None:
-            found = self.page.evaluate(NAMELESS)
-        else:
-            self.page.evaluate(self.axe)
-            result = self.page.evaluate(RUN_AXE)
-            found = [
-                (
-                    one["id"],
-                    [node["html"][:160] for node in one["nodes"]],
-                    one["nodes"][0]["failureSummary"],
-                )
-                for one in result["violations"]
-            ]
-        assert found == []
-
-    def leave(self) -> None:
-        """Nothing was refused by the policy, nothing went beyond this host, nothing failed."""
-        assert self.errors == []
-        assert self.hosts <= {urlsplit(self.running.address).netloc, ""}
-        self.context.close()
 
 
 def numbers(text: str) -> list[float]:
@@ -382,19 +244,3 @@ def check_case_file(content: bytes) -> None:
     assert "Till robbery" in text
     assert SECRET in text
     assert "<script" not in text
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1920, "dark")])
-def test_every_page_fits_and_can_be_read(
-    browser: Browser, running: Running, axe: str | None, width: int, scheme: str
-) -> None:
-    maria = Visitor(browser, running, "Maria", axe)
-    maria.page.set_viewport_size({"width": width, "height": 844})
-    maria.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    for path in ("/", "/cases", "/people", "/enroll", "/settings", "/audit"):
-        maria.page.goto(running.address + path)
-        expect(maria.page.locator("#page")).not_to_have_attribute("aria-busy", "true")
-        beyond = maria.page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
-        assert beyond <= 0, f"{path} is {beyond} pixels wider than {width}"
-        maria.check()
-    maria.leave()

@@ -1,4 +1,4 @@
-"""Moving a gallery as plain files: safetensors for numbers, JSON for the rest, no pickle.
+"""A whole gallery as a folder of plain files: safetensors, JSON for the rest, no pickle.
 
     folder/gallery.json             header, settings, and the name, size and sha256 of each part
     folder/faces-00000.safetensors  face_id (n,) int64, embedding (n, D) float32, the patch
@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from faceflow.arrays import require_finite
 from faceflow.errors import FaceflowError, GalleryError
 from faceflow.features import FaceFeatures
 from faceflow.gallery.codec import PatchCodec, codec
@@ -57,13 +58,13 @@ def export_gallery(store: Store, folder: Path, *, overwrite: bool) -> Path:
     """See :meth:`faceflow.gallery.gallery.Gallery.export`."""
     folder = paths.real_path(folder)
     with translated(folder):
-        _refuse_taken(folder, overwrite)
+        refuse_taken(folder, _require_replaceable if overwrite else None)
         with workplace(folder) as place:
             partial = place.file("export")
-            partial.mkdir()
+            partial.mkdir(mode=0o700)
             with store.snapshot() as view:
                 _write_export(view, store.header, partial)
-            _publish_folder(place, partial, folder, overwrite)
+            publish_folder(place, partial, folder, _require_replaceable if overwrite else None)
     return folder
 
 
@@ -111,47 +112,64 @@ def _tensors(store: StoreView, ids: NDArray[np.int64], fields: PatchCodec) -> Te
     }
 
 
-def _publish_folder(place: Workplace, partial: Path, folder: Path, overwrite: bool) -> None:
-    _refuse_taken(folder, overwrite)
+def publish_folder(
+    place: Workplace, partial: Path, folder: Path, replaceable: Callable[[Path], None] | None
+) -> None:
+    """Give a folder its name; one that has the name is put aside first if it may be replaced."""
+    refuse_taken(folder, replaceable)
     if folder.exists():
         place.put_aside(folder)
     partial.rename(folder)
     sqlite_file.sync(folder.parent)
 
 
-def _refuse_taken(folder: Path, overwrite: bool) -> None:
-    if not folder.exists():
-        if not folder.parent.is_dir():
+def refuse_taken(target: Path, replaceable: Callable[[Path], None] | None) -> None:
+    """Refuse a name that is taken, or that is in no folder.
+
+    Args:
+        target: where an export is to be.
+        replaceable: raises unless what has the name is a former export; None: nothing is replaced.
+    """
+    if not os.path.lexists(target):
+        if not target.parent.is_dir():
             raise GalleryError(
-                f"cannot export to {folder}: there is no folder {folder.parent}",
+                f"cannot export to {target}: there is no folder {target.parent}",
                 todo="create the folder",
             )
         return
-    if not overwrite:
+    if replaceable is None:
         raise GalleryError(
-            f"{folder} exists already",
-            todo="choose another folder, or replace it (--force, overwrite=True)",
+            f"{target} exists already",
+            todo="choose another name, or replace it (--force, overwrite=True)",
         )
+    replaceable(target)
+
+
+def not_an_export(target: Path) -> GalleryError:
+    """The error for something that is not ours to replace."""
+    return GalleryError(
+        f"{target} is not a former export, so it is not overwritten", todo="choose another name"
+    )
+
+
+def _require_replaceable(folder: Path) -> None:
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
     strangers = [n for n in names if n != _MANIFEST and not _PART_NAME.fullmatch(n)]
     if strangers or (names and _MANIFEST not in names):
-        raise GalleryError(
-            f"{folder} is not a former export, so it is not overwritten",
-            todo="choose another folder",
-        )
+        raise not_an_export(folder)
 
 
 def import_gallery(folder: Path, location: Location) -> None:
     """See :meth:`faceflow.gallery.gallery.Gallery.import_from`."""
     manifest = _manifest(folder)
     try:
-        header = _header(manifest["header"])
+        header = header_of(manifest["header"])
         with new_store(location, header) as store:
             _fill(store, folder, manifest, header)
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, FaceflowError):
-            raise _bad(str(error)) from error
-        raise _bad(f"{type(error).__name__} {error}") from error
+            raise bad_export(str(error)) from error
+        raise bad_export(f"{type(error).__name__} {error}") from error
 
 
 def _fill(store: Store, folder: Path, manifest: dict[str, Any], header: GalleryHeader) -> None:
@@ -161,9 +179,9 @@ def _fill(store: Store, folder: Path, manifest: dict[str, Any], header: GalleryH
         for start in range(0, len(faces), _WRITE_BATCH):
             added = store.add(faces[start : start + _WRITE_BATCH])
             if any(result.face_id is None for result in added):
-                raise _bad("a person has the same photo twice")
+                raise bad_export("a person has the same photo twice")
     if total != manifest["faces"]:
-        raise _bad(f"it holds {total} faces instead of {manifest['faces']}")
+        raise bad_export(f"it holds {total} faces instead of {manifest['faces']}")
     store.update_settings(manifest["settings"])
 
 
@@ -176,20 +194,21 @@ def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise _bad(f"{_MANIFEST} is not JSON") from error
+        raise bad_export(f"{_MANIFEST} is not JSON") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise _bad(f"{_MANIFEST} is of another program")
+        raise bad_export(f"{_MANIFEST} is of another program")
     if manifest.get("version") != VERSION:
         raise GalleryError(
             f"the export has format {manifest.get('version')!r}, known is {VERSION}",
             todo="upgrade faceflow",
         )
     if manifest.pop("sha256", None) != _sha256(_json(manifest)):
-        raise _bad(f"{_MANIFEST} was changed or damaged")
+        raise bad_export(f"{_MANIFEST} was changed or damaged")
     return manifest
 
 
-def _header(content: dict[str, Any]) -> GalleryHeader:
+def header_of(content: dict[str, Any]) -> GalleryHeader:
+    """A header from an export's JSON, checked as if it had just been made."""
     values = GalleryHeader.of_any_version(content)
     created = _time(values.pop("created"))
     h, w = values["grid"]
@@ -206,7 +225,7 @@ def _read_parts(
         try:
             tensors: Tensors = load(_read(folder, part["tensors"]))
         except SafetensorError as error:
-            raise _bad(f"{part['tensors']['name']} is not a safetensors file") from error
+            raise bad_export(f"{part['tensors']['name']} is not a safetensors file") from error
         yield _stored(records, tensors, header, fields)
 
 
@@ -222,14 +241,8 @@ def _stored(
         **{f.name: (np.dtype(f.dtype).name, (n, *f.shape)) for f in fields.fields},
     }
     if {name: (t.dtype.name, t.shape) for name, t in tensors.items()} != expected:
-        raise _bad("its arrays have other names, types or shapes than the header says")
-    payloads = fields.pack(tensors)
-    # Building the features refuses NaN and infinity in anything a codec gives back.
-    patches, norms = fields.expand(fields.unpack(payloads))
-    pooled = tensors["pooled"]
-    FaceFeatures(tensors["embedding"], patches, norms, pooled, header.grid)
-    fields.require_valid(tensors)
-    require_unit("embedding", tensors["embedding"])
+        raise bad_export("its arrays have other names, types or shapes than the header says")
+    payloads = checked_payloads(tensors, header, fields)
     pictures = _pictures(tensors["thumbnail_size"], tensors["thumbnail"].tobytes())
     return [
         StoredFace(_record(record, int(face_id), cells), embedding, payload, picture)
@@ -239,9 +252,26 @@ def _stored(
     ]
 
 
+def checked_payloads(
+    tensors: Mapping[str, NDArray[Any]], header: GalleryHeader, fields: PatchCodec
+) -> list[bytes]:
+    """Patches as a store keeps them, of arrays of the right shapes; InputError for odd numbers."""
+    embedding = tensors["embedding"]
+    require_finite("embedding", embedding)
+    require_unit("embedding", embedding)
+    if not fields.keeps_patches:
+        return [b""] * len(embedding)
+    payloads = fields.pack(tensors)
+    # Building the features refuses NaN and infinity in anything a codec gives back.
+    patches, norms = fields.expand(fields.unpack(payloads))
+    FaceFeatures(embedding, patches, norms, tensors["pooled"], header.grid)
+    fields.require_valid(tensors)
+    return payloads
+
+
 def _pictures(sizes: NDArray[np.int64], joined: bytes) -> list[bytes | None]:
     if (sizes < -1).any() or np.maximum(sizes, 0).sum() != len(joined):
-        raise _bad("its thumbnails do not add up")
+        raise bad_export("its thumbnails do not add up")
     ends = np.cumsum(np.maximum(sizes, 0)).tolist()
     return [
         None if size < 0 else joined[end - size : end]
@@ -258,7 +288,7 @@ def _record_json(record: FaceRecord) -> dict[str, Any]:
 
 def _record(values: dict[str, Any], face_id: int, cells: int) -> FaceRecord:
     if face_id < 1 or values.pop("face_id") != face_id:
-        raise _bad("records and arrays disagree about the faces' ids")
+        raise bad_export("records and arrays disagree about the faces' ids")
     created = _time(values["created"])
     return checked_record(face_id=face_id, cells=cells, **values | {"created": created})
 
@@ -266,7 +296,7 @@ def _record(values: dict[str, Any], face_id: int, cells: int) -> FaceRecord:
 def _time(text: str) -> datetime:
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
-        raise _bad(f"the time {text} has no time zone")
+        raise bad_export(f"the time {text} has no time zone")
     return time.astimezone(UTC)
 
 
@@ -281,11 +311,11 @@ def _write(folder: Path, name: str, content: bytes) -> dict[str, Any]:
 def _read(folder: Path, entry: dict[str, Any]) -> bytes:
     name = entry["name"]
     if not _PART_NAME.fullmatch(name):
-        raise _bad(f"{name!r} is not the name of a part")
+        raise bad_export(f"{name!r} is not the name of a part")
     limit = min(int(entry["bytes"]), _LARGEST_PART)
     content = read_regular(folder / name, limit=limit, kind="part", error=GalleryError)
     if len(content) != entry["bytes"] or _sha256(content) != entry["sha256"]:
-        raise _bad(f"{name} was changed or damaged")
+        raise bad_export(f"{name} was changed or damaged")
     return content
 
 
@@ -297,7 +327,8 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _bad(why: str) -> GalleryError:
+def bad_export(why: str) -> GalleryError:
+    """The error for an export that is not what was written."""
     return GalleryError(
         "the export cannot be imported", why=why, todo="export the gallery again, or copy it again"
     )
