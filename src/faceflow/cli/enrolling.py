@@ -17,7 +17,9 @@ from faceflow.cli.options import (
     Here,
     Maker,
     OneFace,
+    Person,
     Place,
+    ReportTo,
     Spread,
     said,
 )
@@ -37,9 +39,7 @@ def enroll(
     ],
     *,
     gallery: GalleryPath = DEFAULT_GALLERY,
-    person: Annotated[
-        str | None, typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
-    ] = None,
+    person: Person = None,
     codec: Annotated[
         Literal["int8", "float32", "none"],
         typer.Option(
@@ -53,14 +53,7 @@ def enroll(
             "--thumbnails/--no-thumbnails", help="Whether a new gallery keeps small face pictures."
         ),
     ] = True,
-    report_to: Annotated[
-        Path | None,
-        typer.Option(
-            "--report",
-            help="Write what became of each photo to this .csv or .parquet file.",
-            metavar="FILE",
-        ),
-    ] = None,
+    report_to: ReportTo = None,
     which: OneFace,
     maker: Maker,
     remote: Remote,
