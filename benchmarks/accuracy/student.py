@@ -84,15 +84,15 @@ def report(
         for cache in caches
     ]
     teacher, student = (right(queries, f, gallery, options) for f in found)
-    systems = {"student": student}
+    systems: dict[str, tuple[np.ndarray, ...]] = {"student": student}
     if share is not None and options.model is not None:
-        mixed = list(found[0])
+        below = np.zeros(len(queries), bool)
         for n, features in enumerate(found[0]):
-            if features is not None:
-                seen = options.model.project(features).visibility
-                if seen is not None and seen.mean() < share:
-                    mixed[n] = found[1][n]
-        systems[f"student below {share:g} visible"] = right(queries, mixed, gallery, options)
+            seen = None if features is None else options.model.see(features).visibility
+            below[n] = seen is not None and seen.mean() < share
+        systems[f"student below {share:g} visible"] = tuple(
+            np.where(below, theirs, own) for theirs, own in zip(student, teacher, strict=True)
+        )
     there = sum(features is not None for features in found[0])
     one, two = (100 * hits.mean() for hits in teacher)
     print(f"{title}: {there}/{len(queries)} found; teacher {one:.1f} -> {two:.1f}")

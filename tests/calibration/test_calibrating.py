@@ -31,7 +31,7 @@ SIDE = 64
 class Reader:
     """Reads person and photo off the first pixel; features follow, a little off for each photo."""
 
-    network = SimpleNamespace(spec=SimpleNamespace(name="example"), digest="00")
+    network = SimpleNamespace(spec=SimpleNamespace(name="example", teacher=""), digest="00")
     detector_name = "centerface"
 
     def analyze(self, source: Any, **_: Any) -> list[Face]:

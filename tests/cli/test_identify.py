@@ -24,6 +24,7 @@ ANSWER_KEYS = {"query", "status", "person", "threshold", "face", "faces", "box"}
     "source",
     "quality",
     "patch_model",
+    "query_network",
     "ranked_by",
     "matches",
 }

@@ -325,6 +325,35 @@ def test_another_network_is_refused_by_name(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["people.faceflow"]
 
 
+def test_a_student_may_ask_and_may_not_be_enrolled(
+    tmp_path: Path, gallery: Gallery, enrolments: Make
+) -> None:
+    header = gallery.header
+    pupil = network("pupil", "b" * 64)
+    pupil.spec.teacher = header.digest
+    item = enrolments(1)[0]
+    gallery.enroll([item])
+    theirs = item.features.as_from(f"{'b' * 64}>{header.features_digest}")
+    found = gallery.search(theirs, k=1)
+    assert found.face_ids[0, 0] == 1
+    with pytest.raises(GalleryMismatchError, match="a student's features cannot be enrolled"):
+        gallery.enroll([replace(item, features=theirs)])
+    gallery.require_query_network(pupil)
+    gallery.require_query_network(network("testnet", header.digest))
+    with pytest.raises(GalleryMismatchError, match="other is no student of"):
+        gallery.require_query_network(network("other", "c" * 64))
+    pupil.spec.teacher = "d" * 64
+    with pytest.raises(GalleryMismatchError, match="pupil is a student of another network"):
+        gallery.require_query_network(pupil)
+    for attempt in (
+        lambda: gallery.require_network(pupil),
+        lambda: Gallery.open_or_create(tmp_path / "new.faceflow", pupil),
+    ):
+        with pytest.raises(GalleryMismatchError, match="student"):
+            attempt()
+    assert not (tmp_path / "new.faceflow").exists()
+
+
 def test_thumbnails(tmp_path: Path, gallery: Gallery, create: Create, enrolments: Make) -> None:
     with_crop = enrolments(2, crops=True)
     wide = replace(enrolments(1, seed=1)[0], crop=np.full((20, 500, 3), 90, np.uint8))

@@ -66,7 +66,7 @@ def test_the_student_looks_at_queries_and_at_nothing_else(people: Ask, service: 
     pupil = analyzers("pupil", "squares")
     features = pupil.analyze(squares.photo((2, -5)))[0].features
     assert (found["query_network"], found["query_digest"]) == ("pupil", features.digest)
-    with Gallery.open(service.engine.path("a"), readonly=True) as gallery:
+    with Gallery.open(service.engine.places.location("a"), readonly=True) as gallery:
         assert gallery.features_digest == found["digest"]  # enrolled by its teacher
         (expected,) = identify(features, gallery)
     assert found["candidates"][0]["score"] == expected.people[0].score
