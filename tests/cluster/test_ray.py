@@ -273,6 +273,29 @@ def test_a_driver_killed_in_the_midst_of_an_enrolment(
         ]
 
 
+def test_the_service_searches_by_shards(
+    cluster: Any, location: GalleryLocation, make_features: Make
+) -> None:
+    pytest.importorskip("fastapi")
+    from faceflow.server.engine import Engine
+    from faceflow.server.settings import Limits, ServerSettings
+
+    settings = ServerSettings(galleries=Path(location.secret), cluster=cluster.address)
+    engine = Engine(settings, lambda: Limits())
+    query = make_features(2, 9)
+    try:
+        (name,) = engine.names()
+        opened = engine.gallery(name)
+        assert isinstance(opened, ShardedGallery)
+        assert engine.gallery(name) is opened
+        with Gallery.open(location.secret, readonly=True) as single:
+            assert [one.faces for one in identify(query, opened)] == [
+                one.faces for one in identify(query, single)
+            ]
+    finally:
+        engine.close()
+
+
 def test_nobody_joins_without_the_token(cluster: Any) -> None:
     code = (
         "import sys\nfrom faceflow.cluster.joining import joined\n"
