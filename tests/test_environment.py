@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = {"FACEFLOW_CACHE"}  # where the weights lie that the tests need
 SETTING = re.compile(r"FACEFLOW_[A-Z][A-Z_]*[A-Z]")
@@ -22,6 +24,17 @@ def settings() -> set[str]:
 def test_no_setting_reaches_a_test() -> None:
     assert {"FACEFLOW_GALLERY", "FACEFLOW_ISA", "FACEFLOW_OFFLINE"} <= settings()
     assert not (settings() - KEPT) & os.environ.keys()
+
+
+@pytest.mark.parametrize("own", [None, "20"])
+def test_waiting_threads_of_numpy_sleep_unless_told_otherwise(own: str | None) -> None:
+    name = "OPENBLAS_THREAD_TIMEOUT"
+    env = {k: v for k, v in os.environ.items() if k != name} | ({name: own} if own else {})
+    code = f"import faceflow, os, sys; print(os.environ[{name!r}], 'numpy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [own or "4", "False"]
 
 
 def test_tests_pass_whatever_is_set() -> None:

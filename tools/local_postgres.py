@@ -157,7 +157,7 @@ class LocalPostgres:
 
     def _ready(self) -> bool:
         """Whether it says in its lock file that it takes connections."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, IndexError):  # it may just be writing it
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             assert self._server is not None
             return lines[0] == str(self._server.pid) and lines[-1].strip() == "ready"

@@ -58,7 +58,7 @@ class Service:
         if squares:
             from processes import Process
 
-            self._held = Process(folder / "galleries", limits={"queue": 32, "per_minute": 10**9})
+            self._held = Process(folder / "galleries", limits={"queue": 64, "per_minute": 10**9})
             self.process, self.url = self._held.process, self._held.url
             self.key = self._held.key
         else:

@@ -90,6 +90,13 @@ const std::vector<Level>& levels() {
     const bool bf16 = vnni && bit(more.a, 5);
     found.push_back(
         {"avx2", avx2, {&avx2_f32, &avx2_bf16, &avx2_int8}, scan_avx2, &avx2_contribution});
+#if defined(FACEFLOW_AVXVNNI_BUILT)
+    found.push_back({"avxvnni",
+                     avx2 && bit(more.a, 4),
+                     {&avx2_f32, &avx2_bf16, &avxvnni_int8},
+                     scan_avx2,
+                     &avxvnni_contribution});
+#endif
     found.push_back({"avx512",
                      avx512,
                      {&avx512_f32, &avx512_bf16, &avx512_int8},

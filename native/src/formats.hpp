@@ -75,7 +75,7 @@ inline float inverse_length(Bytes row, Index n) {
   return inverse_root(sum);
 }
 
-#if defined(FACEFLOW_VNNI)
+#if defined(FACEFLOW_VNNI) && defined(FACEFLOW_AVX512)
 // Sums of squares and of codes of one patch, in sixteen parts each.
 inline void sums_of_codes(Bytes row, Index n, Ints& squares, Ints& sum) {
   squares = sum = izero();
@@ -98,7 +98,7 @@ inline void sums_of_codes(Bytes row, Index n, Ints& squares, Ints& sum) {
 // 1 / length of `count` patches, and the sums of their codes; both have room for whole vectors.
 inline void measure_rows(Bytes codes, Index stride, int count, Index n, float* scale,
                          std::int32_t* sums) {
-#if defined(FACEFLOW_VNNI)
+#if defined(FACEFLOW_VNNI) && defined(FACEFLOW_AVX512)
   const auto plus = [](Floats a, Floats b) { return as_float(iadd(as_int(a), as_int(b))); };
   for (int j = 0; j < count; j += 16) {
     Floats squares[16], codes_of[16];
@@ -314,6 +314,35 @@ struct DotCodes {
 #if defined(FACEFLOW_VNNI)
 template <>
 struct Dot<Vnni8Format> : DotCodes {};
+#endif
+
+// out[j] = <row j, code> for `count` rows; `out` has room for whole vectors.
+template <class Format>
+void dots_with(Bytes rows, Index stride, int count, Bytes code, Index n, float* out) {
+  for (int j = 0; j < count; ++j) out[j] = Dot<Format>::of(rows + j * stride, code, n);
+}
+#if defined(FACEFLOW_VNNI) && defined(FACEFLOW_AVX512)
+template <>
+inline void dots_with<Vnni8Format>(Bytes rows, Index stride, int count, Bytes code, Index n,
+                                   float* out) {
+  const auto plus = [](Floats a, Floats b) { return as_float(iadd(as_int(a), as_int(b))); };
+  for (int j = 0; j < count; j += 16) {
+    Floats sums[16];
+    for (int i = 0; i < 16; ++i) {
+      const Bytes row = rows + (j + i < count ? j + i : j) * stride;
+      Ints sum = izero();
+      Index c = 0;
+      for (; c + 32 <= n; c += 32) sum = dot_s16(sum, widened_i8(row + c), widened_i8(code + c));
+      if (c < n) {  // the rest, copied so that nothing is read past the end
+        unsigned char rest[32] = {};
+        std::memcpy(rest, row + c, static_cast<std::size_t>(n - c));
+        sum = dot_s16(sum, widened_i8(rest), widened_i8(code + c));
+      }
+      sums[i] = as_float(sum);
+    }
+    store(out + j, to_float(as_int(reduce16(sums, plus))));
+  }
+}
 #endif
 #if defined(FACEFLOW_AMX)
 template <>

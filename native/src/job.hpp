@@ -119,6 +119,10 @@ extern const Format avx512vnni_int8;
 extern const Format avx512bf16_bf16;
 extern const ContributionKernel avx2_contribution, avx512_contribution, avx512vnni_contribution;
 #endif
+#if defined(FACEFLOW_AVXVNNI_BUILT)
+extern const Format avxvnni_int8;
+extern const ContributionKernel avxvnni_contribution;
+#endif
 #if defined(FACEFLOW_AMX_BUILT)
 extern const Format amx_bf16, amx_int8;
 #endif

@@ -125,4 +125,16 @@ inline void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
 
+#if defined(FACEFLOW_VNNI)
+// %{vex%}: without it assemblers take the AVX-512 form.
+inline Ints dot_u8s8(Ints acc, Ints u, Ints s) {
+  __asm__ volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(u), "x"(s));
+  return acc;
+}
+inline Ints dot_s16(Ints acc, Ints a, Ints b) {
+  __asm__ volatile("%{vex%} vpdpwssd %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b));
+  return acc;
+}
+#endif
+
 }  // namespace

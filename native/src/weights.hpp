@@ -134,10 +134,11 @@ class Weights {
   // apc: each patch's cosine with the other face's pooled features, where it is positive.
   void compare_with_pooled(const faceflow::Job& job, const Query<Format>& of,
                            const Face<Format>& face, Products<Format>& products) {
+    dots_with<Format>(face.rows, face.stride, layout_.gallery_patches, of.pooled, layout_.channels,
+                      gallery.weight);
     for (int j = 0; j < layout_.gallery_patches; ++j) {
       gallery.weight[j] =
-          Dot<Format>::of(face.rows + j * face.stride, of.pooled, layout_.channels) *
-          of.pooled_scale * (Format::integer ? face.scale[j] : 1.0f);
+          gallery.weight[j] * of.pooled_scale * (Format::integer ? face.scale[j] : 1.0f);
     }
     std::memset(pooled_code_, 0, static_cast<std::size_t>(layout_.row_bytes));
     const float scale = Format::encode(job.pooled_gallery + face.number * job.pooled_gallery_face,

@@ -23,6 +23,16 @@ inline simde__m512i emulated_cvtepu16_epi32(simde__m256i a) {
   for (int l = 0; l < 16; ++l) to[l] = from[l];
   return simde_mm512_loadu_si512(to);
 }
+// Lanes of 128 bits: two of a, two of b.
+inline simde__m512 emulated_shuffle_f32x4(simde__m512 a, simde__m512 b, int which) {
+  float from[2][16], to[16];
+  simde_mm512_storeu_ps(from[0], a);
+  simde_mm512_storeu_ps(from[1], b);
+  for (int l = 0; l < 16; ++l) to[l] = from[l / 8][(which >> l / 4 * 2 & 3) * 4 + l % 4];
+  return simde_mm512_loadu_ps(to);
+}
+#undef _mm512_shuffle_f32x4
+#define _mm512_shuffle_f32x4(a, b, which) emulated_shuffle_f32x4(a, b, which)
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtepu16_epi32
 #undef _mm512_madd_epi16

@@ -18,6 +18,11 @@ __version__ = "0.1.0"
 # stays.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+# OpenBLAS, in NumPy, lets its threads wait in a loop for 2 to the power of this many cycles after
+# every product: by default for 17 ms of another core each time. They sleep at once instead, where
+# NumPy was not loaded before; a setting of the user's stays.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

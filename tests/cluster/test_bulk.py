@@ -217,6 +217,17 @@ def running_in(folder: str) -> list[int]:
     return found
 
 
+def workers_in(folder: str) -> list[int]:
+    """The processes that look at photos."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            ours = f"RAY_TMPDIR={folder}".encode() in (place / "environ").read_bytes()
+            if ours and (place / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
+                found.append(int(place.name))
+    return found
+
+
 def drive(photos: Path, gallery: Path, ray_folder: str, *more: str) -> subprocess.Popen[str]:
     environment = os.environ | {
         "RAY_TMPDIR": ray_folder,
@@ -243,7 +254,7 @@ def faces_in(gallery: Path) -> int:
         return len(opened_)
 
 
-def test_a_killed_enrolment_goes_on_and_gives_what_plain_enrolment_gives(
+def test_after_kills_it_goes_on_and_gives_what_plain_enrolment_gives(
     photos: Path, tmp_path: Path, ray_folder: str
 ) -> None:
     killed, plain = tmp_path / "killed.faceflow", tmp_path / "plain.faceflow"
@@ -263,6 +274,11 @@ def test_a_killed_enrolment_goes_on_and_gives_what_plain_enrolment_gives(
     assert not killed.with_suffix(".csv").exists()
 
     second = drive(photos, killed, ray_folder)
+    while not (looking := workers_in(ray_folder)):
+        assert second.poll() is None, second.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(looking[0], signal.SIGKILL)  # and its photos go to another
     out, error = second.communicate(timeout=400)
     assert second.returncode == 0, error
     # One shows no face, one cannot be read, one lies in nobody's folder, one comes twice.

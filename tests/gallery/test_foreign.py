@@ -19,6 +19,7 @@ from faceflow.errors import FaceflowError, GalleryError, InputError
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Gallery
 from faceflow.matching.identification import identify
+from local_postgres import LocalPostgres
 
 NETWORK, DETECTOR = "lightcnn-v4", "centerface"
 SPEC = networks.spec(NETWORK)
@@ -98,6 +99,22 @@ def test_with_patches_it_is_a_gallery_like_any(arrays, tmp_path: Path) -> None:
         assert np.einsum("nrc,nrc->nr", found.patches, expected.patches).min() > 0.999
 
 
+def test_into_postgres_and_on_as_a_table(arrays, tmp_path: Path, postgres: LocalPostgres) -> None:
+    pytest.importorskip("pyarrow")
+    url = postgres.new_url()
+    assert Gallery.import_embeddings(**arrays() | {"location": url}).added == 6
+    with Gallery.open(url) as gallery:
+        gallery.check()
+        assert gallery.header.codec == "none"
+        table = gallery.export(tmp_path / "t.parquet", patches=True)
+        again = postgres.new_url()
+        with Gallery.import_from(table, again) as other:
+            other.check()
+            assert other.header == gallery.header
+            assert other.faces() == gallery.faces()
+            assert (other.embeddings([3, 1]) == gallery.embeddings([3, 1])).all()
+
+
 def test_the_same_photo_twice_is_counted(arrays) -> None:
     same = "ab" * 32
     people = "person,sha256\n" + f"Ada,{same}\n" * 2 + f"Bo,{same}\nCy,\nCy,\nCy,\n"
@@ -114,6 +131,7 @@ def test_the_same_photo_twice_is_counted(arrays) -> None:
         ({"vectors": np.ones(256)}, "needed of embeddings"),
         ({"vectors": np.zeros((6, 256))}, "all zeros"),
         ({"vectors": np.full((6, 256), np.nan)}, "NaN"),
+        ({"vectors": np.full((6, 256), 1e300)}, "cannot be imported. its embedding holds"),
         ({"vectors": np.array([{}] * 6)}, "nothing pickled is read"),
         ({"maps": np.ones((6, 64, 8, 8))}, "gives \\(128, 8, 8\\)"),
         ({"maps": np.ones((5, 128, 8, 8), np.float32)}, "same faces"),
@@ -128,6 +146,19 @@ def test_what_is_wrong_is_said_and_nothing_is_left(
     with pytest.raises(FaceflowError, match=words):
         Gallery.import_embeddings(**arrays(**changes))
     assert not [f for f in tmp_path.iterdir() if "faceflow" in f.name]
+
+
+def test_an_array_file_that_is_none(arrays, tmp_path: Path) -> None:
+    given = arrays()
+    whole = given["embeddings"].read_bytes()
+    for content in (b"", whole[:300], whole.replace(b")", b"(", 1), b"PK\x03\x04"):
+        given["embeddings"].write_bytes(content)
+        with pytest.raises(InputError, match="cannot be read as an array"):
+            Gallery.import_embeddings(**given)
+    np.savez(tmp_path / "several.npz", a=np.ones(3))
+    (tmp_path / "several.npz").rename(given["embeddings"])
+    with pytest.raises(InputError, match="cannot be read as an array"):
+        Gallery.import_embeddings(**given)
 
 
 def test_the_word_for_it_is_asked_for(arrays, tmp_path: Path) -> None:

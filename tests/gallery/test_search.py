@@ -164,3 +164,18 @@ def test_exclude_needs_one_entry_per_query() -> None:
     ids, matrix, queries = gallery_of(10, 16, 10)
     with pytest.raises(InputError, match="1 entries for 5 queries"):
         exact_search(queries, ids, matrix, 3, [[1]])
+
+
+def test_a_product_alone_and_among_others_selects_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One query stays off BLAS; whichever way it is multiplied, the answer is the same bits."""
+    rng = np.random.default_rng(11)
+    matrix = unit(rng.standard_normal((300, 24)).astype(np.float32))
+    queries = unit(matrix[:3] + np.float32(0.1) * rng.standard_normal((3, 24)).astype(np.float32))
+    ids = np.arange(1, 301)
+    alone = exact_search(queries[:1], ids, matrix, 7)
+    together = exact_search(queries, ids, matrix, 7)
+    monkeypatch.setattr(search, "_ALONE", 0)
+    by_blas = exact_search(queries[:1], ids, matrix, 7)
+    for other in (together, by_blas):
+        assert other.face_ids[0].tolist() == alone.face_ids[0].tolist()
+        assert other.cosine[0].tolist() == alone.cosine[0].tolist()

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from faceflow.cluster.merging import joined
 from faceflow.features import FaceFeatures, features_digest
 from faceflow.gallery import Enrolment, Gallery
 from faceflow.identifier import Identifier
 from faceflow.matching.identification import SHOWN, identify
 from faceflow.matching.options import Calibration, MatchOptions
-from faceflow.matching.score import rerank
+from faceflow.matching.score import Reranked, rerank
 from faceflow.matching.transport import Plan, Sinkhorn
 from faceflow.matching.verification import verify
 from faceflow.networks import FaceNetwork
@@ -145,3 +146,18 @@ def test_an_identifier_ranks_on_its_device(
         assert people.options(alpha=0.4).solver == Sinkhorn(device="cuda:1")
         given = Sinkhorn(backend="numpy")
         assert people.options(solver=given).solver == given
+
+
+def test_shards_say_what_solved() -> None:
+    """One shard's device is enough for the CPU to score again."""
+    score = np.zeros(1)
+
+    def by(*solved: str | None) -> str | None:
+        parts = [
+            (np.array([n]), Reranked(score, score, solved_by=one)) for n, one in enumerate(solved)
+        ]
+        return joined(parts, len(solved)).solved_by
+
+    assert by("native", "torch", "numpy") == "torch"
+    assert by("numpy", "numpy") == "numpy"
+    assert by(None, None) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -60,3 +61,19 @@ def test_an_entry_is_part_of_its_change_or_not_there(state: State) -> None:
     with pytest.raises(RuntimeError):
         fails()
     assert audit.head()[0] == 0
+
+
+def test_the_log_is_read_from_either_end(admin: Any) -> None:
+    for number in range(5):
+        admin.add(number)
+    oldest = admin("GET", "/v1/audit?limit=500")["items"]
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = admin("GET", f"/v1/audit?limit=2&order=newest{cursor and '&cursor=' + cursor}")
+        pages += page["items"]
+        cursor = page["next"]
+    assert len(oldest) >= 5
+    assert pages == oldest[::-1]
+    # A cursor of one order is none of the other.
+    cursor = admin("GET", "/v1/audit?limit=2&order=newest")["next"]
+    admin("GET", f"/v1/audit?limit=2&cursor={cursor}", status=422)

@@ -224,7 +224,27 @@ def test_what_a_kill_cut_short_is_certified_with_its_cases(
         patched.setattr(Deletions, "_remove", killed)
         with pytest.raises(KeyboardInterrupt):
             service.deletions.person("a", int(person[1:]), actor="x")
-    assert service.deletions.resume() == 1
+    # As at the next start, by somebody else than who began it.
+    again = Deletions(service.state, service.audit, service.engine, service.consents)
+    assert again.resume() == 1
     (certificate,) = people("GET", f"{G}/certificates")["items"]
     assert certificate["cases"] == 1
     assert people("GET", f"/v1/cases/{made['id']}")["erasures"][0]["people"] == [person]
+
+
+def test_a_case_that_is_opened_meanwhile_loses_them_too(
+    people: Ask, examiner: Ask, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, person = opened(examiner, 1)
+    late: list[str] = []
+    remove = Deletions._remove
+
+    def slowly(self: Deletions, begun: Any) -> bool:
+        late.append(opened(examiner, 1, "Later")[0]["id"])
+        return remove(self, begun)
+
+    monkeypatch.setattr(Deletions, "_remove", slowly)
+    assert people("DELETE", f"{G}/people/{person}")["cases"] == 2
+    after = people("GET", f"/v1/cases/{late[0]}")
+    assert person not in {one["person"]["id"] for one in after["search"]["candidates"]}
+    assert after["erasures"][0]["people"] == [person]

@@ -17,6 +17,7 @@ from faceflow.server.service import Service
 P = Permission
 Ask = Any
 SECRET = "a-scar-through-the-left-brow"
+NOTE = f"{SECRET}\nNothing speaks against it."
 FEATURE = "the-shape-of-the-helix"
 
 TABLE: dict[tuple[str, str], tuple[Permission, ...] | None] = {
@@ -55,11 +56,11 @@ def case(people: Ask, asker: Callable[..., Ask]) -> tuple[str, dict[str, Any], A
             "conclusion": "same-strong",
             "person": search["candidates"][0]["person"]["id"],
             "face_id": search["candidates"][0]["face_id"],
-            "note": SECRET,
+            "note": NOTE,
             "features": [FEATURE],
         },
     )
-    assert decided["decisions"][0]["note"] == SECRET
+    assert decided["decisions"][0]["note"] == NOTE
     return made["id"], search, examiner
 
 
@@ -149,7 +150,7 @@ def test_no_route_tells_a_reviewer_what_the_first_one_decided(
         json={"conclusion": "same-limited", "person": values["person"]},
     )
     assert settled["status"] == "settled"
-    assert [one["note"] for one in settled["decisions"]] == [SECRET, ""]
+    assert [one["note"] for one in settled["decisions"]] == [NOTE, ""]
 
 
 def test_a_repeated_decision_is_made_once(case: tuple[str, dict[str, Any], Ask]) -> None:
@@ -197,7 +198,8 @@ def test_the_case_file_is_whole_and_can_be_checked(
         assert why["score"] == pytest.approx(one["score"], abs=2e-6)
         assert files[f"pictures/flow-{face}.png"].startswith(b"\x89PNG")
     page = files["index.html"].decode()
-    assert SECRET in page
+    assert "\ufffd" not in page
+    assert NOTE.replace("\n", "<br>") in page
     assert "Not settled" in page
 
 

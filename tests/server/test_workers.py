@@ -105,15 +105,20 @@ def test_workers_that_cannot_start_are_not_tried_for_ever(
 ) -> None:
     from faceflow.server import serving, workers
 
-    monkeypatch.setattr(workers, "_BOOT", "import sys; sys.exit(7)")
+    boot = "import sys; sys.stderr.write('no gallery today'); sys.exit(7)"
+    monkeypatch.setattr(workers, "_BOOT", boot)
     settings = ServerSettings(tmp_path, port=0, workers=2)
     listener = serving.listen(settings)
     try:
-        with pytest.raises(FaceflowError, match="as soon as they are started") as told:
-            Workers(2, listener, None, seconds=1).run()
+        with (tmp_path / "messages").open("w") as messages, monkeypatch.context() as patch:
+            # The command line keeps the descriptor 2 from its libraries.
+            patch.setattr(sys, "stderr", messages)
+            with pytest.raises(FaceflowError, match="as soon as they are started") as told:
+                Workers(2, listener, None, seconds=1).run()
     finally:
         listener.close()
     assert "status 7" in str(told.value)
+    assert "no gallery today" in (tmp_path / "messages").read_text()
 
 
 @pytest.mark.parametrize("count", [0, 65])

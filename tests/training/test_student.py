@@ -26,6 +26,7 @@ HOW = StudentRecipe(
     warm_up=4,
     validation_share=0.3,
     batch_size=16,
+    share=1.0,
     clean_loss=1.0,
 )
 Make = Callable[..., Samples]
@@ -90,6 +91,22 @@ def test_what_loses_clean_faces_is_not_kept(make_samples: Make, tmp_path: Path) 
     assert all(epoch.clean < found.history[0].clean - 0.1 for epoch in better)
 
 
+def test_a_student_goes_a_share_of_the_way(make_samples: Make, tmp_path: Path) -> None:
+    """The mean of the teacher's weights and the trained ones; the training stays as it is."""
+    samples, start = make_samples(), learner().tensors()
+    how = replace(HOW, epochs=1)
+    ends = [
+        train_student(samples, learner(), tmp_path / str(share), replace(how, share=share))
+        for share in (1.0, 0.25, 0.0)
+    ]
+    assert ends[0].losses == ends[1].losses == ends[2].losses
+    whole, quarter = ends[0].tensors[WEIGHT], ends[1].tensors[WEIGHT]
+    assert ends[0].best == ends[1].best == 1
+    np.testing.assert_allclose(quarter - start[WEIGHT], (whole - start[WEIGHT]) / 4, atol=1e-6)
+    assert ends[2].history[1].margin == ends[2].history[0].margin
+    assert ends[2].best == 0
+
+
 def test_the_gallery_is_the_teachers(make_samples: Make, tmp_path: Path) -> None:
     """A student that turns the whole space round finds nobody, however consistent it is."""
     samples = make_samples()
@@ -98,6 +115,9 @@ def test_the_gallery_is_the_teachers(make_samples: Make, tmp_path: Path) -> None
         def step(self, maps, labels, targets, rate) -> float:
             self._values[WEIGHT][:] = np.roll(self._values[WEIGHT], 1, axis=0)
             return 1.0
+
+        def towards(self, share):
+            return self
 
     turning = Turning(*[learner().tensors()[name] for name in (WEIGHT, BIAS)], HOW)
     found = train_student(samples, turning, tmp_path, replace(HOW, epochs=1))
@@ -280,6 +300,13 @@ def test_pytorch_learns_and_goes_on_bit_for_bit(
         kill_and_resume(tmp_path, samples, lambda seed: tail("conv1", how, seed), how, 5)
         found = train_student(samples, tail("conv1", how), tmp_path / "c", how)
         assert found.best
+        half = train_student(
+            samples, tail("conv1", how), tmp_path / "d", replace(how, share=0.5, epochs=1)
+        )
+        one = train_student(samples, tail("conv1", how), tmp_path / "e", replace(how, epochs=1))
+        start = tail("conv1", how).tensors()
+        for name, value in half.tensors.items():
+            np.testing.assert_allclose(value, (start[name] + one.tensors[name]) / 2, atol=1e-6)
         assert found.history[found.best].margin > found.history[0].margin
     finally:
         torch.set_num_threads(before)

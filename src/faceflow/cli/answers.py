@@ -44,10 +44,10 @@ class Answer:
         report: files with the reasons, if asked for.
         quality: how much the face gives to go by.
         patch_model: digest of what is known of the network's patches, where it counts.
-        coverage: what was searched, where the gallery is spread over shards.
         search: a service's id of the search, under which it can be looked at there.
         ranked_by: what compared faces, see :class:`faceflow.matching.identification.Matches`.
         query_network: the student that looked at it, if any.
+        coverage: what was searched, where the gallery is spread over shards.
         error: what went wrong.
     """
 
@@ -63,10 +63,10 @@ class Answer:
     report: Report | None = None
     quality: Quality | None = None
     patch_model: str | None = None
-    coverage: Coverage | None = None
     search: str | None = None
     ranked_by: str | None = None
     query_network: str | None = None
+    coverage: Coverage | None = None
     error: FaceflowError | None = None
 
     @classmethod
@@ -86,9 +86,9 @@ class Answer:
             report=report,
             quality=found.quality,
             patch_model=found.patch_model,
-            coverage=found.matches.coverage,
             ranked_by=found.matches.ranked_by,
             query_network=found.query_network,
+            coverage=found.matches.coverage,
         )
 
     @classmethod
@@ -115,14 +115,14 @@ class Answer:
             "query_network": self.query_network,
             "matches": [_match(match) for match in self.people],
         }
+        if self.search is not None:
+            found["search"] = self.search
         if self.coverage is not None:
             found["shards"] = {
                 "revisions": self.coverage.revisions,
                 "missing": self.coverage.missing,
                 "stale": self.coverage.stale,
             }
-        if self.search is not None:
-            found["search"] = self.search
         if self.report is not None:
             picture = self.report.picture
             found["picture"] = None if picture is None else str(picture)

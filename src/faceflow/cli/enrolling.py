@@ -63,8 +63,8 @@ def enroll(
     ] = None,
     which: OneFace,
     maker: Maker,
-    spread: Spread,
     remote: Remote,
+    spread: Spread,
     here: Here,
 ) -> None:
     """Add people's photos to a gallery, making it if there is none.
@@ -78,6 +78,7 @@ def enroll(
 
     if remote.server is not None:
         refuse("--report", None if report_to is None else True)
+        refuse("--cluster", spread.cluster)
         report = _there(photos, person, gallery, codec, thumbnails, which, maker, remote)
         _tell(report, gallery, here)
         return

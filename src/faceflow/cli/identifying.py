@@ -63,8 +63,8 @@ def identify(
     ] = None,
     scoring: Ranking,
     which: AnyFace,
-    spread: Spread,
     remote: Remote,
+    spread: Spread,
     here: Here,
 ) -> None:
     """Find out who is in photos, among the people of a gallery.
@@ -167,8 +167,8 @@ def _here(asked: _Question, told: Callable[[Answer], None], here: Here) -> bool:
 def _there(asked: _Question, told: Callable[[Answer], None], remote: Remote) -> bool:
     """Ask a service; whether its gallery has a calibrated threshold."""
     refuse("--explain", asked.explain)
-    refuse("--cluster", asked.spread.cluster)
     refuse("--query-network", asked.query_network)
+    refuse("--cluster", asked.spread.cluster)
     options = question(asked.scoring, asked.threshold)
     options |= {"whole_image": asked.which.whole_image, "top": asked.top}
     if asked.which.min_quality is not None:

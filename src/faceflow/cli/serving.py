@@ -135,11 +135,12 @@ def serve(
 
     settings = ServerSettings(
         galleries=place,
-        state=None if state is None else state.absolute(),
+        state=_absolute(state),
         host=listening.host,
         port=listening.port,
-        certificate=listening.certificate,
-        key=listening.certificate_key,
+        # Workers stand somewhere else.
+        certificate=_absolute(listening.certificate),
+        key=_absolute(listening.certificate_key),
         public=listening.public,
         offline=machine.offline,
         threads=machine.threads,
@@ -160,6 +161,10 @@ def serve(
         sys.stdout.flush()
     say(f"faceflow serves {place} at {serving.address(settings, listener)} (Ctrl-C stops)")
     serving.run(settings, listener)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
 
 
 def audit_verify(

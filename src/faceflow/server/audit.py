@@ -96,6 +96,25 @@ class Audit:
             ).fetchall()
         return [_entry(*row) for row in rows]
 
+    def newest(
+        self,
+        before: int | None = None,
+        limit: int = 100,
+        *,
+        galleries: Sequence[str] | None = None,
+    ) -> list[Entry]:
+        """Entries with a number below ``before``, the newest first; as :meth:`entries` else."""
+        wanted = None if galleries is None else json.dumps(list(galleries))
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                "SELECT number, content, hash FROM audit WHERE (?1 IS NULL OR number < ?1)"
+                " AND (?3 IS NULL OR"
+                " json_extract(content, '$.gallery') IN (SELECT value FROM json_each(?3)))"
+                " ORDER BY number DESC LIMIT ?2",
+                (before, limit, wanted),
+            ).fetchall()
+        return [_entry(*row) for row in rows]
+
     def head(self) -> tuple[int, str]:
         """Number and hash of the last entry."""
         with self._state.reading() as connection:

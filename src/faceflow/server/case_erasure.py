@@ -87,7 +87,7 @@ def former_people(connection: sqlite3.Connection, gallery: str, person: int) -> 
 def cases_changed(connection: sqlite3.Connection, certificate: str) -> int:
     """How many cases a deletion was erased from."""
     row = connection.execute(
-        "SELECT count(*) FROM case_erasure WHERE certificate = ?", (certificate,)
+        "SELECT count(DISTINCT kept_case) FROM case_erasure WHERE certificate = ?", (certificate,)
     ).fetchone()
     return int(row[0])
 
@@ -123,6 +123,8 @@ def _erase(
     for number, content in decisions:
         if _concerns(content, ids, names, kept):
             hashes |= _words(connection, case, number, content)
+    if not lost and not hashes:  # the face's picture went before
+        return False
     title = row["title"]
     if _mentions(title, names):
         hashes["title"], title = sha256(title.encode()), ERASED_TITLE

@@ -141,9 +141,6 @@ def _page(
         case=case,
         title=printable(case.title),
         names=names,
-        notes={
-            one.number: "\n".join(map(printable, one.note.split("\n"))) for one in case.decisions
-        },
         candidates=case.search["candidates"][:20],
         more=max(0, len(case.search["candidates"]) - 20),
         pictures=sorted(pictures),

@@ -137,7 +137,7 @@ class Deletions:
             people = [person.person_id for person in opened.people()]
             if any(one.legal_hold for one in self._consents.of(name, people).values()):
                 raise _held()
-            if not self._engine.places.makes_more:
+            if not self._engine.places.removes:
                 self._engine.delete(name)  # which says why not
             return self._carry_out(self._begin(name, "gallery", 0, len(opened), reason, actor))
 
@@ -236,6 +236,7 @@ class Deletions:
     def _carry_out(self, begun: Begun) -> str:
         erased, remains = self._remove(begun)
         with self._state.writing() as connection:
+            self._erase_from_late_cases(connection, begun)
             cases = cases_changed(connection, begun.id)
             self._forget(connection, begun)
             self._audit.append(
@@ -288,6 +289,16 @@ class Deletions:
             people = former_people(connection, name, person.person_id)
         gone = Gone(name, people, faces, begun.id)
         return erase_from_cases(connection, gone, self._consents.held(name))
+
+    def _erase_from_late_cases(self, connection: sqlite3.Connection, begun: Begun) -> None:
+        """The same of cases that were opened before the gallery had let go."""
+        people: set[int] | None = set()
+        if begun.what == "gallery":
+            people = None
+        elif begun.what == "person":
+            people = former_people(connection, begun.gallery, begun.subject)
+        gone = Gone(begun.gallery, people, frozenset(begun.face_ids), begun.id)
+        erase_from_cases(connection, gone, self._consents.held(begun.gallery))
 
     def _remove(self, begun: Begun) -> tuple[bool, tuple[str, ...]]:
         """Remove it if it is still there; whether nothing is left, and where copies can be."""

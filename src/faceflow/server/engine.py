@@ -19,7 +19,7 @@ from faceflow.matching.options import Changes, MatchOptions
 from faceflow.matching.transport import Sinkhorn
 from faceflow.server.decoding import Decoders
 from faceflow.server.limits import Computing
-from faceflow.server.places import NAME, Folder, Mark, places_of
+from faceflow.server.places import NAME, Mark, places_of
 from faceflow.server.problems import conflict, not_found
 from faceflow.server.settings import Limits, ServerSettings
 from faceflow.weights import devices, pytorch
@@ -153,13 +153,13 @@ class Engine:
         """Remove a gallery's file with all that lies beside it; how many faces it held.
 
         Raises:
-            Problem: 404, there is none; 409, it is the one that this service is for.
+            Problem: 404, there is none; 409, it is kept in a database.
         """
-        if not isinstance(self.places, Folder):
+        if not self.places.removes:
             raise conflict(
-                "one-gallery",
-                "This service has one gallery and does not remove it",
-                todo="stop the service, and remove it where it is kept",
+                "kept-elsewhere",
+                "This gallery is kept in a database, and the service does not remove it",
+                todo="ask who administers the database",
             )
         with self._lock:
             faces = len(self.gallery(name))

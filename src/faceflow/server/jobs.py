@@ -50,7 +50,7 @@ REFUSED = ("several faces", "too small", "blurred", "extreme pose", "mostly cove
 log = logging.getLogger("faceflow.server")
 
 _LEASE = 120.0
-_PAUSE = 0.5
+_PAUSE = 1.0
 """Seconds between looks for work that another process was given."""
 
 

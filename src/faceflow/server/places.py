@@ -25,7 +25,9 @@ class Places(ABC):
     """The galleries of a service."""
 
     makes_more = False
-    """Whether galleries can be made and removed here."""
+    """Whether galleries can be made here."""
+    removes = True
+    """Whether they can be removed, which a database's administrator does."""
     rows_go = (
         "rows deleted and overwritten with zeroes in the gallery's file, and its log emptied "
         "(SQLite secure_delete)"
@@ -47,6 +49,20 @@ class Places(ABC):
     @abstractmethod
     def without_place(self, text: str) -> str:
         """A message without where things lie, which is nobody's business outside."""
+
+    def remove(self, name: str) -> None:
+        """Remove a gallery's file with all that lies beside it."""
+        path = self.location(name)
+        assert isinstance(path, Path)
+        # The main file last: what is left after a kill is still a gallery, and is found.
+        for ending in _BESIDE:
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 class Folder(Places):
@@ -73,19 +89,6 @@ class Folder(Places):
     def without_place(self, text: str) -> str:
         """See :class:`Places`."""
         return text.replace(f"{self._folder}{os.sep}", "")
-
-    def remove(self, name: str) -> None:
-        """Remove a gallery's file with all that lies beside it."""
-        path = self.location(name)
-        # The main file last: what is left after a kill is still a gallery, and is found.
-        for ending in _BESIDE:
-            Path(f"{path}{ending}").unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 class OneFile(Places):
@@ -114,6 +117,7 @@ class OneFile(Places):
 class OneSchema(Places):
     """One gallery in a PostgreSQL server, called like its schema."""
 
+    removes = False
     rows_go = (
         "rows deleted and their tables written anew in the database (VACUUM FULL and a checkpoint)"
     )

@@ -549,7 +549,7 @@ class AuditEntry(Model):
 
 
 class AuditPage(Page):
-    """Entries, the oldest first."""
+    """Entries, the oldest first unless asked otherwise."""
 
     items: list[AuditEntry]
 

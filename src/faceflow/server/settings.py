@@ -39,7 +39,7 @@ class Limits:
     request_bytes: int = 256 * MIB
     seconds: float = 30.0
     searches: int = 2
-    queue: int = 32
+    queue: int = 64
     requests: int = 200
     per_minute: int = 1200
     candidates: int = 1000

@@ -129,6 +129,7 @@ class _Worker:
             [sys.executable, "-I", "-c", _BOOT, os.pathsep, path],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
+            stderr=_stderr(),
             cwd=neutral_folder(),
             env=environment(),
             pass_fds=[listener.fileno()],
@@ -171,6 +172,14 @@ def watch(stop: Callable[[], None]) -> None:
         stop()
 
     threading.Thread(target=wait, name="faceflow-worker", daemon=True).start()
+
+
+def _stderr() -> int | None:
+    """Where this process's messages go, which need not be the descriptor 2; None: that one."""
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # closed, or replaced by no file
+        return None
 
 
 def _said(code: int) -> str:

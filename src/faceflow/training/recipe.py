@@ -124,6 +124,8 @@ class StudentRecipe:
         clip: the longest gradient that is followed in full; longer ones are shortened to it.
         batch_size: faces a step.
         precision: "float32", or "bfloat16" for mixed precision.
+        share: how far a student goes from its teacher towards what was trained: the mean of both
+            networks' weights, weighted so (WiSE-FT, Wortsman et al. 2022).
         clean_loss: how much of the teacher's P@1 on clean photos of people set apart a student
             may lose.
         patience: epochs without a better validation after which it stops.
@@ -151,6 +153,7 @@ class StudentRecipe:
     clip: float = 1.0
     batch_size: int = 32
     precision: str = "float32"
+    share: float = 0.5
     clean_loss: float = 0.01
     patience: int = 2
     validation_share: float = 0.1
@@ -163,7 +166,9 @@ class StudentRecipe:
         )
         _require(self, ("patience",))
         _require_share(
-            self, ("mirrored_share", "last_layer_share", "clean_loss", "validation_share"), most=1.0
+            self,
+            ("mirrored_share", "last_layer_share", "share", "clean_loss", "validation_share"),
+            most=1.0,
         )
         _require_share(self, ("near",), most=1e6)
         if self.precision not in ("float32", "bfloat16"):

@@ -34,11 +34,21 @@ _BLOCK = 64  # maps embedded at a time
 _NUMBERS = ("loss", "covered", "clean", "margin", "faces_per_second")
 
 
-class Learner(Protocol):
-    """What is trained: the part of a network behind the maps."""
+class Network(Protocol):
+    """The part of a network behind the maps."""
 
     def embed(self, maps: Floats) -> Floats:
         """(n, C, h, w) maps -> (n, D) embeddings of any length, as it is now."""
+
+    def tensors(self) -> Tensors:
+        """What it has learned, by name."""
+
+
+class Learner(Network, Protocol):
+    """One that is trained."""
+
+    def towards(self, share: float) -> Network:
+        """The network at a share of the way from where it began to where it is now."""
 
     def step(self, maps: Floats, labels: Int64, targets: Floats, rate: float) -> float:
         """One step of the optimiser.
@@ -57,10 +67,7 @@ class Learner(Protocol):
         """All that decides how it goes on."""
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Go on where :meth:`arrays` were taken."""
-
-    def tensors(self) -> Tensors:
-        """What it has learned, by name."""
+        """Go on where :meth:`arrays` were taken; where it began stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,7 @@ def train_student(
 class _Judge:
     """People set apart: the teacher's clean face of each enrolled, all their others asked."""
 
-    def __init__(self, samples: Samples, first: Int64, apart: Bools, teacher: Learner) -> None:
+    def __init__(self, samples: Samples, first: Int64, apart: Bools, teacher: Network) -> None:
         enrolled = np.flatnonzero(apart & (first == np.arange(len(first))))
         self.people = len(enrolled)
         asked = apart & (first >= 0)
@@ -176,10 +183,10 @@ class _Judge:
         self._people = samples.person[enrolled]
         self._gallery = embed(teacher, samples, enrolled)
 
-    def __call__(self, learner: Learner) -> tuple[float, float, float]:
+    def __call__(self, network: Network) -> tuple[float, float, float]:
         """P@1 covered, P@1 clean, mean margin covered."""
         asked = self._asked
-        found = embed(learner, asked, np.arange(len(asked)))
+        found = embed(network, asked, np.arange(len(asked)))
         right, margin = first_choices(found, asked.person, self._gallery, self._people)
         covered = asked.covered
         clean = float(right[~covered].mean()) if not covered.all() else float("nan")
@@ -291,10 +298,11 @@ class _Run:
         return unit(embed(self._learner, self._samples, places))
 
     def _end_epoch(self, loss: float, speed: float) -> None:
-        covered, clean, margin = self._judge(self._learner)
+        network = self._learner.towards(self._how.share)
+        covered, clean, margin = self._judge(network)
         self.history.append(StudentEpoch(len(self.history), loss, covered, clean, margin, speed))
         if self.best == len(self.history) - 1:
-            self._best = {name: value.copy() for name, value in self._learner.tensors().items()}
+            self._best = {name: value.copy() for name, value in network.tensors().items()}
         self._save()
 
     def _save(self) -> None:
@@ -338,10 +346,10 @@ def first_clean(samples: Samples) -> Int64:
     return np.array([first.get(int(person), -1) for person in samples.person], np.int64)
 
 
-def embed(learner: Learner, samples: Samples, places: Int64) -> Floats:
+def embed(network: Network, samples: Samples, places: Int64) -> Floats:
     """(n, D) embeddings of some of the samples."""
     blocks = [places[n : n + _BLOCK] for n in range(0, len(places), _BLOCK)]
-    return np.concatenate([learner.embed(_maps(samples, block)) for block in blocks])
+    return np.concatenate([network.embed(_maps(samples, block)) for block in blocks])
 
 
 def _maps(samples: Samples, places: Int64) -> Float32:

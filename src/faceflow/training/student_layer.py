@@ -70,6 +70,7 @@ class LayerLearner:
             WEIGHT: np.array(weight, np.float32),
             BIAS: np.array(bias, np.float32),
         }
+        self._start = {name: value.copy() for name, value in self._values.items()}
         step = how.layer_step * rms(weight)
         self._adam = {name: Adam(value, step) for name, value in self._values.items()}
 
@@ -91,6 +92,14 @@ class LayerLearner:
         for name, gradient in gradients.items():
             self._adam[name].step(gradient * shorter, rate)
         return result.loss
+
+    def towards(self, share: float) -> LayerLearner:
+        """See :class:`faceflow.training.student.Learner`."""
+        mixed = {
+            name: start + np.float32(share) * (self._values[name] - start)
+            for name, start in self._start.items()
+        }
+        return LayerLearner(mixed[WEIGHT], mixed[BIAS], self._how)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """See :class:`faceflow.training.student.Learner`."""

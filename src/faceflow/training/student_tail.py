@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
@@ -93,6 +94,7 @@ class TailLearner:
             if top in trained:
                 self._named.append((name, parameter))
                 self._rates.append(how.lr * (how.last_layer_share if top == "fc" else 1.0))
+        self._start = [parameter.detach().clone() for _, parameter in self._named]
         self._optimiser = torch.optim.Adam(
             [
                 {"params": [parameter], "lr": rate}
@@ -127,6 +129,16 @@ class TailLearner:
         nn.utils.clip_grad_norm_([p for _, p in self._named], self._how.clip)
         self._optimiser.step()
         return float(loss.detach())
+
+    def towards(self, share: float) -> TailLearner:
+        """See :class:`faceflow.training.student.Learner`."""
+        mixed = TailLearner(copy.deepcopy(self._model), self._part, self._how, self._device)
+        with torch.no_grad():
+            for (_, value), (_, now), start in zip(
+                mixed._named, self._named, self._start, strict=True
+            ):
+                value.copy_(start + share * (now - start))
+        return mixed
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """See :class:`faceflow.training.student.Learner`."""

@@ -407,6 +407,14 @@ def test_addresses_that_lead_nowhere_are_told_as_pages(
     ):
         sam.open(path)
         expect(sam.page.get_by_role("alert")).to_contain_text(words)
+    # An overloaded service is told with the time to wait, which programs find in a header.
+    busy = {"detail": "The service is busy", "todo": "wait as Retry-After says, and try again"}
+    sam.page.route(
+        "**/v1/galleries?*",
+        lambda route: route.fulfill(status=429, json=busy, headers={"Retry-After": "7"}),
+    )
+    sam.open("/")
+    expect(sam.page.get_by_role("alert")).to_contain_text("Wait 7 seconds, then try again.")
     sam.page.goto(f"{running.address}/docs")
     expect(sam.page.get_by_text("/v1/galleries", exact=True).first).to_be_visible()
     sam.check()

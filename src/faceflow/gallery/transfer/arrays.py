@@ -22,6 +22,7 @@ from faceflow.gallery.stores.opening import Location
 from faceflow.gallery.transfer.foreign import (
     ForeignFace,
     import_faces,
+    narrow,
     require_sizes,
     word_for,
 )
@@ -62,21 +63,16 @@ def _load(path: Path, dimensions: int) -> NDArray[Any]:
     """An array of floats in its file; only what is used of it is read."""
     require_regular(path, limit=None, kind="array file")
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+        found = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # its reader of headers raises whatever hostile bytes lead it to
         raise InputError(
             f"{path} cannot be read as an array",
             why=str(error).partition("\n")[0],
             todo="save it with numpy.save; nothing pickled is read",
         ) from error
-    if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or found.ndim != dimensions:
-        what = (
-            f"shape {found.shape} and type {found.dtype}"
-            if isinstance(found, np.ndarray)
-            else "several arrays"
-        )
+    if found.dtype.kind != "f" or found.ndim != dimensions:
         raise InputError(
-            f"{path} has {what}",
+            f"{path} has the shape {found.shape} and the type {found.dtype}",
             why="(faces, numbers) is needed of embeddings, and (faces, channels, height, width) "
             "of patches, in floats",
         )
@@ -100,8 +96,8 @@ def _faces(
                 person=person,
                 source=place or f"{people.name}, face {number + 1}",
                 content_hash=_hash(digest, people.parent / place if place else None),
-                embedding=np.asarray(vectors[number], np.float32),
-                maps=None if maps is None else np.asarray(maps[number], np.float32),
+                embedding=narrow(vectors[number]),
+                maps=None if maps is None else narrow(maps[number]),
             )
         except FaceflowError as error:
             raise InputError(

@@ -26,6 +26,7 @@ from faceflow.gallery.stores.opening import Location
 from faceflow.gallery.transfer.foreign import (
     ForeignFace,
     import_faces,
+    narrow,
     require_sizes,
     word_for,
 )
@@ -79,7 +80,7 @@ def _faces(rows: list[dict[Any, Any]], pickled: Path, spec: NetworkSpec) -> Iter
                 person=_person(below),
                 source=identity,
                 content_hash=content_hash(photo) if is_regular(photo) else None,
-                embedding=np.array(vector, np.float32),
+                embedding=narrow(np.array(vector)),
                 box=_box(row),
             )
         except FaceflowError as error:

@@ -109,6 +109,12 @@ def require_sizes(
         )
 
 
+def narrow(values: Floats) -> Float32:
+    """The numbers in float32; those beyond become infinite, which is refused later."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32)
+
+
 def import_faces(
     faces: Iterable[ForeignFace], header: GalleryHeader, location: Location
 ) -> ImportReport:

@@ -4,9 +4,9 @@ Below it stand the faces of the other compiled parts: patch maps, and the int8 s
 
 Nothing here computes; arrays are checked, laid out and handed over. Each pair's answer is the
 same to the last bit for any batch, order of candidates and number of threads. Between
-instruction sets the avx2, avx512 and amx levels agree to the last bit for f32 and int8; the
-portable level rounds differently in float32 (no fused multiply-add on x86-64) and bf16 products
-differ where the processor has its own instruction for them.
+instruction sets the avx2, avxvnni, avx512 and amx levels agree to the last bit for f32 and
+int8; the portable level rounds differently in float32 (no fused multiply-add on x86-64) and bf16
+products differ where the processor has its own instruction for them.
 
 Patches may be stored as float32, bfloat16 (uint16) or int8, see :mod:`.codes`; the query is
 always float and is rounded to the gallery's format inside the kernel. Last axes must be

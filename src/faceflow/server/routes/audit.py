@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Literal
 
 from fastapi import APIRouter
 
@@ -14,15 +15,23 @@ router = APIRouter(prefix="/v1/audit", tags=["audit"])
 
 @router.get("", responses=problems())
 def list_entries(
-    served: Served, key: Auditor, limit: Limit = 100, cursor: Cursor = None
+    served: Served,
+    key: Auditor,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    order: Literal["oldest", "newest"] = "oldest",
 ) -> schemas.AuditPage:
-    """Entries, the oldest first; of the galleries that the key is bound to, if it is."""
-    after = last_number(served.cursors.read("audit", cursor)) or 0
+    """Entries, oldest or newest first; of the galleries that the key is bound to, if it is."""
+    listing = "audit" if order == "oldest" else "audit, newest first"
+    place = last_number(served.cursors.read(listing, cursor))
     bound = None if key.galleries is None else sorted(key.galleries)
-    found = served.audit.entries(after, limit, galleries=bound)
+    if order == "oldest":
+        found = served.audit.entries(place or 0, limit, galleries=bound)
+    else:
+        found = served.audit.newest(place, limit, galleries=bound)
     return schemas.AuditPage(
         items=[schemas.AuditEntry.model_validate(asdict(entry)) for entry in found],
-        next=served.cursors.make("audit", found[-1].number) if len(found) == limit else None,
+        next=served.cursors.make(listing, found[-1].number) if len(found) == limit else None,
     )
 
 

@@ -127,6 +127,7 @@ def _whole(name: str, text: str) -> int:
 @router.post(
     "/searches",
     status_code=HTTPStatus.CREATED,
+    response_model=schemas.Search,
     responses=problems(408, 409, 413, 415),
     openapi_extra=_FORM,
 )
@@ -135,9 +136,8 @@ async def search(
     key: Searcher,
     gallery: GalleryName,
     request: Request,
-    response: Response,
     repetition: Repetition = None,
-) -> schemas.Search:
+) -> Response:
     """Find out who is in a photo; the answer can be asked about for a while."""
     form = await uploaded(request, served, gallery)
     question = _question(form)
@@ -150,11 +150,14 @@ async def search(
 
     digest = request_digest("search", gallery, form.digest)
     identity, repeated = await served.repetitions.once(key.id, repetition, digest, once)
-    response.status_code = status(repeated)
-    response.headers["Location"] = f"/v1/galleries/{gallery}/searches/{identity}"
-    if answers:
-        return answers[0]
-    return (await run_in_threadpool(_kept, served, gallery, identity)).search
+    found = answers[0] if answers else await run_in_threadpool(_again, served, gallery, identity)
+    # As it is: the framework would read and check every number once more.
+    return Response(
+        found.model_dump_json(),
+        status(repeated),
+        {"Location": f"/v1/galleries/{gallery}/searches/{identity}"},
+        "application/json",
+    )
 
 
 def _ask(service: Service, gallery: str, question: Question, actor: str) -> Kept:
@@ -176,6 +179,10 @@ def _ask(service: Service, gallery: str, question: Question, actor: str) -> Kept
 
 def _kept(service: Service, gallery: str, identity: str) -> Kept:
     return service.searches.get(gallery, service.gallery(gallery), identity)
+
+
+def _again(service: Service, gallery: str, identity: str) -> schemas.Search:
+    return _kept(service, gallery, identity).search
 
 
 def _noted(service: Service, gallery: str, identity: str, actor: str, action: str) -> Kept:

@@ -67,7 +67,10 @@ export async function call(method, path, sent = {}) {
     throw new Problem(0, { detail: "The service does not answer", todo: "check that it runs, then try again" });
   }
   if (answer.ok) return answer.status === 204 ? null : answer.json();
-  throw new Problem(answer.status, await answer.json().catch(() => ({})));
+  const body = await answer.json().catch(() => ({}));
+  const wait = Number(answer.headers.get("Retry-After"));
+  if (wait) body.todo = `wait ${wait === 1 ? "a second" : `${wait} seconds`}, then try again`; // nobody here sees headers
+  throw new Problem(answer.status, body);
 }
 
 /** @param {string} path @param {Sent} [sent] */
@@ -178,7 +181,7 @@ export const api = {
   /** @returns {Promise<Schemas["Settings"]>} */
   settings: () => get("/v1/settings"),
   /** @param {string | null | undefined} cursor @returns {Promise<Schemas["AuditPage"]>} */
-  audit: (cursor) => get(`/v1/audit${query({ limit: 100, cursor })}`),
+  audit: (cursor) => get(`/v1/audit${query({ limit: 100, order: "newest", cursor })}`),
   /** @returns {Promise<Schemas["AuditHead"]>} */
   verifyAudit: () => get("/v1/audit/verify"),
 };

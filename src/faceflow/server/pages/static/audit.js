@@ -1,4 +1,4 @@
-// The log, oldest first, and whether its chain holds.
+// The log, newest first, and whether its chain holds.
 import { api } from "./api.js";
 import { $, attempt, day, h, plural, table } from "./dom.js";
 import { start } from "./shell.js";
@@ -18,7 +18,7 @@ start(async ({ page }) => {
   const rows = h("tbody");
   /** @type {string | null | undefined} */
   let cursor;
-  const more = h("button", { type: "button", onclick: () => attempt(more, told, load) }, "Later entries");
+  const more = h("button", { type: "button", onclick: () => attempt(more, told, load) }, "Earlier entries");
   const load = async () => {
     const found = await api.audit(cursor);
     cursor = found.next;
