@@ -9,7 +9,19 @@ from typing import Annotated, Literal
 import typer
 
 from faceflow.cli.enrolling import finish
-from faceflow.cli.options import CLUSTER, DEFAULT_GALLERY, GalleryPath, Json, Maker, OneFace, said
+from faceflow.cli.options import (
+    CLUSTER,
+    DEFAULT_GALLERY,
+    DEVICE,
+    OFFLINE,
+    PERSON,
+    REPORT,
+    GalleryPath,
+    Json,
+    Maker,
+    OneFace,
+    said,
+)
 from faceflow.cli.output import progress
 
 
@@ -24,9 +36,7 @@ def enroll_in_bulk(
     ],
     *,
     gallery: GalleryPath = DEFAULT_GALLERY,
-    person: Annotated[
-        str | None, typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
-    ] = None,
+    person: Annotated[str | None, PERSON] = None,
     cluster: Annotated[
         str, said(CLUSTER, " (default: local, one of its own, gone afterwards)")
     ] = "local",
@@ -41,28 +51,12 @@ def enroll_in_bulk(
     ] = None,
     device: Annotated[
         Literal["cpu", "cuda"] | None,
-        typer.Option(
-            "--device", help="Where workers run networks (default: cuda if the cluster has GPUs)."
-        ),
+        said(DEVICE, "; cpu or cuda, in every worker (default: cuda if the cluster has GPUs)"),
     ] = None,
-    report_to: Annotated[
-        Path | None,
-        typer.Option(
-            "--report",
-            help="Write what became of each photo to this .csv or .parquet file.",
-            metavar="FILE",
-        ),
-    ] = None,
+    report_to: Annotated[Path | None, REPORT] = None,
     which: OneFace,
     maker: Maker,
-    offline: Annotated[
-        bool,
-        typer.Option(
-            "--offline",
-            envvar="FACEFLOW_OFFLINE",
-            help="Never fetch network weights; fail when they are not there.",
-        ),
-    ] = False,
+    offline: Annotated[bool, OFFLINE] = False,
     as_json: Json = False,
 ) -> None:
     """Add very many photos to a gallery, by many processes or machines, on Ray.

@@ -13,6 +13,8 @@ from faceflow.cli.loading import open_identifier
 from faceflow.cli.options import (
     DEFAULT_GALLERY,
     PEOPLE,
+    PERSON,
+    REPORT,
     GalleryPath,
     Here,
     Maker,
@@ -37,9 +39,7 @@ def enroll(
     ],
     *,
     gallery: GalleryPath = DEFAULT_GALLERY,
-    person: Annotated[
-        str | None, typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
-    ] = None,
+    person: Annotated[str | None, PERSON] = None,
     codec: Annotated[
         Literal["int8", "float32", "none"],
         typer.Option(
@@ -53,14 +53,7 @@ def enroll(
             "--thumbnails/--no-thumbnails", help="Whether a new gallery keeps small face pictures."
         ),
     ] = True,
-    report_to: Annotated[
-        Path | None,
-        typer.Option(
-            "--report",
-            help="Write what became of each photo to this .csv or .parquet file.",
-            metavar="FILE",
-        ),
-    ] = None,
+    report_to: Annotated[Path | None, REPORT] = None,
     which: OneFace,
     maker: Maker,
     remote: Remote,

@@ -73,6 +73,24 @@ GALLERY = typer.Option(
 NETWORK = typer.Option(
     "--network", help="Face network, see 'faceflow models list'.", metavar="NAME"
 )
+DEVICE = typer.Option("--device", help="Where to compute.", metavar="NAME")
+DETECTOR = typer.Option(
+    "--detector",
+    help="What finds and aligns faces, see 'faceflow models list'; or fan-2d, fan-3d (default: the "
+    "gallery's own, or centerface).",
+    metavar="NAME",
+)
+OFFLINE = typer.Option(
+    "--offline",
+    envvar="FACEFLOW_OFFLINE",
+    help="Never fetch network weights; fail when they are not there.",
+)
+PERSON = typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
+REPORT = typer.Option(
+    "--report",
+    help="Write what became of each photo to this .csv or .parquet file.",
+    metavar="FILE",
+)
 COVER = typer.Option(
     "--cover", "-c", help="A cover, see 'faceflow occlude --list'.", metavar="NAME"
 )
@@ -174,11 +192,10 @@ class Machine:
 
     device: Annotated[
         str | None,
-        typer.Option(
-            "--device",
-            help="Where to compute: cpu, cuda (or cuda:1, ...), mps, or auto, which says what it "
-            "took (default: FACEFLOW_DEVICE, else cpu).",
-            metavar="NAME",
+        said(
+            DEVICE,
+            "; cpu, cuda (or cuda:1, ...), mps, or auto, which says what it took (default: "
+            "FACEFLOW_DEVICE, else cpu)",
         ),
     ] = None
 
@@ -192,14 +209,7 @@ class Machine:
             metavar="NUMBER",
         ),
     ] = None
-    offline: Annotated[
-        bool,
-        typer.Option(
-            "--offline",
-            envvar="FACEFLOW_OFFLINE",
-            help="Never fetch network weights; fail when they are not there.",
-        ),
-    ] = False
+    offline: Annotated[bool, OFFLINE] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,15 +248,7 @@ class Maker:
     """What finds and describes faces, where no gallery says it."""
 
     network: Network = None
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            "--detector",
-            help="What finds and aligns faces, see 'faceflow models list'; or fan-2d, fan-3d "
-            "(default: the gallery's own, or centerface).",
-            metavar="NAME",
-        ),
-    ] = None
+    detector: Annotated[str | None, DETECTOR] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from faceflow.cli.loading import open_gallery
-from faceflow.cli.options import DEFAULT_GALLERY, Force, GalleryPath, Json, Place
+from faceflow.cli.options import (
+    DEFAULT_GALLERY,
+    DETECTOR,
+    NETWORK,
+    Force,
+    GalleryPath,
+    Json,
+    Place,
+    said,
+)
 from faceflow.cli.output import plural, print_json, print_line
 from faceflow.errors import InputError
 
@@ -23,7 +32,8 @@ def export(
         ),
     ],
     patches: Annotated[
-        bool, typer.Option("--patches", help="Add patches to a table; a folder has them anyway.")
+        bool,
+        typer.Option("--with-patches", help="Add patches to a table; a folder has them anyway."),
     ] = False,
     thumbnails: Annotated[
         bool,
@@ -69,27 +79,15 @@ def import_(
         ),
     ],
     network: Annotated[
-        str | None,
-        typer.Option(
-            "--network",
-            help="Which network made the embeddings.",
-            metavar="NAME",
-            rich_help_panel=_CLAIM,
-        ),
+        str | None, said(NETWORK, "; the one that made the embeddings", rich_help_panel=_CLAIM)
     ] = None,
     detector: Annotated[
-        str | None,
-        typer.Option(
-            "--detector",
-            help="Which detector aligned the faces.",
-            metavar="NAME",
-            rich_help_panel=_CLAIM,
-        ),
+        str | None, said(DETECTOR, "; the one that aligned the faces", rich_help_panel=_CLAIM)
     ] = None,
     people: Annotated[
         Path | None,
         typer.Option(
-            "--people",
+            "--table",
             help="For an .npy file: a CSV file with the column person, and path and sha256 if "
             "known, a line a face.",
             metavar="FILE",
@@ -99,7 +97,7 @@ def import_(
     patches: Annotated[
         Path | None,
         typer.Option(
-            "--patches",
+            "--maps",
             help="For an .npy file: another one with (faces, channels, height, width) raw feature "
             "maps. Without it people are ranked by embeddings alone.",
             metavar="FILE",
