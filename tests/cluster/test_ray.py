@@ -44,9 +44,9 @@ def cluster() -> Iterator[Any]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="ffr", dir="/tmp"),  # sockets need a short path
         "RAY_health_check_initial_delay_ms": "500",
-        "RAY_health_check_period_ms": "500",
-        "RAY_health_check_timeout_ms": "2000",
-        "RAY_health_check_failure_threshold": "2",
+        "RAY_health_check_period_ms": "1000",
+        "RAY_health_check_timeout_ms": "5000",
+        "RAY_health_check_failure_threshold": "3",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
