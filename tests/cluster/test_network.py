@@ -162,13 +162,13 @@ def test_delay_loss_and_a_partition_cost_no_search(
         "RAY_health_check_failure_threshold": "3",
         "TMPDIR": str(folder),
     }
-    ray = str(Path(sys.executable).parent / "ray")
+    ray = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
     running = []
 
     def raylet(prefix: list[str], name: str, *words: str) -> None:
         running.append(
             subprocess.Popen(
-                [*prefix, ray, "start", "--block", "--disable-usage-stats",
+                [*prefix, *ray, "start", "--block", "--disable-usage-stats",
                  "--temp-dir", str(folder / name), *words],
                 env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 start_new_session=True,
