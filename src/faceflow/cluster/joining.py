@@ -75,12 +75,21 @@ def joined(address: str, *, cpus: int | None = None) -> Iterator[str]:
             todo="check that it runs (`ray status`) and that this machine has its token in "
             "~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN",
         ) from error
+    _keep_stdout_clean()
     found = ray.get_runtime_context().gcs_address
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
         if address == LOCAL:
             stack.enter_context(_known_here(found))
         yield found
+
+
+def _keep_stdout_clean() -> None:
+    """Ray says on stdout, whatever it is told, that a machine is gone: where our answers go."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 @contextlib.contextmanager
