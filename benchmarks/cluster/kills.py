@@ -226,9 +226,9 @@ def main() -> int:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_health_check_period_ms": "500",
-        "RAY_health_check_timeout_ms": "2000",
-        "RAY_health_check_failure_threshold": "2",
+        "RAY_health_check_period_ms": "1000",
+        "RAY_health_check_timeout_ms": "5000",
+        "RAY_health_check_failure_threshold": "3",
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="ffk", dir="/tmp"),
     }
     import ray

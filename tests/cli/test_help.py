@@ -33,7 +33,9 @@ def test_help_renders(run, words: list[str]) -> None:
     assert run(*words, "-h").out == ran.out
 
 
-@pytest.mark.parametrize("words", [words for words in COMMANDS if words != ["serve"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [words for words in COMMANDS if words[-1] != "serve"], ids=" ".join
+)
 def test_every_command_answers_in_json(run, words: list[str]) -> None:
     assert "--json" in run(*words, "--help").out
 

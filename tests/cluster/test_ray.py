@@ -44,9 +44,9 @@ def cluster() -> Iterator[Any]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="ffr", dir="/tmp"),  # sockets need a short path
         "RAY_health_check_initial_delay_ms": "500",
-        "RAY_health_check_period_ms": "500",
-        "RAY_health_check_timeout_ms": "2000",
-        "RAY_health_check_failure_threshold": "2",
+        "RAY_health_check_period_ms": "1000",
+        "RAY_health_check_timeout_ms": "5000",
+        "RAY_health_check_failure_threshold": "3",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
@@ -271,6 +271,29 @@ def test_a_driver_killed_in_the_midst_of_an_enrolment(
         assert [one.faces for one in identify(query, front)] == [
             one.faces for one in identify(query, single)
         ]
+
+
+def test_the_service_searches_by_shards(
+    cluster: Any, location: GalleryLocation, make_features: Make
+) -> None:
+    pytest.importorskip("fastapi")
+    from faceflow.server.engine import Engine
+    from faceflow.server.settings import Limits, ServerSettings
+
+    settings = ServerSettings(galleries=Path(location.secret), cluster=cluster.address)
+    engine = Engine(settings, lambda: Limits())
+    query = make_features(2, 9)
+    try:
+        (name,) = engine.names()
+        opened = engine.gallery(name)
+        assert isinstance(opened, ShardedGallery)
+        assert engine.gallery(name) is opened
+        with Gallery.open(location.secret, readonly=True) as single:
+            assert [one.faces for one in identify(query, opened)] == [
+                one.faces for one in identify(query, single)
+            ]
+    finally:
+        engine.close()
 
 
 def test_nobody_joins_without_the_token(cluster: Any) -> None:

@@ -87,6 +87,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
             "status": clustering.status,
             "enroll": clustering.enroll,
             "bulk-enroll": cluster_enroll.enroll_in_bulk,
+            "serve": clustering.serve,
             "drain": clustering.drain,
             "plan": clustering.plan,
         },

@@ -13,6 +13,7 @@ from faceflow.cli.enrolling import enroll as enroll_photos
 from faceflow.cli.loading import as_location, require_gallery
 from faceflow.cli.options import CLUSTER, DEFAULT_GALLERY, FACES, GalleryPath, Json, Spread, said
 from faceflow.cli.output import plural, print_json, print_line, print_table, say, size
+from faceflow.cli.serving import serve as serve_here
 
 if TYPE_CHECKING:
     from faceflow.cluster.plan import Plan
@@ -24,6 +25,11 @@ _ENROLL = """Add people's photos to a gallery and to its shards.
 As `faceflow enroll --cluster`, but the default is auto: when it ends, every replica has the new
 faces. After an interruption run it again: photos that are in the gallery already are skipped by
 their content.
+"""
+
+_SERVE = """Serve a gallery over HTTP, with the searching done by its shards.
+
+As `faceflow serve --cluster`, but the default is auto.
 """
 
 REPLICAS = typer.Option(
@@ -181,6 +187,16 @@ def enroll(**given: Any) -> None:
 
 
 enroll.__doc__ = _ENROLL
+
+
+@functools.wraps(serve_here)
+def serve(**given: Any) -> None:
+    """See :data:`_SERVE`, which help shows."""
+    given["cluster"] = given["cluster"] or _AUTO
+    serve_here(**given)
+
+
+serve.__doc__ = _SERVE
 
 
 def drain(

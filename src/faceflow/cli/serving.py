@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from faceflow.cli.loading import chosen_device
-from faceflow.cli.options import GALLERY, Json, Machine, Place, QueryNetwork
+from faceflow.cli.options import CLUSTER, GALLERY, Json, Machine, Place, QueryNetwork
 from faceflow.cli.output import print_json, print_line, say
 from faceflow.errors import GalleryError, InputError, MissingExtraError
 
@@ -84,6 +84,7 @@ def serve(
         ),
     ] = None,
     query_network: QueryNetwork = None,
+    cluster: Annotated[str | None, CLUSTER] = None,
     listening: Listening,
     searches: Annotated[
         int,
@@ -142,6 +143,7 @@ def serve(
         limits=Limits(searches=searches, per_minute=per_minute),
         origins=tuple(listening.origin or ()),
         query_network=query_network,
+        cluster=cluster,
     )
     there = gallery.is_file() if isinstance(gallery, Path) else gallery is None or gallery.exists()
     if not there:

@@ -10,8 +10,10 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,8 @@ def joined(address: str, *, cpus: int | None = None) -> Iterator[str]:
         options |= {"num_cpus": cpus, "include_dashboard": False}
     try:
         # Its own way to say that something is amiss is a stream of warnings.
-        ray.init(address=address, logging_level=logging.ERROR, **options)
+        with _own_signals():
+            ray.init(address=address, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise FaceflowError(
             f"The Ray cluster at {address} cannot be joined",
@@ -72,12 +75,31 @@ def joined(address: str, *, cpus: int | None = None) -> Iterator[str]:
             todo="check that it runs (`ray status`) and that this machine has its token in "
             "~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN",
         ) from error
+    _keep_stdout_clean()
     found = ray.get_runtime_context().gcs_address
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
         if address == LOCAL:
             stack.enter_context(_known_here(found))
         yield found
+
+
+def _keep_stdout_clean() -> None:
+    """Ray says on stdout, whatever it is told, that a machine is gone: where our answers go."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Who sees to being ended, as a service does, goes on seeing to it: Ray would take over."""
+    here = threading.current_thread() is threading.main_thread()
+    former = signal.getsignal(signal.SIGTERM) if here else None
+    yield
+    if callable(former):
+        signal.signal(signal.SIGTERM, former)
 
 
 def _require_listener(address: str) -> None:

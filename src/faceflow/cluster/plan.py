@@ -43,19 +43,19 @@ class Costs:
         k: candidates.
     """
 
-    scan_ms: float = 25.0
+    scan_ms: float = 16.0
     shard_ms: float = 1.7
     candidate_ms: float = 0.05
     front_ms: float = 3.5
     front_shard_ms: float = 5.6
     ray_ms: float = 66.0
-    embedding_bytes: float = 1310.0
+    embedding_bytes: float = 1304.0
     name_bytes: float = 160.0
     patch_bytes: float = 8960.0
     vector_bytes: float = 1024.0
     process_bytes: float = 0.25 * GB
-    disk_bytes: float = 11_600.0
-    loading_faces: float = 100_000.0
+    disk_bytes: float = 11_520.0
+    loading_faces: float = 51_000.0
     stage1_bytes: float = 1_350.0
     stage1_answer_bytes: float = 2_000.0
     stage2_bytes: float = 36_000.0

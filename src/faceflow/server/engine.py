@@ -13,7 +13,8 @@ from faceflow.analyzer import Face, FaceAnalyzer, Select, WholeImage
 from faceflow.arrays import UInt8
 from faceflow.errors import GalleryError, InputError
 from faceflow.faces import detectors
-from faceflow.gallery import Gallery, require_own_space
+from faceflow.gallery import Gallery, GalleryLocation, require_own_space
+from faceflow.gallery.stores.opening import Location
 from faceflow.matching.options import Changes, MatchOptions
 from faceflow.matching.transport import Sinkhorn
 from faceflow.server.decoding import Decoders
@@ -68,6 +69,7 @@ class Engine:
         self._make = analyzers or self._load
         self._analyzers: dict[tuple[str, str], FaceAnalyzer] = {}
         self._open: dict[str, Opened] = {}
+        self._joined = contextlib.ExitStack()
         self._lock = threading.RLock()
         self._loading = threading.Lock()
 
@@ -94,9 +96,21 @@ class Engine:
                 raise not_found(f"gallery {name!r}")
             if known is None or known.mark != mark:
                 self._forget(name)
-                opened = Gallery.open(self.places.location(name), device=pytorch.seen(self.device))
+                opened = self._opened(self.places.location(name))
                 known = self._open[name] = Opened(name, opened, mark)
             return known.gallery
+
+    def _opened(self, location: Location) -> Gallery:
+        """Open a gallery, in front of its shards where the service works on a cluster."""
+        if self.settings.cluster is None:
+            return Gallery.open(location, device=pytorch.seen(self.device))
+        from faceflow.cluster.deployment import open_sharded
+        from faceflow.cluster.joining import joined
+
+        # Once: a process that has joined stays in it.
+        self._joined.enter_context(joined(self.settings.cluster))
+        at = location if isinstance(location, GalleryLocation) else GalleryLocation(location)
+        return open_sharded(at, readonly=False)
 
     def _forget(self, name: str) -> None:
         known = self._open.pop(name, None)
@@ -266,6 +280,7 @@ class Engine:
         with self._lock:
             for name in list(self._open):
                 self._forget(name)
+            self._joined.close()
 
     def opened(self) -> Iterator[str]:
         """Names of the galleries that are open now."""

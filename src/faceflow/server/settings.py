@@ -75,6 +75,8 @@ class ServerSettings:
             default: the one the service listens at.
         query_network: a student that looks at queries, in galleries of its teacher; in others
             their own network does.
+        cluster: a Ray cluster whose shards search the galleries, see docs/cluster.md; None: each
+            worker does.
     """
 
     galleries: Path | GalleryLocation
@@ -91,6 +93,7 @@ class ServerSettings:
     limits: Limits = field(default_factory=Limits)
     origins: tuple[str, ...] = ()
     query_network: str | None = None
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
