@@ -28,25 +28,26 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faceflow.analyzer import Face, FaceAnalyzer
+    from faceflow.answers import ComparedFaces, FoundFace
     from faceflow.calibration import calibrate
     from faceflow.errors import FaceflowError
     from faceflow.explain import explain_pair
     from faceflow.explain.report import Reasons
     from faceflow.features import FaceFeatures
     from faceflow.gallery import Gallery
-    from faceflow.identifier import ComparedFaces, FoundFace, Identifier
+    from faceflow.identifier import Identifier
     from faceflow.matching.identification import Matches, identify
     from faceflow.matching.options import MatchOptions
     from faceflow.matching.transport import Sinkhorn
     from faceflow.matching.verification import verify
 
 _HOME = {
-    "ComparedFaces": "faceflow.identifier",
+    "ComparedFaces": "faceflow.answers",
     "Face": "faceflow.analyzer",
     "FaceAnalyzer": "faceflow.analyzer",
     "FaceFeatures": "faceflow.features",
     "FaceflowError": "faceflow.errors",
-    "FoundFace": "faceflow.identifier",
+    "FoundFace": "faceflow.answers",
     "Gallery": "faceflow.gallery",
     "Identifier": "faceflow.identifier",
     "MatchOptions": "faceflow.matching.options",

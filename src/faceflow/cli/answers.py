@@ -12,8 +12,8 @@ from faceflow.cli.output import Cell, number
 from faceflow.errors import FaceflowError, NoFaceError
 
 if TYPE_CHECKING:
+    from faceflow.answers import FoundFace
     from faceflow.explain.report import Report
-    from faceflow.identifier import FoundFace
     from faceflow.matching.identification import PersonMatch
     from faceflow.matching.shortlist import Coverage
     from faceflow.quality import Quality
