@@ -304,7 +304,7 @@ def test_features_of_other_sizes_are_refused(
 
 
 def network(name: str, digest: str) -> SimpleNamespace:
-    spec = SimpleNamespace(name=name, embedding_size=32, grid=(4, 4), channels=16)
+    spec = SimpleNamespace(name=name, embedding_size=32, grid=(4, 4), channels=16, teacher="")
     return SimpleNamespace(spec=spec, digest=digest)
 
 

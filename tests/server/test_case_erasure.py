@@ -49,6 +49,12 @@ def everything(service: Service) -> bytes:
     return b"".join(one.read_bytes() for one in files if one.exists())
 
 
+def pieces(picture: bytes) -> list[bytes]:
+    """Short pieces of a picture; the file keeps a long one on several of its own pages."""
+    found = [picture[start : start + 48] for start in range(0, len(picture) - 48, 48)]
+    return [one for one in found if len(set(one)) > 8]
+
+
 def test_of_an_erased_person_a_case_keeps_ids_and_hashes(
     people: Ask, examiner: Ask, service: Service
 ) -> None:
@@ -57,7 +63,8 @@ def test_of_an_erased_person_a_case_keeps_ids_and_hashes(
     search = before["search"]
     face = search["candidates"][0]["face_id"]
     crop = people("GET", f"/v1/cases/{made['id']}/pictures/query-aligned.png")
-    assert crop in everything(service)
+    there = everything(service)
+    assert sum(one in there for one in pieces(crop)) > len(pieces(crop)) / 2 > 1
     assert SECRET.encode() in everything(service)
 
     certificate = people("DELETE", f"{G}/people/{person}")
@@ -84,7 +91,7 @@ def test_of_an_erased_person_a_case_keeps_ids_and_hashes(
     ):
         people("GET", path, status=404)
     left = everything(service)
-    assert crop not in left
+    assert not any(one in left for one in pieces(crop))
     assert SECRET.encode() not in left
     assert search["candidates"][0]["person"]["name"].encode() not in left
     # What the log noted when the case was opened still names the pictures that went.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -13,13 +12,13 @@ from faceflow.cli.options import (
     CLUSTER,
     DEFAULT_GALLERY,
     DEVICE,
-    OFFLINE,
-    PERSON,
-    REPORT,
     GalleryPath,
     Json,
     Maker,
+    Offline,
     OneFace,
+    Person,
+    ReportTo,
     said,
 )
 from faceflow.cli.output import progress
@@ -36,7 +35,7 @@ def enroll_in_bulk(
     ],
     *,
     gallery: GalleryPath = DEFAULT_GALLERY,
-    person: Annotated[str | None, PERSON] = None,
+    person: Person = None,
     cluster: Annotated[
         str, said(CLUSTER, " (default: local, one of its own, gone afterwards)")
     ] = "local",
@@ -51,12 +50,12 @@ def enroll_in_bulk(
     ] = None,
     device: Annotated[
         Literal["cpu", "cuda"] | None,
-        said(DEVICE, "; cpu or cuda, in every worker (default: cuda if the cluster has GPUs)"),
+        said(DEVICE, "; for workers cpu, or cuda, which they take where the cluster has GPUs"),
     ] = None,
-    report_to: Annotated[Path | None, REPORT] = None,
+    report_to: ReportTo = None,
     which: OneFace,
     maker: Maker,
-    offline: Annotated[bool, OFFLINE] = False,
+    offline: Offline = False,
     as_json: Json = False,
 ) -> None:
     """Add very many photos to a gallery, by many processes or machines, on Ray.

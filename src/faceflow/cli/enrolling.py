@@ -13,13 +13,13 @@ from faceflow.cli.loading import open_identifier
 from faceflow.cli.options import (
     DEFAULT_GALLERY,
     PEOPLE,
-    PERSON,
-    REPORT,
     GalleryPath,
     Here,
     Maker,
     OneFace,
+    Person,
     Place,
+    ReportTo,
     Spread,
     said,
 )
@@ -39,7 +39,7 @@ def enroll(
     ],
     *,
     gallery: GalleryPath = DEFAULT_GALLERY,
-    person: Annotated[str | None, PERSON] = None,
+    person: Person = None,
     codec: Annotated[
         Literal["int8", "float32", "none"],
         typer.Option(
@@ -53,7 +53,7 @@ def enroll(
             "--thumbnails/--no-thumbnails", help="Whether a new gallery keeps small face pictures."
         ),
     ] = True,
-    report_to: Annotated[Path | None, REPORT] = None,
+    report_to: ReportTo = None,
     which: OneFace,
     maker: Maker,
     remote: Remote,

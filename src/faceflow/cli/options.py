@@ -73,24 +73,6 @@ GALLERY = typer.Option(
 NETWORK = typer.Option(
     "--network", help="Face network, see 'faceflow models list'.", metavar="NAME"
 )
-DEVICE = typer.Option("--device", help="Where to compute.", metavar="NAME")
-DETECTOR = typer.Option(
-    "--detector",
-    help="What finds and aligns faces, see 'faceflow models list'; or fan-2d, fan-3d (default: the "
-    "gallery's own, or centerface).",
-    metavar="NAME",
-)
-OFFLINE = typer.Option(
-    "--offline",
-    envvar="FACEFLOW_OFFLINE",
-    help="Never fetch network weights; fail when they are not there.",
-)
-PERSON = typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
-REPORT = typer.Option(
-    "--report",
-    help="Write what became of each photo to this .csv or .parquet file.",
-    metavar="FILE",
-)
 COVER = typer.Option(
     "--cover", "-c", help="A cover, see 'faceflow occlude --list'.", metavar="NAME"
 )
@@ -101,6 +83,18 @@ WEIGHTING = typer.Option(
     rich_help_panel=_SCORING,
 )
 
+DETECTOR = typer.Option(
+    "--detector",
+    help="What finds and aligns faces, see 'faceflow models list'; or fan-2d, fan-3d (default: "
+    "the gallery's own, or centerface).",
+    metavar="NAME",
+)
+DEVICE = typer.Option(
+    "--device",
+    help="Where to compute: cpu, cuda (or cuda:1, ...), mps, or auto, which says what it "
+    "took (default: FACEFLOW_DEVICE, else cpu).",
+    metavar="NAME",
+)
 CLUSTER = typer.Option(
     "--cluster",
     envvar="FACEFLOW_CLUSTER",
@@ -128,6 +122,25 @@ PEOPLE = typer.Argument(
 GalleryPath = Annotated[Place, GALLERY]
 PeopleFolders = Annotated[list[Path], PEOPLE]
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON on stdout.")]
+Person = Annotated[
+    str | None, typer.Option("--person", "-p", help="Whose photos these are.", metavar="NAME")
+]
+ReportTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Write what became of each photo to this .csv or .parquet file.",
+        metavar="FILE",
+    ),
+]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        envvar="FACEFLOW_OFFLINE",
+        help="Never fetch network weights; fail when they are not there.",
+    ),
+]
 Network = Annotated[str | None, NETWORK]
 Networks = Annotated[list[str] | None, repeated(NETWORK)]
 Weightings = Annotated[list[str] | None, said(WEIGHTING, f"; may be repeated {_BEST}")]
@@ -190,14 +203,7 @@ WholeImage = Annotated[Literal["never", "fallback", "always"], WHOLE_IMAGE]
 class Machine:
     """What this machine lends."""
 
-    device: Annotated[
-        str | None,
-        said(
-            DEVICE,
-            "; cpu, cuda (or cuda:1, ...), mps, or auto, which says what it took (default: "
-            "FACEFLOW_DEVICE, else cpu)",
-        ),
-    ] = None
+    device: Annotated[str | None, DEVICE] = None
 
     threads: Annotated[
         int | None,
@@ -209,7 +215,7 @@ class Machine:
             metavar="NUMBER",
         ),
     ] = None
-    offline: Annotated[bool, OFFLINE] = False
+    offline: Offline = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,6 +248,8 @@ def _answer(photo: Path, place: tuple[int, int], search: schemas.Search) -> Answ
         people=tuple(people),
         quality=_quality(face),
         patch_model=search.options.patch_model,
+        ranked_by=search.ranked_by,
+        query_network=search.query_network,
         search=search.id,
     )
 

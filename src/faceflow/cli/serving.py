@@ -119,12 +119,6 @@ def serve(
     place = gallery or galleries or Path()
     if isinstance(place, Path):
         place = place.absolute()
-    there = gallery.is_file() if isinstance(gallery, Path) else gallery is None or gallery.exists()
-    if not there:
-        raise GalleryError(
-            f"There is no gallery at {gallery}",
-            todo=f"make one with `faceflow enroll PHOTOS/ --gallery {gallery}`",
-        )
     if galleries is not None and not galleries.is_dir():
         raise GalleryError(f"There is no folder {galleries}", todo="make it, or check the name")
     _require_extra()
@@ -151,6 +145,12 @@ def serve(
         query_network=query_network,
         cluster=cluster,
     )
+    there = gallery.is_file() if isinstance(gallery, Path) else gallery is None or gallery.exists()
+    if not there:
+        raise GalleryError(
+            f"There is no gallery at {gallery}",
+            todo=f"make one with `faceflow enroll PHOTOS/ --gallery {gallery}`",
+        )
     serving.log_to_stderr()
     listener = serving.listen(settings)
     key = serving.first_key(settings)

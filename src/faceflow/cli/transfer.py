@@ -33,12 +33,13 @@ def export(
     ],
     patches: Annotated[
         bool,
-        typer.Option("--with-patches", help="Add patches to a table; a folder has them anyway."),
+        typer.Option("--with-patches", help="Add patches to a table; a folder has them."),
     ] = False,
     thumbnails: Annotated[
         bool,
         typer.Option(
-            "--thumbnails", help="Add small face pictures to a table; a folder has them anyway."
+            "--with-thumbnails",
+            help="Add small face pictures to a table; a folder has them.",
         ),
     ] = False,
     force: Force = False,
@@ -79,15 +80,17 @@ def import_(
         ),
     ],
     network: Annotated[
-        str | None, said(NETWORK, "; the one that made the embeddings", rich_help_panel=_CLAIM)
+        str | None,
+        said(NETWORK, "; here the one that made the embeddings", rich_help_panel=_CLAIM),
     ] = None,
     detector: Annotated[
-        str | None, said(DETECTOR, "; the one that aligned the faces", rich_help_panel=_CLAIM)
+        str | None,
+        said(DETECTOR, "; here the one that aligned the faces", rich_help_panel=_CLAIM),
     ] = None,
     people: Annotated[
         Path | None,
         typer.Option(
-            "--table",
+            "--names",
             help="For an .npy file: a CSV file with the column person, and path and sha256 if "
             "known, a line a face.",
             metavar="FILE",

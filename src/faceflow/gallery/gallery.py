@@ -471,7 +471,7 @@ class Gallery(ReadableGallery):
         if people is None:
             raise InputError(
                 f"nobody says who {source} shows",
-                todo="give a CSV file with a line a face and the column person (--table FILE)",
+                todo="give a CSV file with a line a face and the column person (--names FILE)",
             )
         from faceflow.gallery.transfer.arrays import import_arrays
 

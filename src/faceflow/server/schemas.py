@@ -305,6 +305,9 @@ class Search(Model):
     status: Literal["identified", "unknown", "ranked", "unsure", "empty"] = Field(
         description="Of the best candidate that is not marked as somebody else."
     )
+    ranked_by: str | None = Field(
+        default=None, description="What solved the transports: native, numpy, torch or other."
+    )
     threshold: float | None
     min_quality: Band = Field(
         default="poor", description="Of a face worse than it nobody is named: it is unsure."

@@ -177,6 +177,7 @@ class Searches:
                 chosen=chosen,
             ),
             status=_status(matches, candidates),
+            ranked_by=matches.ranked_by,
             threshold=matches.threshold,
             min_quality=least,
             candidates=candidates,
