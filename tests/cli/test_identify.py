@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,21 @@ def test_one_object_per_photo_with_the_promised_keys(run, drawn: Path, gallery: 
             assert match.keys() == MATCH_KEYS
         ranks = [match["rank"] for match in answer["matches"]]
         assert ranks == [1, 2, 3, 4]
+
+
+def test_identifying_does_not_load_what_only_builds_graphs(drawn: Path, gallery: Path) -> None:
+    """The package onnx takes as long to load, and a graph to parse, as a face to be embedded."""
+    code = (
+        "import sys\nfrom faceflow.cli.app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "finally: print('LOADED', *{'onnx', 'onnxruntime'} & sys.modules.keys())"
+    )
+    words = ["identify", str(drawn / "queries" / "Ada-mask.png"), "-g", str(gallery)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
+    assert "Ada" in done.stdout
+    assert done.stdout.splitlines()[-1] == "LOADED onnxruntime"
 
 
 def test_threshold_decides(run, drawn: Path, gallery: Path) -> None:

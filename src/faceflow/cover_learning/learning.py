@@ -21,6 +21,7 @@ from faceflow.errors import FaceflowError, InputError
 from faceflow.gallery.enrolment import SelectOne
 from faceflow.matching import covers
 from faceflow.matching.covers import PatchModel
+from faceflow.matching.projections import projection_of
 from faceflow.networks import learned
 from faceflow.networks.learned import LearnedCovers
 
@@ -122,7 +123,7 @@ def learn(
     seen = np.where(
         (half == 0)[:, None], second.covered(faces.features), first.covered(faces.features)
     )
-    projection = covers.projection_of(spec)
+    projection = projection_of(spec)
     found = check(
         faces,
         projection,

@@ -26,9 +26,9 @@ from faceflow.arrays import Float32, Float64, unit
 from faceflow.errors import InputError
 from faceflow.features import FaceFeatures, Grid
 from faceflow.matching.contributions import MOST_CHANNELS, RoundedModel
+from faceflow.matching.projections import projection_of
 from faceflow.matching.transport import native
 from faceflow.networks import NetworkSpec, learned
-from faceflow.networks.runtime import NoLastLayerError
 from faceflow.weights import TrainedHere
 
 
@@ -226,19 +226,6 @@ def shipped(spec: NetworkSpec) -> PatchModel | None:
     """
     cover = _shipped_cover(spec)
     return None if cover is None else PatchModel(spec.grid, projection_of(spec), cover)
-
-
-def projection_of(spec: NetworkSpec) -> Float32:
-    """(R, C, D) what each patch adds to the embedding; D is 0 where that is not linear.
-
-    Raises:
-        WeightsError: the network's graph is not in the cache.
-    """
-    try:
-        weight, _ = networks.last_layer(spec.name)
-    except NoLastLayerError:
-        return np.zeros((int(np.prod(spec.grid)), spec.channels, 0), np.float32)
-    return np.ascontiguousarray(weight.transpose(1, 2, 0))
 
 
 def _teachers(spec: NetworkSpec) -> tuple[NetworkSpec, ...]:

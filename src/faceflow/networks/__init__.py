@@ -14,6 +14,7 @@ from faceflow.networks.runtime import FaceNetwork, last_layer_of
 from faceflow.networks.spec import UNCALIBRATED, MatchDefaults, NetworkSpec, current_names
 from faceflow.weights import Licence, ModelFile, load_graphs, resolved
 from faceflow.weights.devices import resolve
+from faceflow.weights.registry import graph_sums
 
 DEFAULT = "lightcnn-v4"
 MODELS: tuple[ModelFile, ...] = (
@@ -191,6 +192,15 @@ def graph(name: str) -> bytes:
     return _graph(spec(name))
 
 
+def graph_sha256(chosen: NetworkSpec) -> str:
+    """Hex sha256 of the graph of a network, as the cache's manifest has it; no graph is read.
+
+    Raises:
+        WeightsError: not pulled yet or outdated; the error holds the command to run.
+    """
+    return graph_sums(model(chosen))[chosen.model_name]
+
+
 def _graph(chosen: NetworkSpec) -> bytes:
     """The graph of a network, of exactly the source that its specification names.
 
@@ -215,6 +225,7 @@ __all__ = [
     "defaults_for",
     "find",
     "graph",
+    "graph_sha256",
     "last_layer",
     "load_network",
     "model",

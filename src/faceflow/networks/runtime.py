@@ -14,6 +14,7 @@ from faceflow.features import FaceFeatures, features_digest
 from faceflow.networks.spec import NetworkSpec
 from faceflow.weights import ForkSafeSession
 from faceflow.weights.devices import Device
+from faceflow.weights.initialisers import read_initialisers
 
 _DEVICE_BATCH = 16  # crops; enough to keep a GPU busy, and 200 MB of its memory at most
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as grey JPEGs use
@@ -171,13 +172,7 @@ def last_layer_of(spec: NetworkSpec, graph: bytes) -> tuple[Float32, Float32]:
     Raises:
         NoLastLayerError: there is no such layer.
     """
-    import onnx  # a quarter of a second to import, and only this needs it
-
-    found = {
-        tensor.name: onnx.numpy_helper.to_array(tensor)
-        for tensor in onnx.load_from_string(graph).graph.initializer
-        if tensor.name in ("fc.weight", "fc.bias")
-    }
+    found = read_initialisers(graph, ("fc.weight", "fc.bias"))
     if len(found) != 2:
         raise NoLastLayerError(f"the graph of {spec.name} has no last layer named fc")
     d, c, r = spec.embedding_size, spec.channels, int(np.prod(spec.grid))
@@ -191,7 +186,8 @@ def last_layer_of(spec: NetworkSpec, graph: bytes) -> tuple[Float32, Float32]:
         weight = np.broadcast_to(found["fc.weight"][:, None, :] / np.float32(r), (d, r, c))
     else:
         weight = found["fc.weight"].reshape(d, c, r).transpose(0, 2, 1)
-    return np.ascontiguousarray(weight), found["fc.bias"].copy()
+    # Copies, or they would keep the whole graph in memory.
+    return weight.copy(order="C"), found["fc.bias"].copy()
 
 
 def scale_crops(spec: NetworkSpec, crops: UInt8) -> Float32:

@@ -79,12 +79,15 @@ class KeyedFolder(Generic[T]):
         suffix: of the files, e.g. ".npz".
         read: a file's result; raises what it likes when the file is damaged.
         write: puts a result into a file.
+        shared: whether others may read the files, as the process's file mode mask lets them; what
+            is kept about people is for the owner alone.
     """
 
     folder: Path
     suffix: str
     read: Callable[[BinaryIO], T]
     write: Callable[[BinaryIO, T], None]
+    shared: bool = False
 
     def load(self, key: str) -> T | None:
         """The result of that key; None without one. A damaged one is reported and counts as none.
@@ -105,7 +108,7 @@ class KeyedFolder(Generic[T]):
 
     def save(self, key: str, value: T) -> None:
         """Keep a result."""
-        with atomic_write(self._path(key)) as file:
+        with atomic_write(self._path(key), shared=self.shared) as file:
             self.write(file, value)
 
     def _path(self, key: str) -> Path:

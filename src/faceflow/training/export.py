@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-import numpy as np
-
 from faceflow import networks
 from faceflow.arrays import Float32, Floats
 from faceflow.errors import InputError, WeightsError
@@ -15,6 +13,7 @@ from faceflow.networks.architecture import Architecture
 from faceflow.networks.spec import UNCALIBRATED
 from faceflow.networks.students import make_spec, replace_constants, with_layer
 from faceflow.weights import Tensors, TrainedHere
+from faceflow.weights.initialisers import read_initialisers
 
 _WEIGHT, _BIAS = "fc.weight", "fc.bias"
 
@@ -47,7 +46,7 @@ def last_layer(name: str) -> tuple[Float32, Float32]:
     """
     spec = networks.spec(name)
     graph = networks.graph(name)
-    found, used = _initialisers(graph, (_WEIGHT, _BIAS)), _computes_with(graph, _WEIGHT)
+    found, used = read_initialisers(graph, (_WEIGHT, _BIAS)), _computes_with(graph, _WEIGHT)
     size = spec.channels * spec.grid[0] * spec.grid[1]
     weight, bias = found.get(_WEIGHT), found.get(_BIAS)
     if weight is None or bias is None or weight.shape != (spec.embedding_size, size) or not used:
@@ -56,7 +55,7 @@ def last_layer(name: str) -> tuple[Float32, Float32]:
             why="its embedding is not one linear layer on its flattened patches",
             todo="train the whole network with `faceflow train network`",
         )
-    return weight.astype(np.float32), bias.astype(np.float32)
+    return weight.copy(), bias.copy()
 
 
 def save_head(
@@ -207,17 +206,6 @@ def keep(
     )
     described.save(spec, graph)
     return spec
-
-
-def _initialisers(graph: bytes, names: tuple[str, ...]) -> Tensors:
-    import onnx
-
-    model = onnx.load_from_string(graph)
-    return {
-        tensor.name: onnx.numpy_helper.to_array(tensor)
-        for tensor in model.graph.initializer
-        if tensor.name in names
-    }
 
 
 def _computes_with(graph: bytes, tensor: str) -> bool:

@@ -324,12 +324,31 @@ def load_graphs(model: ModelFile) -> dict[str, bytes]:
     try:
         return _read(model)
     except _Unusable as trouble:
-        force = trouble.status is Status.DAMAGED and model.fetchable
-        raise WeightsError(
-            f"the model {model.name} is not ready",
-            why=trouble.detail,
-            todo=f"run `{model.obtain}{' --force' if force else ''}`",
-        ) from trouble
+        raise _not_ready(model, trouble) from trouble
+
+
+def graph_sums(model: ModelFile) -> dict[str, str]:
+    """Hex sha256 of the model's graphs, by name, as the manifest has them; reads no graph.
+
+    Raises:
+        WeightsError: not pulled, outdated, or not what these weights give.
+    """
+    try:
+        manifest = _manifest(model)
+        for name, (file, sha256) in manifest.items():
+            _require_pinned(model, name, sha256, path(model) / file)
+    except _Unusable as trouble:
+        raise _not_ready(model, trouble) from trouble
+    return {name: sha256 for name, (_, sha256) in manifest.items()}
+
+
+def _not_ready(model: ModelFile, trouble: _Unusable) -> WeightsError:
+    force = trouble.status is Status.DAMAGED and model.fetchable
+    return WeightsError(
+        f"the model {model.name} is not ready",
+        why=trouble.detail,
+        todo=f"run `{model.obtain}{' --force' if force else ''}`",
+    )
 
 
 class _Unusable(Exception):
@@ -400,9 +419,11 @@ def _read_graphs(model: ModelFile, manifest: dict[str, tuple[str, str]]) -> dict
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 != manifest[name][1]:
             raise _Unusable(Status.DAMAGED, f"the sha256 of {file} is not what was built")
-        if sha256 != model.graph_sha256.get(name, sha256):
-            raise _Unusable(
-                Status.DAMAGED, f"{file} was replaced: it is not what these weights give"
-            )
+        _require_pinned(model, name, sha256, file)
         found[name] = content
     return found
+
+
+def _require_pinned(model: ModelFile, name: str, sha256: str, file: Path) -> None:
+    if sha256 != model.graph_sha256.get(name, sha256):
+        raise _Unusable(Status.DAMAGED, f"{file} was replaced: it is not what these weights give")
