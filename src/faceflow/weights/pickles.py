@@ -108,14 +108,14 @@ _ALLOWED = _PLAIN | _IGNORED | _MEMO | _GROUPS | _CALLS | _TUPLES.keys() | _CONS
 
 
 def read_pickle(
-    stream: BinaryIO, name: str, *, instructions: int = MAX_INSTRUCTIONS
+    stream: BinaryIO, name: str, *, instructions: int | None = None
 ) -> tuple[Any, dict[str, StorageRef]]:
     """Read one pickle from ``stream`` and leave the position just behind it.
 
     Args:
         stream: binary, seekable.
         name: what to call the file in errors.
-        instructions: most that are followed.
+        instructions: most that are followed; default: what a state dict may need.
 
     Returns:
         The value: None, bool, int, float, str, bytes, or lists, tuples and dictionaries of
@@ -125,9 +125,10 @@ def read_pickle(
         UnsafeCheckpointError: the pickle names or does something outside the list above.
         WeightsError: the pickle is damaged, or asks for an unreasonable amount of work.
     """
+    most = MAX_INSTRUCTIONS if instructions is None else instructions
     machine = _Machine(name)
     try:
-        for _ in range(instructions):
+        for _ in range(most):
             code = stream.read(1)
             instruction = _INSTRUCTIONS.get(code)
             if instruction is None:
@@ -138,7 +139,7 @@ def read_pickle(
     except ValueError as error:  # pickletools could not read an instruction's argument
         raise damaged(name, str(error)) from error
     raise WeightsError(
-        f"{name} holds more than {instructions:,} pickle instructions",
+        f"{name} holds more than {most:,} pickle instructions",
         why="nothing that is read here needs that many",
     )
 
