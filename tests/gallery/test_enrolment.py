@@ -299,6 +299,7 @@ from faceflow.faces.detectors import load_detector
 from faceflow.gallery.enrolment import enroll_photos, list_photos
 from faceflow.networks import load_network
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where a shell runs us behind
 analyzer = FaceAnalyzer(load_network(), load_detector("mtcnn"))
 with Gallery.open_or_create(
     Path(sys.argv[2]), analyzer.network, detector=analyzer.detector_name
