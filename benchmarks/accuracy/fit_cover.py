@@ -6,22 +6,26 @@ One logistic regression per patch place, from the raw patch to "more than half o
 covered". The photos are the second of every person with two or more whose name falls into the
 tuning half (see ``tuning``); nobody in the other half is looked at, so results reported on that
 half, or on another set, stay clean. Covers are drawn by faceflow.occlusion before detection:
-every photo clean, with a mask and with sunglasses, and one of hand, scarf, hat or blob.
+every photo clean, with a mask and with sunglasses, and one of hand, scarf, hat or blob. What the
+detector finds is kept in --cache, as in covered.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+from covered import kept_detector
 
 from faceflow import FaceAnalyzer, FaceflowError
 from faceflow.cover_learning.cover_fit import logistic
 from faceflow.faces.alignment import template
+from faceflow.faces.detectors import DEFAULT
 from faceflow.faces.images import iter_images, load_image
 from faceflow.occlusion import occlude
 
@@ -75,9 +79,13 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="a folder per person, as LFW has it")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--ridge", type=float, default=3e-3)
+    parser.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "faceflow-bench"
+    )
+    parser.add_argument("--detector", default=DEFAULT, help="what finds and aligns the faces")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
-    analyzer = FaceAnalyzer(threads=arguments.threads)
+    analyzer = FaceAnalyzer(detector=kept_detector(arguments), threads=arguments.threads)
     pairs = list(samples(analyzer, arguments.root))
     x = np.stack([patches for patches, _ in pairs])
     y = np.stack([share for _, share in pairs]) > 0.5
