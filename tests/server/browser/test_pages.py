@@ -283,6 +283,25 @@ def test_not_this_person_is_marked_and_shown_to_later_searches(
     ida.leave()
 
 
+def choose(page: Page, photo: Path) -> None:
+    """Press the focused button and answer the dialog it opens.
+
+    A headless Chromium on a busy machine loses a dialog now and then (one run in three of all
+    tests): then the button is pressed again.
+    """
+    from playwright.sync_api import TimeoutError as NoDialogError
+
+    for last in (False, False, True):
+        try:
+            with page.expect_file_chooser(timeout=15_000) as chooser:
+                page.keyboard.press("Enter")
+            chooser.value.set_files(photo)
+            return
+        except NoDialogError:
+            if last:
+                raise
+
+
 def test_the_steps_are_walked_by_keyboard_alone(
     browser: Browser, running: Running, axe: str | None, photo: Path
 ) -> None:
@@ -307,9 +326,7 @@ def test_the_steps_are_walked_by_keyboard_alone(
     assert page.evaluate(focused) == "Skip to the content"
     press("Enter")
     tab_to("Choose a photo")
-    with page.expect_file_chooser() as chooser:
-        press("Enter")
-    chooser.value.set_files(photo)
+    choose(page, photo)
     expect(page.get_by_text("Which regions show the face")).to_be_visible()
     tab_to("Analyse")
     tab_to("Look at the candidates")
