@@ -286,8 +286,8 @@ def test_not_this_person_is_marked_and_shown_to_later_searches(
 def choose(page: Page, photo: Path) -> None:
     """Press the focused button and answer the dialog it opens.
 
-    A headless Chromium on a busy machine loses a dialog now and then (one run in three of all
-    tests): then the button is pressed again.
+    A headless Chromium lost one in three runs of all tests on a busy machine: then the button is
+    pressed again.
     """
     from playwright.sync_api import TimeoutError as NoDialogError
 
