@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,17 @@ def test_a_crop_of_no_face_is_none_unless_the_whole_image_may_be(
     features = Extractor(fake, cover=ALIGNED_CROP, whole_image="fallback")(sky)
     assert features.landmark_share is not None
     assert not features.landmark_share.any()
+
+
+def test_threads_may_all_be_the_first(tmp_path: Path) -> None:
+    class Nothing:
+        name = "nothing"
+
+        def detect(self, image: UInt8) -> list[Detection]:
+            return []
+
+    images = [np.full((2, 2, 3), n, dtype=np.uint8) for n in range(8)]
+    for n in range(10):
+        kept = KeptDetector(Nothing(), tmp_path / str(n))
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(kept.detect, images)) == [[]] * 8

@@ -65,7 +65,7 @@ class KeptDetector:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.closing(sqlite3.connect(self.path, timeout=60)) as file:
-                file.execute("PRAGMA journal_mode=WAL")
+                # No write-ahead log: turning it on does not wait for others who do the same.
                 file.execute("PRAGMA synchronous=NORMAL")
                 file.execute(_TABLE)
                 yield file
