@@ -79,7 +79,7 @@ def main() -> int:
     environment["KERNEL_UNDER_TEST"] = str(next(folder.glob("_kernel*.so")))
     environment["PYTHONPATH"] = str(NATIVE / "tests")
     words = ["-p", "kernel_under_test", "-p", "no:cacheprovider", "-q", "-k", PROPERTIES]
-    tests = ROOT / "tests" / "transport" / "test_native.py"
+    tests = ROOT / "tests" / "matching" / "transport" / "test_native.py"
     command = [sys.executable, "-m", "pytest", *words, tests]
     return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
