@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faceflow.analyzer import Face, FaceAnalyzer
-    from faceflow.answers import ComparedFaces, FoundFace
     from faceflow.calibration import calibrate
     from faceflow.errors import FaceflowError
     from faceflow.explain import explain_pair
@@ -40,14 +39,15 @@ if TYPE_CHECKING:
     from faceflow.matching.options import MatchOptions
     from faceflow.matching.transport import Sinkhorn
     from faceflow.matching.verification import verify
+    from faceflow.results import ComparedFaces, FoundFace
 
 _HOME = {
-    "ComparedFaces": "faceflow.answers",
+    "ComparedFaces": "faceflow.results",
     "Face": "faceflow.analyzer",
     "FaceAnalyzer": "faceflow.analyzer",
     "FaceFeatures": "faceflow.features",
     "FaceflowError": "faceflow.errors",
-    "FoundFace": "faceflow.answers",
+    "FoundFace": "faceflow.results",
     "Gallery": "faceflow.gallery",
     "Identifier": "faceflow.identifier",
     "MatchOptions": "faceflow.matching.options",

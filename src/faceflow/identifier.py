@@ -28,7 +28,6 @@ from PIL import Image
 
 from faceflow import models, networks
 from faceflow.analyzer import Face, FaceAnalyzer, Select, Source, WholeImage
-from faceflow.answers import ComparedFaces, FoundFace
 from faceflow.errors import FaceflowError, GalleryError, InputError
 from faceflow.faces import detectors
 from faceflow.faces.detectors import Detector
@@ -59,6 +58,7 @@ from faceflow.matching.transport import Sinkhorn
 from faceflow.matching.verification import verify
 from faceflow.networks import FaceNetwork
 from faceflow.quality import BANDS, Band
+from faceflow.results import ComparedFaces, FoundFace
 from faceflow.weights import pytorch
 from faceflow.weights.devices import Device, resolve
 

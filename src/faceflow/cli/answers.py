@@ -12,11 +12,11 @@ from faceflow.cli.output import Cell, number
 from faceflow.errors import FaceflowError, NoFaceError
 
 if TYPE_CHECKING:
-    from faceflow.answers import FoundFace
     from faceflow.explain.report import Report
     from faceflow.matching.identification import PersonMatch
     from faceflow.matching.shortlist import Coverage
     from faceflow.quality import Quality
+    from faceflow.results import FoundFace
 
 _STYLES = {
     "identified": "bold green",

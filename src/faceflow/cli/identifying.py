@@ -28,8 +28,8 @@ from faceflow.cli.remote import Remote, gallery_name, question, refuse, searches
 from faceflow.errors import FaceflowError
 
 if TYPE_CHECKING:
-    from faceflow.answers import FoundFace
     from faceflow.explain.report import Report
+    from faceflow.results import FoundFace
 
 _TOP = 5
 

@@ -26,7 +26,7 @@ from faceflow.cli.output import number, print_json, print_line, print_table, say
 from faceflow.cli.remote import Remote, gallery_name, question, refuse
 
 if TYPE_CHECKING:
-    from faceflow.answers import ComparedFaces
+    from faceflow.results import ComparedFaces
 
 Query = Annotated[Path, typer.Argument(help="The query.", metavar="A")]
 Other = Annotated[Path, typer.Argument(help="The photo to compare it with.", metavar="B")]
