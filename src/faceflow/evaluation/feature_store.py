@@ -27,8 +27,9 @@ import numpy as np
 
 from faceflow import analyzer, networks, occlusion
 from faceflow.arrays import Bools, Float32, Int64
-from faceflow.errors import FaceflowError, ImageError, InputError, NoFaceError
+from faceflow.errors import ImageError, InputError, NoFaceError
 from faceflow.evaluation.data import LeftOut, Photo
+from faceflow.evaluation.kept_files import opened, unusable
 from faceflow.faces import alignment, detectors, images, landmarks
 from faceflow.faces.images import content_hash
 from faceflow.features import FaceFeatures, Grid
@@ -60,6 +61,7 @@ _BATCH = 32
 _AHEAD = 8
 # Keys of one query; SQLite's default limit is far higher.
 _KEYS = 500
+_WHAT = "features"
 
 
 class Extract(Protocol):
@@ -147,7 +149,7 @@ class PhotoFeatures:
                 )
                 kept.update((key, (payload, share)) for key, payload, share in answers)
         if len(kept) < len(wanted):
-            raise _damaged(self._path, "entries are gone")
+            raise unusable(self._path, _WHAT, "entries are gone")
         codec = Int8Codec(self._shape.grid, self._shape.channels)
         shares = [np.frombuffer(kept[key][1], dtype="<f4").astype(np.float32) for key in keys]
         return codec, codec.unpack([kept[key][0] for key in keys]), shares
@@ -370,7 +372,7 @@ def _shape(file: sqlite3.Connection, path: Path) -> Shape | None:
     try:
         size, h, w, channels = json.loads(row[0])
     except (ValueError, TypeError) as error:
-        raise _damaged(path, str(error)) from error
+        raise unusable(path, _WHAT, str(error)) from error
     return Shape(size, (h, w), channels)
 
 
@@ -389,7 +391,7 @@ def _answers(
                 found[key] = failure
                 continue
             if shape is None or len(data) != 4 * shape.embedding_size:
-                raise _damaged(path, "an embedding has another size than the file says")
+                raise unusable(path, _WHAT, "an embedding has another size than the file says")
             found[key] = np.frombuffer(data, dtype="<f4").astype(np.float32)
     return found
 
@@ -418,20 +420,7 @@ def _remove_damaged(path: Path) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for one piece of work; SQLite's errors become ours."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(path, timeout=60)) as file:
-            file.execute("PRAGMA journal_mode=WAL")
-            file.execute("PRAGMA synchronous=NORMAL")
-            yield file
-    except sqlite3.DatabaseError as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _damaged(path: Path, why: str) -> FaceflowError:
-    return FaceflowError(
-        f"The features in {path} cannot be used",
-        why=why,
-        todo="delete the file (they are computed again), free the disk, or choose another folder",
-    )
+    """A connection for one piece of work, with a log that readers need not wait for."""
+    with opened(path, _WHAT) as file:
+        file.execute("PRAGMA journal_mode=WAL")
+        yield file

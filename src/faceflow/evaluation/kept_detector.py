@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from faceflow.arrays import UInt8
-from faceflow.errors import FaceflowError
+from faceflow.evaluation.kept_files import opened
 from faceflow.faces import detectors
 from faceflow.faces.detectors import Detection, Detector
 from faceflow.system.caches import new_key
@@ -61,21 +61,13 @@ class KeptDetector:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        """A connection of the calling thread's own."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.closing(sqlite3.connect(self.path, timeout=60)) as file:
-                # No write-ahead log: turning it on does not wait for others who do the same.
-                file.execute("PRAGMA synchronous=NORMAL")
-                file.execute(_TABLE)
-                yield file
-        except sqlite3.DatabaseError as error:
-            raise FaceflowError(
-                f"The detections in {self.path} cannot be used",
-                why=str(error),
-                todo="delete the file (they are computed again), free the disk, or choose another "
-                "folder",
-            ) from error
+        """A connection of the calling thread's own.
+
+        No write-ahead log: turning it on does not wait for others who do the same.
+        """
+        with opened(self.path, "detections") as file:
+            file.execute(_TABLE)
+            yield file
 
 
 def _write(found: list[Detection]) -> str:
