@@ -73,7 +73,7 @@ def enroll(
         refuse("--report", None if report_to is None else True)
         refuse("--cluster", spread.cluster)
         report = _there(photos, person, gallery, codec, thumbnails, which, maker, remote)
-        _tell(report, gallery, here)
+        finish(report, gallery, here.as_json)
         return
     with (
         nullcontext() if report_to is None else outcome_file(report_to) as tell,
@@ -96,7 +96,7 @@ def enroll(
             progress=advance,
             tell=tell,
         )
-    _tell(report, gallery, here)
+    finish(report, gallery, here.as_json)
 
 
 def _there(
@@ -120,10 +120,6 @@ def _there(
     name, listing = gallery_name(gallery), list_photos(photos, person=person)
     with remote.client() as client, progress("enrolling") as advance:
         return enroll_there(client, name, listing, advance)
-
-
-def _tell(report: EnrolmentReport, gallery: Place, here: Here) -> None:
-    finish(report, gallery, here.as_json)
 
 
 def finish(report: EnrolmentReport, gallery: Place, as_json: bool) -> None:

@@ -104,8 +104,9 @@ class EmbeddingIndex:
             newest = self._newest
             if revision == newest.revision:
                 if newest.codes is None and newest.on_device is None:
-                    newest = replace(newest, codes=self._rounded(newest.matrix, None))
-                    self._newest = newest
+                    codes = self._rounded(newest.matrix, None)
+                    if codes is not None:
+                        self._newest = newest = replace(newest, codes=codes)
                 return newest
             if revision.last_face_id < newest.revision.last_face_id or (
                 revision.removals < newest.revision.removals
